@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of the lit tests. Tests name tools plainly (`tpa-opt %s | FileCheck %s`): their folders lead the PATH."""
+import os
+
+import lit.formats
+
+config.name = "tpac"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir", ".test"]
+config.excludes = ["Inputs"]
+config.test_source_root = os.path.dirname(__file__)
+config.test_exec_root = os.path.join(config.tpac_lit_dir, "out")
+
+config.environment["PATH"] = os.pathsep.join(
+    [config.tpac_tools_dir, config.llvm_tools_dir, config.environment.get("PATH", "")])
+for name in ("TPAC_TEST_EFFORT", "ASAN_OPTIONS", "UBSAN_OPTIONS"):
+    if name in os.environ:
+        config.environment[name] = os.environ[name]
+
+config.substitutions.append(("%configs", os.path.join(config.tpac_source_root, "configs")))
+config.substitutions.append(("%source_root", config.tpac_source_root))
