@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A variant's phases at each stage of lowering: the one place that says which pipelines follow each other.
+
+#ifndef TPAC_LOWERING_COMPILER_H
+#define TPAC_LOWERING_COMPILER_H
+
+#include "dialect/TPADialect.h"
+#include "lowering/phases/PhaseSignature.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
+#include "llvm/Support/Error.h"
+
+namespace tpac {
+
+/// Stages of the IR, in the order in which they follow each other.
+enum class Stage {
+  variant,   ///< tpa dialect on tensors
+  reference, ///< linalg and scf on tensors
+  target,    ///< LLVM dialect
+};
+
+/// Registers every dialect and interface that `lowerPhases` needs.
+void registerCompilerDialects(mlir::DialectRegistry &registry);
+
+/// The phases of `variant` lowered to `stage`. The variant's context must hold registerCompilerDialects. An error
+/// carries the diagnostics.
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> lowerPhases(mlir::tpa::VariantAttr variant,
+                                                              llvm::ArrayRef<Phase> phases, Stage stage);
+
+} // namespace tpac
+
+#endif // TPAC_LOWERING_COMPILER_H

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Writes a pack's C header from its signatures. What the phases check is not repeated here: see StatusChecks.cpp.
+
+#include "lowering/emit/Header.h"
+
+#include "lowering/emit/SignatureText.h"
+#include "lowering/emit/VariantConstants.h"
+
+#include "llvm/ADT/StringRef.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace tpac {
+
+namespace {
+
+std::string upper(llvm::StringRef text) { return text.upper(); }
+
+std::string phaseDescription(Phase phase) {
+  switch (phase) {
+  case Phase::append:
+    return "New tokens enter the cache: token t of request b (token_start[b] <= t < token_start[b + 1]) goes to slot\n"
+           " * lengths[b] + t - token_start[b]. Other slots keep their values. lengths is not changed: the caller "
+           "adds\n"
+           " * the new tokens to it before decode or prefill.";
+  case Phase::decode:
+    return "Attention of few query tokens per request over the cache. The queries stand at the end of their request's\n"
+           " * cache, which holds their own keys and values already (lengths counts them). A row that sees nothing\n"
+           " * gives out = 0 and lse = -infinity. Rows of no request are not written.";
+  case Phase::prefill:
+    return "Attention of many query tokens per request over the cache: the same mathematics as decode. The queries\n"
+           " * stand at the end of their request's cache, which holds their own keys and values already (lengths "
+           "counts\n"
+           " * them). A row that sees nothing gives out = 0 and lse = -infinity. Rows of no request are not written.";
+  case Phase::merge:
+    return "Merges two attention results over disjoint sets of tokens, given with their natural logarithms of the sum\n"
+           " * of exponentials. A side with lse = -infinity has weight 0; where both have it, out = 0.";
+  }
+  throw std::invalid_argument("phaseDescription: no such phase");
+}
+
+std::string sizeDescription(llvm::StringRef name, Phase phase) {
+  if (name == "tokens")
+    return phase == Phase::append  ? "new tokens of all requests together"
+           : phase == Phase::merge ? "rows of both states"
+                                   : "query tokens of all requests together";
+  if (name == "batch")
+    return "requests";
+  if (name == "capacity")
+    return "slots of the cache per request, in tokens";
+  return "run-time size";
+}
+
+/// Text that may stand inside a C comment.
+std::string commentText(std::string text) {
+  for (const char *delimiter : {"/*", "*/"})
+    for (size_t position; (position = text.find(delimiter)) != std::string::npos;)
+      text.insert(position + 1, " ");
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return text;
+}
+
+/// `code` and a comment, on one line where that fits in 120 columns.
+void addField(std::string &out, const std::string &code, const std::string &comment) {
+  if (code.size() + comment.size() + 9 <= 120)
+    out += "  " + code + " /* " + comment + " */\n";
+  else
+    out += "  /* " + comment + " */\n  " + code + "\n";
+}
+
+/// What all packs' headers share; guarded, so that several can be included together.
+constexpr const char *sharedDeclarations = R"(#ifndef TPAC_MUST_USE
+#if defined(__cplusplus) && __cplusplus >= 201703L
+#define TPAC_MUST_USE [[nodiscard]]
+#elif defined(__GNUC__)
+#define TPAC_MUST_USE __attribute__((warn_unused_result))
+#else
+#define TPAC_MUST_USE
+#endif
+#endif
+
+#ifndef TPAC_TENSOR_DEFINED
+#define TPAC_TENSOR_DEFINED
+/* Memory of the caller. strides: one stride per dimension, in elements, 0 or more; NULL: contiguous, row-major. Data
+ * of tensors marked `in` is only read; other data must not overlap. NULL data is accepted where the tensor is empty.
+ * bf16, f16 and f8E4M3FN elements are bit patterns of 2, 2 and 1 bytes. */
+typedef struct tpac_tensor {
+  void *data;
+  const int64_t *strides;
+} tpac_tensor;
+/* Fails to compile where pointers are not 8 bytes: argument blocks are made of 8-byte words. */
+typedef char tpac_pointers_are_8_bytes[sizeof(void *) == 8 ? 1 : -1];
+#endif
+
+)";
+
+std::string phaseText(const std::string &prefix, const PhaseSignature &signature) {
+  const std::string function = functionName(prefix, signature.phase);
+  std::string text = "/* Arguments of " + function + ". */\ntypedef struct " + function + "_args {\n";
+  addField(text, "int64_t struct_size;", "sizeof(" + function + "_args)");
+  for (const std::string &size : signature.sizes)
+    addField(text, "int64_t " + size + ";", sizeDescription(size, signature.phase));
+  for (const PhaseTensor &tensor : signature.tensors) {
+    std::string comment = std::string(accessName(tensor.access)) + ", " + tensorText(tensor);
+    if (!tensor.description.empty())
+      comment += ": " + commentText(tensor.description);
+    addField(text, "tpac_tensor " + tensor.name + ";", comment);
+  }
+  text += "} " + function + "_args;\n\n";
+  text += "/* " + phaseDescription(signature.phase) + "\n * Returns 0, or a status (" + prefix +
+          "_status_message) where an argument is refused; then nothing was "
+          "written. */\n";
+  text += "TPAC_MUST_USE int32_t " + function + "(const " + function + "_args *args);\n\n";
+  return text;
+}
+
+} // namespace
+
+llvm::Expected<std::string> headerText(const Pack &pack) {
+  const std::string prefix = symbolName(pack.name);
+  auto constants = variantConstants(pack);
+  if (!constants)
+    return constants.takeError();
+
+  std::string text =
+      "/* Kernel pack " + pack.name +
+      ": Tensor Product Attention, compiled by tpac. Generated.\n *\n"
+      " * All memory is the caller's: no function keeps a pointer after it returns. Functions may run in\n"
+      " * several threads at once as long as no call writes what another one reads or writes.\n"
+      " * C99 or later, C++17 or later. Set struct_size and every other field of an argument block.\n"
+      " */\n";
+  const std::string guard = "TPAC_PACK_" + upper(prefix) + "_H";
+  text += "#ifndef " + guard + "\n#define " + guard + "\n\n#include <stdint.h>\n\n";
+  text += sharedDeclarations;
+
+  text += "enum {\n";
+  for (const VariantConstant &constant : *constants)
+    if (constant.value.find_first_of(".eE") == std::string::npos)
+      addField(text, upper(prefix) + "_" + constant.name + " = " + constant.value + ",", constant.description);
+  addField(text, upper(prefix) + "_PACK_FORMAT = " + std::to_string(packFormatVersion), "version of this layout");
+  text += "};\n";
+  for (const VariantConstant &constant : *constants)
+    if (constant.value.find_first_of(".eE") != std::string::npos)
+      text += "#define " + upper(prefix) + "_" + constant.name + " " + constant.value + " /* " + constant.description +
+              " */\n";
+
+  text += "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n";
+  text += "/* Text of a status: never NULL, not to be freed. */\nconst char *" + prefix +
+          "_status_message(int32_t status);\n\n";
+  for (const PhaseSignature &signature : pack.signatures)
+    text += phaseText(prefix, signature);
+  text += "#ifdef __cplusplus\n}\n#endif\n\n#endif /* " + guard + " */\n";
+  return text;
+}
+
+} // namespace tpac

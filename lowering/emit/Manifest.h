@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// NAME.json, the manifest of a kernel pack: what it computes, for which machine, and which files belong to it.
+// No MLIR in this header.
+
+#ifndef TPAC_LOWERING_EMIT_MANIFEST_H
+#define TPAC_LOWERING_EMIT_MANIFEST_H
+
+#include "lowering/emit/ObjectFile.h"
+#include "lowering/emit/Pack.h"
+
+#include "llvm/Support/Error.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace tpac {
+
+/// A file of a pack with its content; `path` is relative to the pack's directory, with '/'.
+struct PackFile {
+  std::string path;
+  std::string content;
+};
+
+/// Lower-case hexadecimal SHA-256.
+std::string sha256(llvm::StringRef content);
+
+/// Text of the manifest, with size and SHA-256 of each of `files`. An error where the variant is not JSON.
+llvm::Expected<std::string> manifestText(const Pack &pack, const CodeTarget &target,
+                                         const std::vector<PackFile> &files);
+
+/// Paths of the files that a manifest lists; nothing where `text` is not a manifest of a format that this tpac knows.
+std::optional<std::vector<std::string>> manifestFiles(const std::string &text);
+
+} // namespace tpac
+
+#endif // TPAC_LOWERING_EMIT_MANIFEST_H

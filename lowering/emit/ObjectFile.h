@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// From a module of the LLVM dialect to machine code in memory. Files and directories are PackWriter's business.
+
+#ifndef TPAC_LOWERING_EMIT_OBJECTFILE_H
+#define TPAC_LOWERING_EMIT_OBJECTFILE_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/Support/Error.h"
+
+#include <string>
+#include <vector>
+
+namespace tpac {
+
+/// What code is generated for.
+struct CodeTarget {
+  /// As the user names it: "host", "x86-64-v3", ...
+  std::string name;
+  std::string triple;
+  std::string cpu;
+  /// "+avx2", "-avx512f": what differs from the CPU's own features, sorted. Of `host`: every feature, as detected.
+  std::vector<std::string> features;
+};
+
+/// `host` (the CPU of this machine), `x86-64-v2`, `x86-64-v3`, `x86-64-v4`, `aarch64`, as far as this LLVM has them.
+std::vector<std::string> acceptedTargets();
+
+/// The target of that name; an error that lists the accepted names where there is none.
+llvm::Expected<CodeTarget> findTarget(llvm::StringRef name);
+
+/// These translate `llvmDialectModule` (which is not changed) to LLVM IR, set the target and optimise with the O2
+/// pipeline; position independent. Errors carry MLIR's diagnostics.
+/// LLVM IR as text.
+llvm::Expected<std::string> emitLlvmIr(mlir::ModuleOp llvmDialectModule, const CodeTarget &target);
+/// Assembly as text.
+llvm::Expected<std::string> emitAssembly(mlir::ModuleOp llvmDialectModule, const CodeTarget &target);
+/// The bytes of a relocatable object file.
+llvm::Expected<std::string> emitObject(mlir::ModuleOp llvmDialectModule, const CodeTarget &target);
+
+} // namespace tpac
+
+#endif // TPAC_LOWERING_EMIT_OBJECTFILE_H

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Puts a pack's files together and moves the finished directory into place.
+
+#include "lowering/emit/PackWriter.h"
+
+#include "lowering/emit/CInterface.h"
+#include "lowering/emit/Header.h"
+#include "lowering/emit/Manifest.h"
+#include "lowering/emit/ObjectFile.h"
+#include "lowering/emit/SharedLibrary.h"
+#include "lowering/emit/SignatureText.h"
+#include "tpac/Version.h"
+
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/OwningOpRef.h"
+#include "llvm/Object/ArchiveWriter.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+namespace fs = std::filesystem;
+
+namespace tpac {
+
+namespace {
+
+llvm::Error makeError(const std::string &message) {
+  return llvm::createStringError(llvm::inconvertibleErrorCode(), message);
+}
+
+llvm::Expected<std::string> readFile(const fs::path &path) {
+  std::ifstream stream(path, std::ios::binary);
+  std::ostringstream content;
+  content << stream.rdbuf();
+  if (!stream || content.fail())
+    return makeError("cannot read " + path.string());
+  return content.str();
+}
+
+llvm::Error writeFile(const fs::path &path, const std::string &content) {
+  std::error_code error;
+  fs::create_directories(path.parent_path(), error);
+  std::ofstream stream(path, std::ios::binary | std::ios::trunc);
+  stream << content;
+  stream.close();
+  if (error || !stream)
+    return makeError("cannot write " + path.string() + (error ? ": " + error.message() : ""));
+  return llvm::Error::success();
+}
+
+/// The machine code of `module` with its C interface.
+llvm::Expected<std::string> compile(mlir::ModuleOp module, const Pack &pack, const CodeTarget &target) {
+  mlir::OwningOpRef<mlir::ModuleOp> copy = module.clone();
+  std::string diagnostics;
+  {
+    mlir::ScopedDiagnosticHandler handler(module.getContext(), [&](mlir::Diagnostic &diagnostic) {
+      diagnostics += "\n" + diagnostic.str();
+      return mlir::success();
+    });
+    if (mlir::failed(addCInterface(*copy, symbolName(pack.name), pack.signatures)))
+      return makeError("the C interface of '" + pack.name + "' cannot be made:" + diagnostics);
+  }
+  return emitObject(*copy, target);
+}
+
+llvm::Expected<std::string> archive(const std::string &object, const std::string &memberName) {
+  llvm::NewArchiveMember member(llvm::MemoryBufferRef(object, memberName));
+  std::vector<llvm::NewArchiveMember> members;
+  members.push_back(std::move(member));
+  auto buffer = llvm::writeArchiveToBuffer(members, llvm::SymtabWritingMode::NormalSymtab, llvm::object::Archive::K_GNU,
+                                           /*Deterministic=*/true, /*Thin=*/false);
+  if (!buffer)
+    return buffer.takeError();
+  return (*buffer)->getBuffer().str();
+}
+
+std::string pkgConfigText(const std::string &name) {
+  return "prefix=${pcfiledir}/../..\nincludedir=${prefix}/include\nlibdir=${prefix}/lib\n\nName: " + name +
+         "\nDescription: Tensor Product Attention kernels compiled by tpac\nVersion: " TPAC_VERSION
+         "\nCflags: -I${includedir}\nLibs: -L${libdir} -l" +
+         name + "\nLibs.private: -lm\n";
+}
+
+/// Package file of CMake. `@NAME@` stands for the pack's name.
+constexpr const char *cmakeConfigTemplate =
+    R"(# Imported targets of a kernel pack: @NAME@::@NAME@ (shared), @NAME@::@NAME@_static.
+if(TARGET @NAME@::@NAME@)
+  return()
+endif()
+get_filename_component(_tpac_pack "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
+add_library(@NAME@::@NAME@ SHARED IMPORTED)
+set_target_properties(@NAME@::@NAME@ PROPERTIES
+  IMPORTED_LOCATION "${_tpac_pack}/lib/lib@NAME@.so"
+  IMPORTED_SONAME "lib@NAME@.so"
+  INTERFACE_INCLUDE_DIRECTORIES "${_tpac_pack}/include")
+add_library(@NAME@::@NAME@_static STATIC IMPORTED)
+set_target_properties(@NAME@::@NAME@_static PROPERTIES
+  IMPORTED_LOCATION "${_tpac_pack}/lib/lib@NAME@.a"
+  INTERFACE_INCLUDE_DIRECTORIES "${_tpac_pack}/include"
+  INTERFACE_LINK_LIBRARIES m)
+unset(_tpac_pack)
+)";
+
+std::string cmakeConfigText(const std::string &name) {
+  constexpr llvm::StringRef placeholder = "@NAME@";
+  std::string text = cmakeConfigTemplate;
+  for (size_t position; (position = text.find(placeholder)) != std::string::npos;)
+    text.replace(position, placeholder.size(), name);
+  return text;
+}
+
+/// An error unless `directory` does not exist, is empty, or holds one pack and no file besides.
+llvm::Error checkReplaceable(const fs::path &directory) {
+  std::error_code error;
+  const fs::file_status status = fs::status(directory, error);
+  if (status.type() == fs::file_type::not_found)
+    return llvm::Error::success();
+  const std::string refused = "output directory " + directory.string();
+  if (status.type() != fs::file_type::directory)
+    return makeError(refused + " is a file; expected a directory or a new path");
+
+  std::vector<std::string> present;
+  for (auto entry = fs::recursive_directory_iterator(directory, error);
+       !error && entry != fs::recursive_directory_iterator(); entry.increment(error))
+    if (!entry->is_directory() || entry->is_symlink())
+      present.push_back(fs::relative(entry->path(), directory).generic_string());
+  if (error)
+    return makeError(refused + " cannot be read: " + error.message());
+  if (present.empty() && fs::is_empty(directory))
+    return llvm::Error::success();
+
+  std::set<std::string> known;
+  for (const std::string &path : present) {
+    if (!llvm::StringRef(path).ends_with(".json") || path.find('/') != std::string::npos)
+      continue;
+    auto text = readFile(directory / path);
+    if (!text)
+      return text.takeError();
+    if (auto files = manifestFiles(*text)) {
+      known.insert(files->begin(), files->end());
+      known.insert(path);
+    }
+  }
+  if (known.empty())
+    return makeError(refused + " exists and is not a kernel pack (no manifest of format " +
+                     std::to_string(packFormatVersion) + "); expected a new or empty directory, or a pack to replace");
+  for (const std::string &path : present)
+    if (!known.count(path))
+      return makeError(refused + " is a kernel pack, but holds '" + path +
+                       "', which is not part of it; expected nothing but the pack, which is replaced as a whole");
+  return llvm::Error::success();
+}
+
+/// A path beside `directory` that does not exist.
+fs::path siblingOf(const fs::path &directory, const char *purpose) {
+  llvm::SmallString<256> path;
+  llvm::sys::fs::createUniquePath((directory.string() + "." + purpose + "-%%%%%%%%"), path, /*MakeAbsolute=*/false);
+  return fs::path(std::string(path));
+}
+
+/// Removes a directory at the end of its scope, whatever happens; a path that is gone by then is no error.
+struct DirectoryRemover {
+  fs::path path;
+  ~DirectoryRemover() {
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+  }
+};
+
+/// Writes all files of the pack below `root`.
+llvm::Error fillDirectory(const fs::path &root, const Pack &pack, const CodeTarget &target, const std::string &object) {
+  const std::string name = symbolName(pack.name);
+  auto header = headerText(pack);
+  if (!header)
+    return header.takeError();
+  auto library = archive(object, name + ".o");
+  if (!library)
+    return library.takeError();
+
+  const std::string sharedPath = "lib/lib" + name + ".so";
+  std::vector<PackFile> files = {{"include/" + name + ".h", *header},
+                                 {"lib/lib" + name + ".a", *library},
+                                 {"lib/pkgconfig/" + name + ".pc", pkgConfigText(name)},
+                                 {"lib/cmake/" + name + "/" + name + "Config.cmake", cmakeConfigText(name)}};
+  for (const PackFile &file : files)
+    if (llvm::Error error = writeFile(root / file.path, file.content))
+      return error;
+
+  const fs::path objectPath = root / (name + ".o");
+  if (llvm::Error error = writeFile(objectPath, object))
+    return error;
+  if (llvm::Error error =
+          linkSharedLibrary(target, objectPath.string(), (root / sharedPath).string(), "lib" + name + ".so"))
+    return error;
+  std::error_code error;
+  if (!fs::remove(objectPath, error))
+    return makeError("cannot remove " + objectPath.string() + ": " + error.message());
+  auto shared = readFile(root / sharedPath);
+  if (!shared)
+    return shared.takeError();
+  files.push_back({sharedPath, std::move(*shared)});
+
+  auto manifest = manifestText(pack, target, files);
+  if (!manifest)
+    return manifest.takeError();
+  return writeFile(root / (name + ".json"), *manifest);
+}
+
+/// Moves the finished `made` to `directory`; what stood there is put back where that fails.
+llvm::Error moveIntoPlace(const fs::path &made, const fs::path &directory) {
+  std::error_code error;
+  if (!fs::exists(directory)) {
+    fs::rename(made, directory, error);
+    return error ? makeError("cannot write " + directory.string() + ": " + error.message()) : llvm::Error::success();
+  }
+  const fs::path old = siblingOf(directory, "old");
+  fs::rename(directory, old, error);
+  if (error)
+    return makeError("cannot replace " + directory.string() + ": " + error.message());
+  fs::rename(made, directory, error);
+  if (error) {
+    std::error_code restored;
+    fs::rename(old, directory, restored);
+    return makeError("cannot write " + directory.string() + ": " + error.message() +
+                     (restored ? "; the former pack is at " + old.string() : ""));
+  }
+  fs::remove_all(old, error);
+  return error ? makeError("the new pack is in place, but the former one could not be removed from " + old.string() +
+                           ": " + error.message())
+               : llvm::Error::success();
+}
+
+} // namespace
+
+llvm::Error writePack(mlir::ModuleOp llvmDialectModule, const Pack &pack, llvm::StringRef targetName,
+                      llvm::StringRef directoryName) {
+  auto target = findTarget(targetName);
+  if (!target)
+    return target.takeError();
+  if (directoryName.empty())
+    return makeError("the output directory's name is empty");
+  try {
+    // Through symbolic links, and without a '/' at the end, so that siblings really stand beside the directory.
+    fs::path directory = fs::weakly_canonical(fs::absolute(directoryName.str()));
+    if (!directory.has_filename())
+      directory = directory.parent_path();
+    if (llvm::Error error = checkReplaceable(directory))
+      return error;
+    auto object = compile(llvmDialectModule, pack, *target);
+    if (!object)
+      return object.takeError();
+
+    fs::create_directories(directory.parent_path());
+    const fs::path made = siblingOf(directory, "new");
+    DirectoryRemover remover{made};
+    fs::create_directory(made);
+    if (llvm::Error error = fillDirectory(made, pack, *target, *object))
+      return error;
+    return moveIntoPlace(made, directory);
+  } catch (const fs::filesystem_error &error) {
+    return makeError("cannot write " + directoryName.str() + ": " + error.what());
+  }
+}
+
+} // namespace tpac

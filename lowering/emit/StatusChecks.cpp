@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Lists the argument checks of each phase. How they are compiled is not decided here.
+
+#include "lowering/emit/StatusChecks.h"
+
+#include "lowering/emit/SignatureText.h"
+
+namespace tpac {
+
+size_t argumentWords(const PhaseSignature &signature) {
+  return 1 + signature.sizes.size() + 2 * signature.tensors.size();
+}
+
+namespace {
+
+std::vector<StatusCheck> checksOf(std::string_view symbolPrefix, const PhaseSignature &signature, int32_t firstStatus) {
+  const std::string function = functionName(symbolPrefix, signature.phase);
+  std::vector<StatusCheck> checks;
+  auto add = [&](CheckKind kind, size_t index, const std::string &text) {
+    checks.push_back({kind, index, firstStatus + static_cast<int32_t>(checks.size()), function + ": " + text});
+  };
+
+  add(CheckKind::argsNull, 0, "args is NULL; expected a pointer to " + function + "_args");
+  add(CheckKind::structSize, 0,
+      "args.struct_size is less than " + std::to_string(8 * argumentWords(signature)) + "; expected sizeof(" +
+          function + "_args)");
+  for (size_t index = 0; index < signature.sizes.size(); ++index)
+    add(CheckKind::sizeRange, index,
+        signature.sizes[index] + " is out of range; expected 0 .. " + std::to_string(largestSize));
+  for (size_t index = 0; index < signature.tensors.size(); ++index) {
+    const PhaseTensor &tensor = signature.tensors[index];
+    add(CheckKind::dataNull, index, tensor.name + ".data is NULL; expected a pointer to " + tensorText(tensor));
+    if (int64_t size = elementSize(tensor.elementType); size > 1)
+      add(CheckKind::dataAlignment, index,
+          tensor.name + ".data is not aligned; expected a multiple of " + std::to_string(size) + " bytes for " +
+              tensorText(tensor));
+    // What MLIR generates for memrefs takes strides as unsigned.
+    add(CheckKind::strideNegative, index,
+        tensor.name + ".strides holds a negative stride; expected 0 or more for each dimension, or NULL");
+  }
+
+  const int tokenStart = tensorIndex(signature, "token_start");
+  const int lengths = tensorIndex(signature, "lengths");
+  if (tokenStart >= 0) {
+    add(CheckKind::tokenStartNegative, tokenStart, "token_start[0] is negative; expected 0 or more");
+    add(CheckKind::tokenStartOrder, tokenStart,
+        "token_start decreases; expected token_start[b] <= token_start[b + 1] for each request b");
+    add(CheckKind::tokenStartLast, tokenStart, "token_start[batch] exceeds tokens; expected at most tokens");
+  }
+  if (lengths >= 0 && sizeIndex(signature, "capacity") >= 0) {
+    add(CheckKind::lengthRange, lengths, "lengths[b] is out of range; expected 0 .. capacity for each request b");
+    if (signature.phase == Phase::append && tokenStart >= 0)
+      add(CheckKind::appendedLength, lengths,
+          "the new tokens do not fit the cache; expected lengths[b] + token_start[b + 1] - token_start[b] <= capacity "
+          "for each request b");
+  }
+  return checks;
+}
+
+} // namespace
+
+std::vector<std::vector<StatusCheck>> statusChecks(std::string_view symbolPrefix,
+                                                   const std::vector<PhaseSignature> &signatures) {
+  std::vector<std::vector<StatusCheck>> checks;
+  int32_t nextStatus = 1;
+  for (const PhaseSignature &signature : signatures) {
+    checks.push_back(checksOf(symbolPrefix, signature, nextStatus));
+    nextStatus += static_cast<int32_t>(checks.back().size());
+  }
+  return checks;
+}
+
+std::vector<std::string> statusTable(std::string_view symbolPrefix, const std::vector<PhaseSignature> &signatures) {
+  std::vector<std::string> table = {"success"};
+  for (const std::vector<StatusCheck> &checks : statusChecks(symbolPrefix, signatures))
+    for (const StatusCheck &check : checks)
+      table.push_back(check.message);
+  return table;
+}
+
+std::string_view unknownStatusText() { return "unknown status: no function of this pack returns it"; }
+
+} // namespace tpac

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Compiles a variant's phases in this process (ORC) and hands out their C entry points. No MLIR in this header.
+
+#ifndef TPAC_LOWERING_EXECUTE_EXECUTABLE_H
+#define TPAC_LOWERING_EXECUTE_EXECUTABLE_H
+
+#include "lowering/phases/PhaseCall.h"
+#include "lowering/phases/PhaseSignature.h"
+
+#include <memory>
+#include <span>
+#include <string>
+
+namespace tpac {
+
+class Executable {
+public:
+  /// Compiles `phases` of the variant given as JSON text. Throws std::runtime_error with the diagnostics.
+  static std::unique_ptr<Executable> compile(const std::string &variantJson, std::span<const Phase> phases);
+  ~Executable();
+
+  const PhaseSignature &signature(Phase phase) const;
+  PhaseFunction function(Phase phase) const;
+  /// The text of a status that `function(phase)` returned.
+  std::string statusMessage(int32_t status) const;
+
+private:
+  struct Implementation;
+  explicit Executable(std::unique_ptr<Implementation> implementation);
+  std::unique_ptr<Implementation> implementation;
+};
+
+} // namespace tpac
+
+#endif // TPAC_LOWERING_EXECUTE_EXECUTABLE_H

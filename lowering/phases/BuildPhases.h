@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The phases of a variant as functions of the tpa dialect.
+
+#ifndef TPAC_LOWERING_PHASES_BUILDPHASES_H
+#define TPAC_LOWERING_PHASES_BUILDPHASES_H
+
+#include "dialect/TPADialect.h"
+#include "lowering/phases/PhaseSignature.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
+
+namespace tpac {
+
+/// The tensors of a phase, by docs/variant.md.
+PhaseSignature getPhaseSignature(mlir::tpa::VariantAttr variant, Phase phase);
+
+/// A module with one private `func.func @append`, `@decode`, `@prefill`, `@merge` per phase asked for. Arguments are the tensors
+/// of the signature, in its order; results are the new values of those that are written.
+mlir::OwningOpRef<mlir::ModuleOp> buildPhases(mlir::tpa::VariantAttr variant, llvm::ArrayRef<Phase> phases);
+
+} // namespace tpac
+
+#endif // TPAC_LOWERING_PHASES_BUILDPHASES_H

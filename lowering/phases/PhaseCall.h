@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Assembles the argument block of a phase by tensor names and calls it: the same for a kernel compiled in this process
+// and one taken from a pack by dlsym. No MLIR in this header.
+
+#ifndef TPAC_LOWERING_PHASES_PHASECALL_H
+#define TPAC_LOWERING_PHASES_PHASECALL_H
+
+#include "lowering/phases/PhaseSignature.h"
+
+#include <optional>
+#include <span>
+
+namespace tpac {
+
+/// The C entry point of a phase: 0, or a status (see docs/variant.md, "Calling a phase").
+using PhaseFunction = int32_t (*)(const void *args);
+
+class PhaseCall {
+public:
+  explicit PhaseCall(const PhaseSignature &signature);
+
+  /// Sets run-time size `name` ("tokens", "batch", "capacity").
+  void setSize(std::string_view name, int64_t value);
+  /// Points tensor `name` at caller-owned memory, contiguous or with the given strides (in elements).
+  void setTensor(std::string_view name, void *data, std::span<const int64_t> strides = {});
+
+  /// Shape of tensor `name` under the sizes set so far.
+  std::vector<int64_t> shapeOf(std::string_view name) const;
+
+  /// Calls `function`. Returns its status; throws std::invalid_argument where a size or tensor was not set
+  /// or a name does not exist.
+  int32_t run(PhaseFunction function) const;
+
+private:
+  size_t tensorIndex(std::string_view name) const;
+  size_t sizeIndex(std::string_view name) const;
+
+  PhaseSignature signature;
+  std::vector<std::optional<int64_t>> sizes;
+  std::vector<void *> data;
+  std::vector<std::vector<int64_t>> strides;
+};
+
+} // namespace tpac
+
+#endif // TPAC_LOWERING_PHASES_PHASECALL_H

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a phase of a variant takes and gives: names, element types, shapes and order of its tensors (docs/variant.md,
+// "Phases"). The one source for the IR's function types, the C interface, the C header and the manifest.
+// No MLIR in this header, so that callers of compiled phases need none.
+
+#ifndef TPAC_LOWERING_PHASES_PHASESIGNATURE_H
+#define TPAC_LOWERING_PHASES_PHASESIGNATURE_H
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tpac {
+
+enum class Phase { append, decode, prefill, merge };
+inline constexpr std::array<Phase, 4> allPhases = {Phase::append, Phase::decode, Phase::prefill, Phase::merge};
+
+/// "append", "decode", "prefill", "merge".
+std::string_view phaseName(Phase phase);
+
+enum class ElementType { f64, f32, bf16, f16, f8E4M3FN, i8, i32 };
+
+/// MLIR's spelling: "f64", "bf16", "f8E4M3FN", "i8", ...
+std::string_view elementTypeName(ElementType type);
+/// Bytes of one element.
+int64_t elementSize(ElementType type);
+
+/// A dimension: a number, or (where `symbol` is not empty) a run-time size plus `size`:
+/// {"tokens", 0}, {"batch", 1} for `token_start`.
+struct Dimension {
+  std::string symbol;
+  int64_t size = 0;
+};
+
+enum class Access { in, inout, out };
+
+struct PhaseTensor {
+  std::string name;
+  ElementType elementType;
+  std::vector<Dimension> shape;
+  Access access;
+  /// One line for the C header.
+  std::string description;
+};
+
+struct PhaseSignature {
+  Phase phase;
+  /// Run-time sizes in the order of the argument block: "tokens", "batch", "capacity".
+  std::vector<std::string> sizes;
+  /// In the order of the argument block.
+  std::vector<PhaseTensor> tensors;
+};
+
+} // namespace tpac
+
+#endif // TPAC_LOWERING_PHASES_PHASESIGNATURE_H

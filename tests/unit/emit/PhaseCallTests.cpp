@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The argument block that PhaseCall lays out, and what it refuses. The called function is a plain C++ one.
+
+#include "lowering/phases/PhaseCall.h"
+#include "tests/unit/emit/TestPack.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <stdexcept>
+
+namespace tpac::test {
+
+namespace {
+
+const int64_t *seenWords;
+int32_t recordWords(const void *args) {
+  static int64_t words[12];
+  std::memcpy(words, args, sizeof words);
+  seenWords = words;
+  return 42;
+}
+
+PhaseCall mergeCall() { return PhaseCall(testPack().signatures[1]); }
+
+/// What the thrown std::invalid_argument says.
+template <typename Action> std::string thrownBy(Action action) {
+  try {
+    action();
+  } catch (const std::invalid_argument &error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+} // namespace
+
+TEST(PhaseCallTest, laysOutTheArgumentBlock) {
+  PhaseCall call = mergeCall();
+  call.setSize("tokens", 5);
+  float values[5];
+  const int64_t strides[] = {9, 1};
+  for (const char *name : {"out0", "lse0", "out1", "lse"})
+    call.setTensor(name, values);
+  call.setTensor("out", &values[2], strides);
+  EXPECT_EQ(call.run(recordWords), 42);
+  EXPECT_EQ(seenWords[0], 8 * 12);
+  EXPECT_EQ(seenWords[1], 5);
+  EXPECT_EQ(seenWords[2], static_cast<int64_t>(reinterpret_cast<uintptr_t>(values)));
+  EXPECT_EQ(seenWords[3], 0);
+  EXPECT_EQ(seenWords[8], static_cast<int64_t>(reinterpret_cast<uintptr_t>(&values[2])));
+  EXPECT_NE(seenWords[9], 0);
+  EXPECT_EQ(seenWords[11], 0);
+}
+
+TEST(PhaseCallTest, namesWhatIsMissingOrUnknown) {
+  PhaseCall call = mergeCall();
+  EXPECT_EQ(thrownBy([&] { call.run(recordWords); }), "merge: size 'tokens' was not set");
+  EXPECT_EQ(thrownBy([&] { call.shapeOf("out"); }), "the shape of tensor 'out' needs size 'tokens', which was not set");
+  call.setSize("tokens", 1);
+  EXPECT_EQ(thrownBy([&] { call.run(recordWords); }), "merge: tensor 'out0' was not set");
+  EXPECT_EQ(thrownBy([&] { call.setSize("batch", 1); }), "merge has no size 'batch'; its sizes are: tokens");
+  EXPECT_EQ(thrownBy([&] { call.setTensor("k_head", nullptr); }),
+            "merge has no tensor 'k_head'; its tensors are: out0, lse0, out1, out, lse");
+  const int64_t strides[] = {1};
+  EXPECT_EQ(thrownBy([&] { call.setTensor("out", nullptr, strides); }),
+            "tensor 'out' was given 1 strides; expected 2, or none for a contiguous tensor");
+}
+
+TEST(PhaseSignatureTest, namesAndSizesOfElementTypes) {
+  EXPECT_EQ(elementTypeName(ElementType::f8E4M3FN), "f8E4M3FN");
+  EXPECT_EQ(elementSize(ElementType::f8E4M3FN), 1);
+  EXPECT_EQ(elementTypeName(ElementType::bf16), "bf16");
+  EXPECT_EQ(elementSize(ElementType::bf16), 2);
+  EXPECT_EQ(elementSize(ElementType::f16), 2);
+  EXPECT_EQ(elementSize(ElementType::i32), 4);
+  EXPECT_EQ(elementSize(ElementType::f64), 8);
+  EXPECT_EQ(phaseName(Phase::prefill), "prefill");
+}
+
+} // namespace tpac::test
