@@ -19,6 +19,11 @@ using namespace mlir::tpa;
 
 namespace {
 
+/// What a head reads of its rank where the head factor is a map: the reciprocal of the rank factor in force.
+double mapEntry(FactorizationAttr factorization) {
+  return factorization.getNormalized() ? static_cast<double>(factorization.getRank()) : 1.0;
+}
+
 /// `factorization` with the fixed head factor that equals `values` ([local rank, local heads], before the rank factor), if there is one.
 std::optional<FactorizationAttr> asFixed(FactorizationAttr factorization, HeadsAttr heads, DenseElementsAttr values) {
   if (factorization.getHead().getFunction() != HeadFunction::identity)
@@ -36,8 +41,7 @@ std::optional<FactorizationAttr> asFixed(FactorizationAttr factorization, HeadsA
     auto fixed = FactorizationAttr::get(context, rank, factorization.getNormalized(),
                                         HeadFactorAttr::get(context, Source::fixed, map, HeadFunction::identity),
                                         factorization.getToken());
-    // What a head reads of its rank: the reciprocal of the rank factor in force.
-    double expected = 1.0 / factorization.getRankFactor();
+    double expected = mapEntry(factorization);
     bool equal = true;
     for (int64_t r = 0; r < rank && equal; ++r)
       for (int64_t h = 0; h < localHeads && equal; ++h)
@@ -81,20 +85,21 @@ struct FoldAttentionHeads : OpRewritePattern<AttentionOp> {
     VariantAttr variant = op.getVariant();
     FactorizationAttr sides[] = {variant.getQ(), variant.getK(), variant.getV()};
     MutableOperandRange operands[] = {op.getQMutable(), op.getKMutable(), op.getVMutable()};
-    for (auto [i, side] : llvm::enumerate(sides)) {
+    for (size_t i = 0; i < std::size(sides); ++i) {
+      FactorizationAttr side = sides[i];
       if (!side.getHead().isLearned())
         continue;
       OperandRange tensors = operands[i];
       auto fixed = asFixed(side, variant.getHeads(), tensors.front());
       if (!fixed)
         continue;
+      double entry = mapEntry(side);
       sides[i] = *fixed;
       // The rank factor of a fixed side is 1, and the default scale follows it; a scale given applies to the raw sum, where the
       // constants were 1/s_R.
       FloatAttr scale = variant.getScale();
-      double constant = 1.0 / side.getRankFactor();
       if (scale && i < 2)
-        scale = FloatAttr::get(scale.getType(), scale.getValueAsDouble() * constant);
+        scale = FloatAttr::get(scale.getType(), scale.getValueAsDouble() * entry);
       // With sharing the verifier may refuse what the fold would give; then the constant stays.
       auto silent = [&] { return emitError(op.getLoc()); };
       ScopedDiagnosticHandler ignore(op.getContext(), [](Diagnostic &) { return success(); });

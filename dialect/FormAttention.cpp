@@ -111,7 +111,10 @@ struct AbsorbContractions : OpRewritePattern<AttentionOp> {
       SideFactors &factors = sides[static_cast<size_t>(side)];
       OperandRange tensors = operands[static_cast<size_t>(side)];
       factors = {getFactorization(variant, side), llvm::to_vector(tensors)};
-      if (ContractOp contract = getContraction(factors.factorization, tensors, variant.getHeads())) {
+      // A shared V reads the rows that K has; it cannot follow K to its factors.
+      bool bound = side == Side::k && variant.getV().isShared();
+      ContractOp contract = bound ? ContractOp() : getContraction(factors.factorization, tensors, variant.getHeads());
+      if (contract) {
         factors = takeApart(contract);
         absorbed = true;
         if (side != Side::v)
@@ -122,6 +125,10 @@ struct AbsorbContractions : OpRewritePattern<AttentionOp> {
     }
     if (!absorbed)
       return rewriter.notifyMatchFailure(op, "no dense side is a contraction");
+
+    if (variant.getQueryPrecision() == QueryPrecision::storage &&
+        types.activation() != variant.getTypes().getActivation())
+      return rewriter.notifyMatchFailure(op, "the merged query would be rounded to another type");
 
     // A scale given applied to dense Q and K, which held their rank factors.
     FloatAttr scale = variant.getScale();

@@ -23,7 +23,8 @@ struct FlattenMerge : OpRewritePattern<MergeOp> {
     for (auto [part, lse] : llvm::zip(op.getParts(), op.getPartLses())) {
       auto inner = part.getDefiningOp<MergeOp>();
       if (inner && part == inner.getOut() && lse == inner.getLse() &&
-          isa<Float32Type, Float64Type>(getElementTypeOrSelf(part))) {
+          isa<Float32Type, Float64Type>(getElementTypeOrSelf(part)) &&
+          isa<Float32Type, Float64Type>(getElementTypeOrSelf(lse))) {
         llvm::append_range(parts, inner.getParts());
         llvm::append_range(lses, inner.getPartLses());
         changed = true;

@@ -134,6 +134,8 @@ public:
     case Leading::batch:
       return bind(batch, shape[0], "batch", expected.name);
     case Leading::offsets:
+      if (shape[0] == 0)
+        return op->emitOpError() << expected.name << ": expected one element more than requests, got none [P6]";
       return bind(batch, ShapedType::isDynamic(shape[0]) ? shape[0] : shape[0] - 1, "batch", expected.name);
     case Leading::cache:
       return success(succeeded(bind(batch, shape[0], "batch", expected.name)) &&
@@ -177,8 +179,8 @@ LogicalResult AppendOp::verify() {
   if (keyPositions)
     caches.push_back(getKeyPositionsOperand(variant));
   return success(
-      succeeded(verifier.check("k", getK(), getAppendOperands(variant, Side::k))) &&
-      succeeded(verifier.check("v", getV(), getAppendOperands(variant, Side::v))) &&
+      succeeded(verifier.check("k", getK(), getProjectedOperands(variant, Side::k))) &&
+      succeeded(verifier.check("v", getV(), getProjectedOperands(variant, Side::v))) &&
       succeeded(verifier.checkOptional(getPositions(), static_cast<bool>(variant.getRope()),
                                        getPositionsOperand(variant))) &&
       succeeded(verifier.check(getTokenStart(), getTokenStartOperand(variant))) &&
@@ -229,6 +231,9 @@ LogicalResult ContractOp::verify() {
   if (factorization.hasMap(HeadMap::one_hot) && factorization.getRank() != getHeads().getTotal())
     return emitOpError() << "rank: expected the number of heads, " << getHeads().getTotal()
                          << ", where head.map is one_hot, got " << factorization.getRank() << " [C2]";
+  if (factorization.hasMap(HeadMap::groups) && factorization.getRank() > getHeads().getTotal())
+    return emitOpError() << "rank: expected at most the number of heads, " << getHeads().getTotal()
+                         << ", where head.map is groups, got " << factorization.getRank() << " [C10]";
   if (factorization.getHead().getFunction() != HeadFunction::identity)
     return emitOpError() << "head.function: expected identity, since a contraction takes head factors after their "
                             "function, got "

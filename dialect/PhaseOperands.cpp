@@ -67,7 +67,7 @@ PhaseOperands mlir::tpa::getQueryOperands(VariantAttr variant) {
   return operands;
 }
 
-PhaseOperands mlir::tpa::getAppendOperands(VariantAttr variant, Side side) {
+PhaseOperands mlir::tpa::getProjectedOperands(VariantAttr variant, Side side) {
   Type activation = variant.getTypes().getActivation();
   PhaseOperands operands;
   auto addContextual = [&](auto factor, std::string name, SmallVector<int64_t> trailing) {

@@ -39,8 +39,8 @@ FactorizationAttr getFactorization(VariantAttr variant, Side side);
 
 /// `q_head`, `q_token*` as attention takes them.
 PhaseOperands getQueryOperands(VariantAttr variant);
-/// Projected factors of new tokens that append takes for K or V.
-PhaseOperands getAppendOperands(VariantAttr variant, Side side);
+/// Projected factors of tokens for Q, K or V: what append (K, V) and attention (Q) take per token.
+PhaseOperands getProjectedOperands(VariantAttr variant, Side side);
 /// What append caches for K or V.
 PhaseOperands getCacheOperands(VariantAttr variant, Side side);
 /// What attention reads of K or V: cached, or learned in its place.

@@ -28,8 +28,8 @@ struct PushRope : OpRewritePattern<RopeOp> {
     FactorizationAttr factorization = contract.getFactorization();
     int64_t size = factorization.getToken().front().getSize();
     int64_t block = op.getBlock();
-    // At order 3 and above the first small factor must be a whole block; at order 2 it may hold several.
-    if (size % block != 0 || (factorization.getOrder() > 2 && size != block))
+    // The first small factor holds whole blocks, so that no block reaches into the next one's features.
+    if (size % block != 0)
       return rewriter.notifyMatchFailure(op, "the block is not the first small factor's");
     Value first = contract.getToken().front();
     auto firstType = cast<RankedTensorType>(first.getType());

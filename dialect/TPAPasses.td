@@ -29,7 +29,8 @@ def FormAttention : Pass<"tpa-form-attention"> {
     A `tpa.attention` whose dense q, k or v (fixed `one_hot`, one contextual small factor) is the result of `tpa.contract` takes the contraction's factors instead, and
     an explicit scale is multiplied by the contraction's rank factors. All three sides must be dense or contracted, without RoPE and head functions of
     their own (apply `tpa-rope-through-contract` first).
-    Afterwards no `tpa.attention` reads a dense tensor made by `tpa.contract`, unless element types forbid it.
+    Afterwards no `tpa.attention` reads a dense tensor made by `tpa.contract`, unless the element types of the factors of all sides together
+    forbid it or V shares a dense K.
   }];
 }
 
@@ -38,7 +39,8 @@ def RopeThroughContract : Pass<"tpa-rope-through-contract"> {
   let description = [{
     Theorem 3.1 of the paper (equation 3.5) and, at order 3 and above, Theorem C.1: RoPE in blocks of the first small factor's size
     rotates that factor alone. Keys are then rotated once, when they enter the cache.
-    Afterwards no `tpa.rope` reads the result of a `tpa.contract` whose first small factor has the size of the block or a multiple of it.
+    Afterwards no `tpa.rope` reads the result of a `tpa.contract` whose first small factor has the size of the block or a multiple of it, unless that
+    factor is quantised.
   }];
 }
 

@@ -25,6 +25,7 @@ SCRIPT_CHECKS = [
     ("format", ["./dev", "format", "--check"]),
     ("docs", ["./dev", "docs", "--check"]),
     ("spec", ["{python}", "tests/spec/check.py"]),
+    ("variant-schema", ["{python}", "tests/unit/json/check_schema.py"]),
 ]
 
 # A suite that hangs must end with a message, well before whoever waits for us gives up.

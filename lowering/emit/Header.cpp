@@ -37,6 +37,8 @@ std::string phaseDescription(Phase phase) {
   case Phase::merge:
     return "Merges two attention results over disjoint sets of tokens, given with their natural logarithms of the sum\n"
            " * of exponentials. A side with lse = -infinity has weight 0; where both have it, out = 0.";
+  case Phase::project:
+    return "Factors of tokens from their hidden states: factor = hidden * transposed weight, summed in double.";
   }
   throw std::invalid_argument("phaseDescription: no such phase");
 }

@@ -44,12 +44,20 @@ void addRequests(OperandList &list, VariantAttr variant, StringRef tokens, Strin
   list.add(getLengthsOperand(variant), Access::in, lengths);
 }
 
+/// Every factor that depends on the token, Q's before K's before V's.
+SmallVector<PhaseOperand> projectedFactors(VariantAttr variant) {
+  SmallVector<PhaseOperand> factors;
+  for (Side side : {Side::q, Side::k, Side::v})
+    llvm::append_range(factors, getProjectedOperands(variant, side));
+  return factors;
+}
+
 SmallVector<Operand> operandsOf(VariantAttr variant, Phase phase) {
   OperandList list;
   switch (phase) {
   case Phase::append:
-    list.add(getAppendOperands(variant, Side::k), Access::in, "of the new tokens, as projected");
-    list.add(getAppendOperands(variant, Side::v), Access::in, "of the new tokens, as projected");
+    list.add(getProjectedOperands(variant, Side::k), Access::in, "of the new tokens, as projected");
+    list.add(getProjectedOperands(variant, Side::v), Access::in, "of the new tokens, as projected");
     addRequests(list, variant, "new tokens of request b: token_start[b] .. token_start[b+1]",
                 "tokens in the cache before the append");
     list.add(getCacheOperands(variant, Side::k), Access::inout, "factor cache");
@@ -77,6 +85,19 @@ SmallVector<Operand> operandsOf(VariantAttr variant, Phase phase) {
     list.add(getOutOperand(variant, "out"), Access::out, "attention over both");
     list.add(getLseOperand(variant, "lse"), Access::out, "log of the sum of exponentials, natural");
     break;
+  case Phase::project: {
+    Type activation = variant.getTypes().getActivation();
+    list.add({"hidden", activation, Leading::tokens, {ShapedType::kDynamic}}, Access::in, "hidden states");
+    SmallVector<PhaseOperand> factors = projectedFactors(variant);
+    for (const PhaseOperand &factor : factors)
+      list.add({factor.name + "_weight",
+                activation,
+                Leading::none,
+                {factor.trailing[0] * factor.trailing[1], ShapedType::kDynamic}},
+               Access::in, "weight, as in a checkpoint");
+    list.add(factors, Access::out, "factor");
+    break;
+  }
   }
   return std::move(list.operands);
 }
@@ -114,7 +135,7 @@ std::vector<tpac::Dimension> shapeOf(const PhaseOperand &operand) {
     break;
   }
   for (int64_t size : operand.trailing)
-    shape.push_back({"", size});
+    shape.push_back(ShapedType::isDynamic(size) ? tpac::Dimension{"channels", 0} : tpac::Dimension{"", size});
   return shape;
 }
 
@@ -142,8 +163,8 @@ SmallVector<Value> buildBody(OpBuilder &b, Location loc, VariantAttr variant, Ph
   bool keyPositions = variant.rotatesKeysOnRead();
   switch (phase) {
   case Phase::append: {
-    ValueRange k = reader.take(getAppendOperands(variant, Side::k).size());
-    ValueRange v = reader.take(getAppendOperands(variant, Side::v).size());
+    ValueRange k = reader.take(getProjectedOperands(variant, Side::k).size());
+    ValueRange v = reader.take(getProjectedOperands(variant, Side::v).size());
     Value positions = reader.takeIf(rope);
     Value tokenStart = reader.takeOne();
     Value lengths = reader.takeOne();
@@ -176,6 +197,19 @@ SmallVector<Value> buildBody(OpBuilder &b, Location loc, VariantAttr variant, Ph
     auto op = MergeOp::create(b, loc, parts, lses, out, lse);
     return {op.getOut(), op.getLse()};
   }
+  case Phase::project: {
+    Value hidden = reader.takeOne();
+    SmallVector<PhaseOperand> factors = projectedFactors(variant);
+    ValueRange weights = reader.take(factors.size());
+    SmallVector<Value> results;
+    for (auto [factor, weight] : llvm::zip(factors, weights)) {
+      // Only head factors come in an order of the model's choosing.
+      bool isHead = StringRef(factor.name).ends_with("_head");
+      WeightRows rows = isHead ? variant.getHeadFactorRows() : WeightRows::rank_major;
+      results.push_back(ProjectOp::create(b, loc, rows, hidden, weight, reader.takeOne()).getResult());
+    }
+    return results;
+  }
   }
   llvm_unreachable("unknown phase");
 }
@@ -186,7 +220,9 @@ tpac::PhaseSignature tpac::getPhaseSignature(VariantAttr variant, Phase phase) {
   PhaseSignature signature;
   signature.phase = phase;
   signature.sizes = {"tokens"};
-  if (phase != Phase::merge)
+  if (phase == Phase::project)
+    signature.sizes.push_back("channels");
+  else if (phase != Phase::merge)
     signature.sizes.insert(signature.sizes.end(), {"batch", "capacity"});
   for (const Operand &entry : operandsOf(variant, phase))
     signature.tensors.push_back({entry.operand.name, elementTypeOf(entry.operand.elementType), shapeOf(entry.operand),

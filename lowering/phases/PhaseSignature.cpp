@@ -18,6 +18,8 @@ std::string_view phaseName(Phase phase) {
     return "prefill";
   case Phase::merge:
     return "merge";
+  case Phase::project:
+    return "project";
   }
   throw std::invalid_argument("phaseName: no such phase");
 }

@@ -15,10 +15,13 @@
 
 namespace tpac {
 
-enum class Phase { append, decode, prefill, merge };
+/// `project` makes factors from hidden states. It is compiled like the others, but no part of a pack: engines have
+/// matrix products of their own.
+enum class Phase { append, decode, prefill, merge, project };
+/// The phases of a pack.
 inline constexpr std::array<Phase, 4> allPhases = {Phase::append, Phase::decode, Phase::prefill, Phase::merge};
 
-/// "append", "decode", "prefill", "merge".
+/// "append", "decode", "prefill", "merge", "project".
 std::string_view phaseName(Phase phase);
 
 enum class ElementType { f64, f32, bf16, f16, f8E4M3FN, i8, i32 };
@@ -48,7 +51,7 @@ struct PhaseTensor {
 
 struct PhaseSignature {
   Phase phase;
-  /// Run-time sizes in the order of the argument block: "tokens", "batch", "capacity".
+  /// Run-time sizes in the order of the argument block: "tokens", "batch", "capacity", "channels".
   std::vector<std::string> sizes;
   /// In the order of the argument block.
   std::vector<PhaseTensor> tensors;

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Runs one member of the family through compiled phases and judges every step with the oracle.
+
+#ifndef TPAC_TESTS_PROPERTY_CHECK_H
+#define TPAC_TESTS_PROPERTY_CHECK_H
+
+#include "lowering/execute/Executable.h"
+#include "tests/oracle/Variant.h"
+#include "tests/property/Family.h"
+
+#include <map>
+#include <string>
+
+namespace property {
+
+/// What a run met, so that a test can say that nothing was left out; and the worst figures.
+struct Coverage {
+  int64_t emptyBatches = 0;
+  int64_t requestsOfLengthZero = 0;
+  int64_t requestsOfLengthOne = 0;
+  int64_t raggedBatches = 0;
+  int64_t rowsThatSeeNothing = 0;
+  int64_t rowsWithLseBeyond100 = 0;
+  int64_t merges = 0;
+  int64_t prefills = 0;
+  int64_t strided = 0;
+  int64_t quantised = 0;
+  /// Worst part of its limit that any compared figure used, by the tolerance that made the limit.
+  std::map<double, double> worstShares;
+
+  void add(const Coverage &other);
+};
+
+/// Compiles and runs `member`; throws std::runtime_error with what was wrong.
+Coverage check(const Member &member);
+
+/// Compares names, order, element types, shapes and access of `phase` with the oracle's statement; throws
+/// std::runtime_error with the first difference.
+void checkSignature(const oracle::Variant &variant, const tpac::PhaseSignature &signature);
+
+} // namespace property
+
+#endif // TPAC_TESTS_PROPERTY_CHECK_H

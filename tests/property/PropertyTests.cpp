@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The property tests: hundreds of random members against the oracle.
+//
+//   PropertyTests [--seed N | --first N --count N] [--threads N] [GoogleTest's options]
+//
+// TPAC_SEED=N is --seed N. TPAC_TEST_EFFORT (quick, normal, full) sets the number of members where --count does not.
+
+#include "tests/property/Check.h"
+#include "tests/property/Random.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <iostream>
+#include <map>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <unistd.h>
+
+namespace property {
+namespace {
+
+struct Options {
+  uint64_t first = 1;
+  int64_t count = 0;
+  unsigned threads = 1;
+};
+
+Options options;
+
+/// Twelve consecutive seeds hold every kind of workload (Family.h); fewer prove nothing about coverage.
+constexpr int64_t coveringCount = 12;
+
+// ---- A crash names its seed ----
+
+thread_local uint64_t runningSeed = 0;
+
+extern "C" void reportCrash(int signal) {
+  char text[] = "\nPropertyTests: crashed; to reproduce: PropertyTests --seed 00000000000000000000\n";
+  char *digit = text + sizeof(text) - 3;
+  for (uint64_t rest = runningSeed; rest != 0; rest /= 10)
+    *digit-- = static_cast<char>('0' + rest % 10);
+  if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+    _exit(2);
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
+}
+
+// ---- Progress ----
+
+class Progress {
+public:
+  explicit Progress(int64_t total) : total(total), isTerminal(isatty(STDERR_FILENO)) {}
+
+  void show(int64_t done, int64_t failed) {
+    if (!isTerminal)
+      return;
+    double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    double left = seconds / static_cast<double>(done) * static_cast<double>(total - done);
+    std::fprintf(stderr, "\r%lld of %lld members, %lld failed, %.0f s, %.0f s to go ", static_cast<long long>(done),
+                 static_cast<long long>(total), static_cast<long long>(failed), seconds, left);
+    if (done == total)
+      std::fputc('\n', stderr);
+  }
+
+private:
+  int64_t total;
+  bool isTerminal;
+  std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+};
+
+std::string reproduction(const Member &member) {
+  return "seed " + std::to_string(member.seed) + "\nvariant: " + member.variant.dump() +
+         "\nworkload: " + describe(member.workload) + "\nto reproduce: PropertyTests --seed " +
+         std::to_string(member.seed);
+}
+
+// ---- Tests ----
+
+TEST(Random, Splitmix64) {
+  Random random(0);
+  EXPECT_EQ(random.next(), 0xe220a8397b1dcdafu);
+  EXPECT_EQ(random.next(), 0x6e789e6aa1b965f4u);
+  EXPECT_EQ(random.next(), 0x06c45d188009454fu);
+}
+
+TEST(Family, MembersObeyTheRules) {
+  for (uint64_t seed = 1; seed <= 3000; ++seed) {
+    Member member = generateMember(seed);
+    SCOPED_TRACE(reproduction(member));
+    oracle::Variant variant = oracle::parseVariant(member.variant);
+    ASSERT_EQ(variant.q.features(), variant.k.features());
+    ASSERT_LE(variant.headEnd, variant.heads);
+    ASSERT_LT(variant.headBegin, variant.headEnd);
+    for (const oracle::Factorization *side : {&variant.q, &variant.k, &variant.v}) {
+      if (side->headMap == oracle::HeadMap::oneHot)
+        ASSERT_EQ(side->rank, variant.heads);
+      if (side->headMap == oracle::HeadMap::ones)
+        ASSERT_EQ(side->rank, 1);
+      if (side->headFunction == oracle::HeadFunction::softmax)
+        ASSERT_EQ(variant.localHeads(), variant.heads);
+    }
+    bool valueSeesRotated = false;
+    if (variant.rope) {
+      int64_t block = variant.ropeBlock();
+      ASSERT_EQ(variant.q.features() % block, 0);
+      ASSERT_EQ(variant.q.token.front().size % block, 0);
+      ASSERT_EQ(variant.k.token.front().size % block, 0);
+      ASSERT_LE(variant.rope->offset + variant.rope->rotated, block);
+      ASSERT_GE(variant.rope->rotated, 2);
+      ASSERT_EQ(variant.rope->rotated % 2, 0);
+      if (variant.v.isShared())
+        for (int64_t e = 0; e < variant.v.features(); ++e)
+          valueSeesRotated |=
+              e % block >= variant.rope->offset && e % block < variant.rope->offset + variant.rope->rotated;
+    }
+    ASSERT_EQ(!variant.vSees.empty(), valueSeesRotated);
+    if (variant.v.isShared()) {
+      ASSERT_EQ(variant.localRank(variant.v), variant.localRank(variant.k));
+      ASSERT_EQ(variant.v.token.size(), variant.k.token.size());
+    }
+  }
+}
+
+/// Every value of every field must come up, or members of the family go untested.
+TEST(Family, EveryOptionComesUp) {
+  std::map<std::string, std::set<std::string>> seen;
+  for (uint64_t seed = 1; seed <= 1000; ++seed) {
+    nlohmann::json json = generateMember(seed).variant;
+    oracle::Variant variant = oracle::parseVariant(json);
+    for (const char *side : {"q", "k", "v"}) {
+      const nlohmann::json &value = json[side];
+      std::string prefix(side);
+      if (value.contains("dense")) {
+        seen[prefix].insert("dense");
+        continue;
+      }
+      seen[prefix + " order"].insert(std::to_string(value["token"].size() + 1));
+      seen[prefix + " rank"].insert(std::to_string(std::min(5, value["rank"].get<int>())));
+      seen[prefix + " head"].insert(value["head"]["source"].get<std::string>());
+      seen[prefix + " map"].insert(value["head"].value("map", "none"));
+      seen[prefix + " function"].insert(value["head"].value("function", "identity"));
+      for (const nlohmann::json &factor : value["token"])
+        seen[prefix + " token"].insert(factor["source"].get<std::string>());
+    }
+    for (const char *field : {"v_sees", "scale", "softcap", "window", "head_range", "rope"})
+      seen[field].insert(json.contains(field) ? "present" : "absent");
+    seen["query"].insert(json.value("query_precision", "full"));
+    seen["causal"].insert(variant.causal ? "true" : "false");
+    seen["v_sees"].insert(variant.vSees);
+    seen["on read"].insert(variant.rotatesOnRead() ? "true" : "false");
+    for (const char *field : {"layout", "direction", "base", "offset", "inv_freq", "amplitude"})
+      if (json.contains("rope"))
+        seen[std::string("rope ") + field].insert(json["rope"].contains(field) ? "present" : "absent");
+    for (oracle::Type type : {variant.activation, variant.head, variant.output})
+      seen["type"].insert(oracle::typeName(type));
+    seen["token type"].insert(oracle::typeName(variant.token));
+    seen["compute"].insert(oracle::typeName(variant.compute));
+    seen["heads"].insert(std::to_string(variant.heads));
+  }
+  const std::map<std::string, size_t> expected = {{"q", 1},
+                                                  {"k", 1},
+                                                  {"v", 1},
+                                                  {"q order", 4},
+                                                  {"k order", 4},
+                                                  {"v order", 4},
+                                                  {"q rank", 5},
+                                                  {"k rank", 5},
+                                                  {"v rank", 5},
+                                                  {"q head", 3},
+                                                  {"k head", 3},
+                                                  {"v head", 3},
+                                                  {"q map", 4},
+                                                  {"k map", 4},
+                                                  {"v map", 4},
+                                                  {"q function", 3},
+                                                  {"k function", 3},
+                                                  {"v function", 3},
+                                                  {"q token", 2},
+                                                  {"k token", 2},
+                                                  {"v token", 3},
+                                                  {"v_sees", 5},
+                                                  {"scale", 2},
+                                                  {"softcap", 2},
+                                                  {"window", 2},
+                                                  {"head_range", 2},
+                                                  {"rope", 2},
+                                                  {"query", 2},
+                                                  {"causal", 2},
+                                                  {"on read", 2},
+                                                  {"rope layout", 2},
+                                                  {"rope base", 2},
+                                                  {"rope offset", 2},
+                                                  {"rope inv_freq", 2},
+                                                  {"rope amplitude", 2},
+                                                  {"rope direction", 2},
+                                                  {"type", 4},
+                                                  {"token type", 6},
+                                                  {"compute", 2},
+                                                  {"heads", 13}};
+  for (const auto &[field, count] : expected)
+    EXPECT_EQ(seen[field].size(), count) << field;
+}
+
+TEST(Property, SignaturesMatchTheOracle) {
+  for (uint64_t seed = options.first; seed < options.first + std::min<uint64_t>(4, options.count); ++seed) {
+    Member member = generateMember(seed);
+    runningSeed = seed;
+    try {
+      std::unique_ptr<tpac::Executable> executable = tpac::Executable::compile(member.variant.dump(), tpac::allPhases);
+      for (tpac::Phase phase : tpac::allPhases)
+        checkSignature(oracle::parseVariant(member.variant), executable->signature(phase));
+    } catch (const std::exception &error) {
+      ADD_FAILURE() << error.what() << "\n" << reproduction(member);
+    }
+  }
+}
+
+TEST(Property, MembersMatchTheOracle) {
+  std::mutex mutex;
+  Coverage coverage;
+  std::map<uint64_t, std::string> failures;
+  int64_t done = 0;
+  Progress progress(options.count);
+  std::atomic<int64_t> next{0};
+  auto work = [&] {
+    for (int64_t i = next++; i < options.count; i = next++) {
+      Member member = generateMember(options.first + static_cast<uint64_t>(i));
+      runningSeed = member.seed;
+      std::string failure;
+      Coverage covered;
+      try {
+        covered = check(member);
+      } catch (const std::exception &error) {
+        failure = error.what();
+      }
+      std::lock_guard<std::mutex> lock(mutex);
+      coverage.add(covered);
+      if (!failure.empty())
+        failures[member.seed] = failure + "\n" + reproduction(member);
+      progress.show(++done, static_cast<int64_t>(failures.size()));
+    }
+  };
+  std::vector<std::thread> threads;
+  for (unsigned i = 1; i < options.threads; ++i)
+    threads.emplace_back(work);
+  work();
+  for (std::thread &thread : threads)
+    thread.join();
+
+  constexpr size_t shown = 10;
+  size_t number = 0;
+  std::string seeds;
+  for (const auto &[seed, text] : failures) {
+    seeds += " " + std::to_string(seed);
+    if (number++ < shown)
+      ADD_FAILURE() << text;
+  }
+  if (!failures.empty())
+    ADD_FAILURE() << failures.size() << " of " << options.count << " members failed; seeds:" << seeds;
+
+  std::cout << done << " members: " << coverage.raggedBatches << " ragged batches, " << coverage.emptyBatches
+            << " empty ones, " << coverage.requestsOfLengthZero << " requests of length 0 and "
+            << coverage.requestsOfLengthOne << " of length 1, " << coverage.rowsThatSeeNothing
+            << " rows that see nothing, " << coverage.rowsWithLseBeyond100 << " with LSE beyond 100, "
+            << coverage.prefills << " prefills, " << coverage.merges << " merges\n";
+  for (const auto &[tolerance, share] : coverage.worstShares)
+    std::cout << "tolerance " << tolerance << ": the worst figure used " << share << " of its limit\n";
+  if (!failures.empty() || options.count < coveringCount)
+    return;
+  EXPECT_GT(coverage.emptyBatches, 0);
+  EXPECT_GT(coverage.requestsOfLengthZero, 0);
+  EXPECT_GT(coverage.raggedBatches, 0);
+  EXPECT_GT(coverage.rowsThatSeeNothing, 0);
+  EXPECT_GT(coverage.rowsWithLseBeyond100, 0);
+  EXPECT_GT(coverage.prefills, 0);
+  EXPECT_GT(coverage.merges, 0);
+  EXPECT_GT(coverage.strided, 0);
+  EXPECT_GT(coverage.quantised, 0);
+}
+
+// ---- Options ----
+
+[[noreturn]] void usage(const std::string &problem) {
+  std::cerr << "PropertyTests: " << problem
+            << "\nusage: PropertyTests [--seed N | --first N --count N] [--threads N] [GoogleTest's options]\n";
+  std::exit(2);
+}
+
+uint64_t number(const std::string &name, const char *text) {
+  char *end = nullptr;
+  unsigned long long value = std::strtoull(text, &end, 10);
+  if (*text < '0' || *text > '9' || *end != '\0')
+    usage(name + " is '" + text + "'; expected a number");
+  return value;
+}
+
+int64_t countOfEffort() {
+  const char *effort = std::getenv("TPAC_TEST_EFFORT");
+  std::string name = effort ? effort : "normal";
+  if (name == "quick")
+    return coveringCount;
+  if (name == "normal")
+    return 300;
+  if (name == "full")
+    return 1000;
+  usage("TPAC_TEST_EFFORT is '" + name + "'; expected quick, normal or full");
+}
+
+void parseOptions(int argc, char **argv) {
+  options.count = countOfEffort();
+  options.threads = std::min(2u, std::max(1u, std::thread::hardware_concurrency()));
+  auto single = [](uint64_t seed) {
+    options.first = seed;
+    options.count = 1;
+  };
+  if (const char *seed = std::getenv("TPAC_SEED"))
+    single(number("TPAC_SEED", seed));
+  for (int i = 1; i < argc; ++i) {
+    std::string name = argv[i];
+    if (name != "--seed" && name != "--first" && name != "--count" && name != "--threads")
+      usage("unknown option '" + name + "'");
+    if (i + 1 == argc)
+      usage(name + " needs a number");
+    uint64_t value = number(name, argv[++i]);
+    if (name == "--seed")
+      single(value);
+    else if (name == "--first")
+      options.first = value;
+    else if (name == "--count")
+      options.count = static_cast<int64_t>(value);
+    else
+      options.threads = std::max(1u, static_cast<unsigned>(value));
+  }
+}
+
+} // namespace
+} // namespace property
+
+int main(int argc, char **argv) {
+  testing::InitGoogleTest(&argc, argv);
+  property::parseOptions(argc, argv);
+  for (int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT})
+    std::signal(signal, property::reportCrash);
+  return RUN_ALL_TESTS();
+}

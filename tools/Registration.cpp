@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tools/Registration.h"
+
+#include "dialect/Passes.h"
+#include "lowering/Compiler.h"
+#include "lowering/reference/Passes.h"
+
+#include "mlir/Transforms/Passes.h"
+
+void tpac::registerToolDialects(mlir::DialectRegistry &registry) { registerCompilerDialects(registry); }
+
+void tpac::registerToolPasses() {
+  mlir::registerTransformsPasses();
+  mlir::tpa::registerTPAPasses();
+  mlir::tpa::registerReferencePasses();
+  mlir::tpa::registerReferencePipelines();
+}

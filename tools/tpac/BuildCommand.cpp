@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// tpac build: a kernel pack of a variant.
+
+#include "lowering/Compiler.h"
+#include "lowering/emit/PackWriter.h"
+#include "lowering/emit/SignatureText.h"
+#include "lowering/phases/BuildPhases.h"
+#include "tools/tpac/Commands.h"
+#include "tools/tpac/Table.h"
+#include "tools/tpac/VariantFile.h"
+
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+#include <filesystem>
+#include <iostream>
+
+namespace tpac {
+namespace {
+
+struct BuildOptions {
+  std::string variant;
+  std::string target = "host";
+  std::string directory;
+  bool json = false;
+};
+
+void build(const BuildOptions &options) {
+  auto start = std::chrono::steady_clock::now();
+  VariantFile file(options.variant);
+  Pack pack{file.variant().getName().str(), file.json(), {}};
+  for (Phase phase : allPhases)
+    pack.signatures.push_back(getPhaseSignature(file.variant(), phase));
+  auto module = lowerPhases(file.variant(), allPhases, Stage::target);
+  if (!module)
+    throw std::runtime_error(llvm::toString(module.takeError()));
+  if (llvm::Error error = writePack(**module, pack, options.target, options.directory))
+    throw std::runtime_error(llvm::toString(std::move(error)));
+  double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+
+  std::string name = symbolName(std::string_view(pack.name));
+  std::vector<std::string> files = {"include/" + name + ".h", "lib/lib" + name + ".a", "lib/lib" + name + ".so",
+                                    name + ".json"};
+  if (options.json) {
+    nlohmann::ordered_json json = {{"name", pack.name},
+                                   {"target", options.target},
+                                   {"directory", options.directory},
+                                   {"files", files},
+                                   {"seconds", seconds}};
+    std::cout << json.dump(2) << '\n';
+    return;
+  }
+  std::cout << "Pack of " << pack.name << " for " << options.target << " in " << options.directory << " ("
+            << format("%.1f", seconds) << " s)\n";
+  Table table({{"file"}, {"bytes", Table::Align::right}});
+  for (const std::string &path : files)
+    table.addRow({path, std::to_string(std::filesystem::file_size(std::filesystem::path(options.directory) / path))});
+  table.print(std::cout);
+}
+
+} // namespace
+
+void addBuildCommand(CLI::App &app) {
+  CLI::App *command = app.add_subcommand("build", "Compile a variant into a kernel pack: header, libraries, manifest.");
+  auto options = std::make_shared<BuildOptions>();
+  command->add_option("VARIANT", options->variant, "variant file (JSON)")->required();
+  command->add_option("--target", options->target, "host, x86-64-v2, x86-64-v3, x86-64-v4 or aarch64")
+      ->capture_default_str();
+  command->add_option("-o,--output", options->directory, "directory of the pack; a pack there is replaced")->required();
+  command->add_flag("--json", options->json, "print JSON");
+  command->callback([options] { build(*options); });
+}
+
+} // namespace tpac

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The commands of tpac. Each adds its options to a parser; its callback does the work and throws std::runtime_error
+// with a message for the user.
+
+#ifndef TPAC_TOOLS_TPAC_COMMANDS_H
+#define TPAC_TOOLS_TPAC_COMMANDS_H
+
+#include <CLI/CLI.hpp>
+
+namespace tpac {
+
+/// Thrown where a command did its work and the answer is no (a check that fails): exit code 1, no further message.
+struct CheckFailed {};
+
+void addBuildCommand(CLI::App &app);
+void addCheckCommand(CLI::App &app);
+void addShowCommand(CLI::App &app);
+
+} // namespace tpac
+
+#endif // TPAC_TOOLS_TPAC_COMMANDS_H

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The engine of `tpac check VARIANT.json --model DIR`: computes a trained model's attention through the compiled phases
+// and compares it with a recording. Neither reads the command line nor prints.
+
+#ifndef TPAC_TOOLS_TPAC_MODELCHECK_H
+#define TPAC_TOOLS_TPAC_MODELCHECK_H
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace tpac {
+
+struct ModelCheckOptions {
+  /// A valid variant with the element types to be tested (docs/variant.md).
+  std::string variantJson;
+  /// Holds NAME.safetensors, NAME.json and NAME.reference.safetensors, NAME being the variant's name.
+  std::filesystem::path directory;
+  /// Accepted relative error; without one, that of the widest rounding among the variant's types: f64, f32 2e-6,
+  /// f16 3e-3, bf16 1e-2. fp8 and int8 need one: their quantisation, which the recording does not have, costs more
+  /// than MATH's tolerances of the arithmetic.
+  std::optional<double> tolerance;
+};
+
+/// One phase of one layer.
+struct ModelCheckRow {
+  int64_t layer;
+  /// "prefill": all tokens appended, then attended to in one call. "decode": token by token.
+  std::string phase;
+  /// Element type of the cached token factors.
+  std::string storage;
+  int64_t tokens;
+  /// Relative Frobenius error over the [N, H, E] output.
+  double relativeError;
+  /// The largest relative error of a row [n, h] over its E features.
+  double worstRowError;
+  /// Of relativeError.
+  double tolerance;
+  /// Of worstRowError: 20 times as much; where every type is f32 or f64, also times max(1, max|LSE|/10) over the
+  /// phase's rows, since the rounding of a logit grows with the logit.
+  double rowTolerance;
+  bool pass;
+  /// Of the calls of append and the phase, without compilation.
+  double seconds;
+};
+
+/// Projects the recorded input of each recorded layer with the model's weights (float64, rounded to the variant's
+/// activation type), runs append + prefill on all tokens and append + decode token by token, and compares with the
+/// recorded output. Throws std::runtime_error where a file is missing or broken, the model and the variant differ, the
+/// variant has factors that no published checkpoint holds (learned, shared, order 3 and up), or a phase fails.
+std::vector<ModelCheckRow> checkModel(const ModelCheckOptions &options);
+
+} // namespace tpac
+
+#endif // TPAC_TOOLS_TPAC_MODELCHECK_H

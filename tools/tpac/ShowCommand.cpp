@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// tpac show: the IR of a variant's phases at a stage.
+
+#include "lowering/Compiler.h"
+#include "lowering/emit/CInterface.h"
+#include "lowering/emit/ObjectFile.h"
+#include "lowering/emit/SignatureText.h"
+#include "lowering/phases/BuildPhases.h"
+#include "tools/tpac/Commands.h"
+#include "tools/tpac/VariantFile.h"
+
+#include "llvm/Support/raw_ostream.h"
+
+#include <nlohmann/json.hpp>
+
+#include <iostream>
+#include <map>
+
+namespace tpac {
+namespace {
+
+const std::map<std::string, Stage> irStages = {
+    {"variant", Stage::variant}, {"reference", Stage::reference}, {"target", Stage::target}};
+
+struct ShowOptions {
+  std::string variant;
+  std::string stage = "variant";
+  std::vector<std::string> phases;
+  std::string target = "host";
+  bool json = false;
+};
+
+std::vector<Phase> selectedPhases(const std::vector<std::string> &names) {
+  std::vector<Phase> phases;
+  for (Phase phase : allPhases)
+    if (names.empty() || std::ranges::find(names, phaseName(phase)) != names.end())
+      phases.push_back(phase);
+  return phases;
+}
+
+template <typename T> T take(llvm::Expected<T> expected) {
+  if (!expected)
+    throw std::runtime_error(llvm::toString(expected.takeError()));
+  return std::move(*expected);
+}
+
+std::string textOf(const ShowOptions &options, const VariantFile &file, const std::vector<Phase> &phases) {
+  auto ir = irStages.find(options.stage);
+  Stage stage = ir == irStages.end() ? Stage::target : ir->second;
+  mlir::OwningOpRef<mlir::ModuleOp> module = take(lowerPhases(file.variant(), phases, stage));
+  if (ir != irStages.end()) {
+    std::string text;
+    llvm::raw_string_ostream os(text);
+    module->print(os);
+    return text;
+  }
+  std::vector<PhaseSignature> signatures;
+  for (Phase phase : phases)
+    signatures.push_back(getPhaseSignature(file.variant(), phase));
+  std::string prefix = symbolName(std::string_view(file.variant().getName().getValue()));
+  if (failed(addCInterface(*module, prefix, signatures)))
+    throw std::runtime_error("the C interface of " + prefix + " could not be made");
+  CodeTarget target = take(findTarget(options.target));
+  return take(options.stage == "llvm" ? emitLlvmIr(*module, target) : emitAssembly(*module, target));
+}
+
+void show(const ShowOptions &options) {
+  VariantFile file(options.variant);
+  std::vector<Phase> phases = selectedPhases(options.phases);
+  std::string text = textOf(options, file, phases);
+  if (!options.json) {
+    std::cout << text;
+    return;
+  }
+  nlohmann::ordered_json json = {{"variant", nlohmann::ordered_json::parse(file.json())}, {"stage", options.stage}};
+  for (Phase phase : phases)
+    json["phases"].push_back(phaseName(phase));
+  json["text"] = text;
+  std::cout << json.dump(2) << '\n';
+}
+
+} // namespace
+
+void addShowCommand(CLI::App &app) {
+  CLI::App *command = app.add_subcommand("show", "Print the IR of a variant at a stage of the compiler.");
+  auto options = std::make_shared<ShowOptions>();
+  command->add_option("VARIANT", options->variant, "variant file (JSON)")->required();
+  command
+      ->add_option("--stage", options->stage,
+                   "variant: tpa dialect; reference: linalg and scf; target: LLVM dialect; llvm: LLVM IR; "
+                   "asm: assembly")
+      ->check(CLI::IsMember({"variant", "reference", "target", "llvm", "asm"}))
+      ->capture_default_str();
+  command->add_option("--phase", options->phases, "phases to show; default: all")
+      ->check(CLI::IsMember({"append", "decode", "prefill", "merge"}));
+  command->add_option("--target", options->target, "machine of the stages llvm and asm")->capture_default_str();
+  command->add_flag("--json", options->json, "print JSON");
+  command->callback([options] { show(*options); });
+}
+
+} // namespace tpac
