@@ -2,8 +2,8 @@
 //
 // Attributes of the tpa dialect: verifiers, derived quantities, custom syntax.
 //
-// Messages begin with the field's path inside the attribute ("token[0].size: ..."), so that the JSON reader can prefix where
-// the attribute stands, and end with the rule's tag (docs/spec.md).
+// Messages begin with the field's path inside the attribute ("token[0].size: ..."), so that the JSON reader can prefix
+// where the attribute stands, and end with the rule's tag (docs/spec.md).
 
 #include "dialect/TPADialect.h"
 
@@ -67,8 +67,7 @@ static ParseResult parseTokenFactors(AsmParser &parser, SmallVector<TokenFactorA
 
 static void printTokenFactors(AsmPrinter &printer, ArrayRef<TokenFactorAttr> factors) {
   printer << '[';
-  llvm::interleaveComma(factors, printer,
-                        [&](TokenFactorAttr factor) { printer.printStrippedAttrOrType(factor); });
+  llvm::interleaveComma(factors, printer, [&](TokenFactorAttr factor) { printer.printStrippedAttrOrType(factor); });
   printer << ']';
 }
 
@@ -115,8 +114,7 @@ LogicalResult RopeAttr::verify(EmitError emitError, RopeLayout, int64_t directio
   if (direction != 1 && direction != -1)
     return emitError() << "direction: expected 1 or -1, got " << direction << " [R1]";
   if (!isExtent(dRot) || dRot % 2 != 0)
-    return emitError() << "d_rot: expected an even integer between 2 and " << maxExtent << ", got " << dRot
-                       << " [R2]";
+    return emitError() << "d_rot: expected an even integer between 2 and " << maxExtent << ", got " << dRot << " [R2]";
   if (offset < 0 || offset > maxExtent)
     return emitError() << "offset: expected an integer between 0 and " << maxExtent << ", got " << offset << " [R3]";
   if (!base == !invFreq)
@@ -238,14 +236,14 @@ LogicalResult VariantAttr::verify(EmitError emitError, StringAttr name, HeadsAtt
   StringRef text = name.getValue();
   if (text.empty() || !llvm::isAlpha(text.front()) ||
       !llvm::all_of(text, [](char c) { return llvm::isAlnum(c) || c == '_' || c == '.' || c == '-'; }))
-    return emitError() << "name: expected a letter, then letters, digits, '_', '.' or '-', got \"" << text
-                       << "\" [V1]";
+    return emitError() << "name: expected a letter, then letters, digits, '_', '.' or '-', got \"" << text << "\" [V1]";
 
   std::pair<StringRef, FactorizationAttr> sides[] = {{"q", q}, {"k", k}, {"v", v}};
   for (auto [side, factorization] : sides) {
     if (side != "v" && factorization.isShared())
-      return emitError() << side << ".token[0].source: expected contextual or learned, got shared: only v shares k's "
-                                    "token factor [V2]";
+      return emitError() << side
+                         << ".token[0].source: expected contextual or learned, got shared: only v shares k's "
+                            "token factor [V2]";
     if (factorization.hasMap(HeadMap::one_hot) && factorization.getRank() != heads.getTotal())
       return emitError() << side << ".rank: expected the number of heads, " << heads.getTotal()
                          << ", where head.map is one_hot, got " << factorization.getRank() << " [V3]";
@@ -253,8 +251,9 @@ LogicalResult VariantAttr::verify(EmitError emitError, StringAttr name, HeadsAtt
       return emitError() << side << ".rank: expected at most the number of heads, " << heads.getTotal()
                          << ", where head.map is groups, got " << factorization.getRank() << " [V4]";
     if (factorization.getHead().getFunction() == HeadFunction::softmax && !heads.isWhole())
-      return emitError() << side << ".head.function: expected identity or sigmoid where head_range is a part of the "
-                                    "heads, got softmax, which needs all of them [V9]";
+      return emitError() << side
+                         << ".head.function: expected identity or sigmoid where head_range is a part of the "
+                            "heads, got softmax, which needs all of them [V9]";
   }
   if (q.getFeatures() != k.getFeatures())
     return emitError() << "k.token: expected sizes whose product is q's, " << q.getFeatures() << ", got "
@@ -270,8 +269,8 @@ LogicalResult VariantAttr::verify(EmitError emitError, StringAttr name, HeadsAtt
     int64_t block = ropeBlock(q, k);
     if (rope.getOffset() + rope.getDRot() > block)
       return emitError() << "rope.d_rot: expected offset + d_rot at most " << block
-                         << ", the features of the factor rotated, got " << rope.getOffset() << " + "
-                         << rope.getDRot() << " [V12]";
+                         << ", the features of the factor rotated, got " << rope.getOffset() << " + " << rope.getDRot()
+                         << " [V12]";
   }
   bool needsSees = rope && v.isShared() && valueUsesRotated(k, v, rope);
   if (needsSees != vSees.has_value())

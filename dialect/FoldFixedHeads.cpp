@@ -24,7 +24,8 @@ double mapEntry(FactorizationAttr factorization) {
   return factorization.getNormalized() ? static_cast<double>(factorization.getRank()) : 1.0;
 }
 
-/// `factorization` with the fixed head factor that equals `values` ([local rank, local heads], before the rank factor), if there is one.
+/// `factorization` with the fixed head factor that equals `values` ([local rank, local heads], before the rank factor),
+/// if there is one.
 std::optional<FactorizationAttr> asFixed(FactorizationAttr factorization, HeadsAttr heads, DenseElementsAttr values) {
   if (factorization.getHead().getFunction() != HeadFunction::identity)
     return std::nullopt;
@@ -45,8 +46,7 @@ std::optional<FactorizationAttr> asFixed(FactorizationAttr factorization, HeadsA
     bool equal = true;
     for (int64_t r = 0; r < rank && equal; ++r)
       for (int64_t h = 0; h < localHeads && equal; ++h)
-        equal = elements[r * localHeads + h].convertToDouble() ==
-                (fixed.getRankOfHead(heads, h) == r ? expected : 0.0);
+        equal = elements[r * localHeads + h].convertToDouble() == (fixed.getRankOfHead(heads, h) == r ? expected : 0.0);
     if (equal)
       return fixed;
   }
@@ -95,8 +95,8 @@ struct FoldAttentionHeads : OpRewritePattern<AttentionOp> {
         continue;
       double entry = mapEntry(side);
       sides[i] = *fixed;
-      // The rank factor of a fixed side is 1, and the default scale follows it; a scale given applies to the raw sum, where the
-      // constants were 1/s_R.
+      // The rank factor of a fixed side is 1, and the default scale follows it; a scale given applies to the raw sum,
+      // where the constants were 1/s_R.
       FloatAttr scale = variant.getScale();
       if (scale && i < 2)
         scale = FloatAttr::get(scale.getType(), scale.getValueAsDouble() * entry);

@@ -46,9 +46,7 @@ public:
   Type token() const { return tokenType ? tokenType : original.getToken(); }
 
 private:
-  Type &kindOf(Side side, bool learned, Type &cached) {
-    return side == Side::q || learned ? activationType : cached;
-  }
+  Type &kindOf(Side side, bool learned, Type &cached) { return side == Side::q || learned ? activationType : cached; }
 
   LogicalResult unify(Type &known, Value tensor) {
     Type type = cast<RankedTensorType>(tensor.getType()).getElementType();
@@ -143,15 +141,15 @@ struct AbsorbContractions : OpRewritePattern<AttentionOp> {
       return rewriter.notifyMatchFailure(op, "the factors' element types are not legal together");
     auto formed = VariantAttr::getChecked(
         emit, op.getContext(), variant.getName(), variant.getHeads(), sides[0].factorization, sides[1].factorization,
-        sides[2].factorization, RopeAttr(), std::optional<ValueSees>(), scale, variant.getSoftcap(), variant.getCausal(),
-        variant.getWindow(), variant.getQueryPrecision(), variant.getHeadFactorRows(), newTypes);
+        sides[2].factorization, RopeAttr(), std::optional<ValueSees>(), scale, variant.getSoftcap(),
+        variant.getCausal(), variant.getWindow(), variant.getQueryPrecision(), variant.getHeadFactorRows(), newTypes);
     // A quantised side without its stored scales has another set of operands.
     if (!formed || getKeyValueOperands(formed, Side::k).size() != sides[1].tensors.size() ||
         getKeyValueOperands(formed, Side::v).size() != sides[2].tensors.size())
       return rewriter.notifyMatchFailure(op, "the variant on factors is not legal");
-    rewriter.replaceOpWithNewOp<AttentionOp>(op, formed, sides[0].tensors, Value(), op.getTokenStart(),
-                                             op.getLengths(), sides[1].tensors, sides[2].tensors, Value(),
-                                             op.getOutInit(), op.getLseInit());
+    rewriter.replaceOpWithNewOp<AttentionOp>(op, formed, sides[0].tensors, Value(), op.getTokenStart(), op.getLengths(),
+                                             sides[1].tensors, sides[2].tensors, Value(), op.getOutInit(),
+                                             op.getLseInit());
     return success();
   }
 };

@@ -14,7 +14,8 @@ using namespace mlir::tpa;
 #define GET_OP_CLASSES
 #include "dialect/TPAOps.cpp.inc"
 
-// --- Result types: those of the destinations --------------------------------------------------------------------------
+// --- Result types: those of the destinations
+// --------------------------------------------------------------------------
 
 #define TPA_INFER_FROM_INIT(Op)                                                                                        \
   LogicalResult Op::inferReturnTypes(MLIRContext *, std::optional<Location>, Op::Adaptor adaptor,                      \
@@ -54,7 +55,8 @@ LogicalResult QuantizeOp::inferReturnTypes(MLIRContext *, std::optional<Location
   return success();
 }
 
-// --- Shapes -----------------------------------------------------------------------------------------------------------
+// --- Shapes
+// -----------------------------------------------------------------------------------------------------------
 
 static ArrayRef<int64_t> shapeOf(Value value) { return cast<RankedTensorType>(value.getType()).getShape(); }
 
@@ -63,9 +65,8 @@ static Type elementTypeOf(Value value) { return cast<RankedTensorType>(value.get
 static bool compatible(int64_t a, int64_t b) { return ShapedType::isDynamic(a) || ShapedType::isDynamic(b) || a == b; }
 
 static bool compatible(ArrayRef<int64_t> a, ArrayRef<int64_t> b) {
-  return a.size() == b.size() && llvm::all_of(llvm::zip(a, b), [](auto pair) {
-           return compatible(std::get<0>(pair), std::get<1>(pair));
-         });
+  return a.size() == b.size() &&
+         llvm::all_of(llvm::zip(a, b), [](auto pair) { return compatible(std::get<0>(pair), std::get<1>(pair)); });
 }
 
 /// "[?, 2, 64]".
@@ -98,11 +99,13 @@ static SmallVector<int64_t> followedBy(ArrayRef<int64_t> shape, ArrayRef<int64_t
   return result;
 }
 
-// --- Operands that the variant asks for -------------------------------------------------------------------------------
+// --- Operands that the variant asks for
+// -------------------------------------------------------------------------------
 
 namespace {
 
-/// Checks the operands of a phase against what its variant asks for; sizes that stand for tokens, requests and slots must agree.
+/// Checks the operands of a phase against what its variant asks for; sizes that stand for tokens, requests and slots
+/// must agree.
 class PhaseVerifier {
 public:
   explicit PhaseVerifier(Operation *op) : op(op) {}
@@ -178,31 +181,29 @@ LogicalResult AppendOp::verify() {
   llvm::append_range(caches, getCacheOperands(variant, Side::v));
   if (keyPositions)
     caches.push_back(getKeyPositionsOperand(variant));
-  return success(
-      succeeded(verifier.check("k", getK(), getProjectedOperands(variant, Side::k))) &&
-      succeeded(verifier.check("v", getV(), getProjectedOperands(variant, Side::v))) &&
-      succeeded(verifier.checkOptional(getPositions(), static_cast<bool>(variant.getRope()),
-                                       getPositionsOperand(variant))) &&
-      succeeded(verifier.check(getTokenStart(), getTokenStartOperand(variant))) &&
-      succeeded(verifier.check(getLengths(), getLengthsOperand(variant))) &&
-      succeeded(verifier.check("outs", getInits(), caches)));
+  return success(succeeded(verifier.check("k", getK(), getProjectedOperands(variant, Side::k))) &&
+                 succeeded(verifier.check("v", getV(), getProjectedOperands(variant, Side::v))) &&
+                 succeeded(verifier.checkOptional(getPositions(), static_cast<bool>(variant.getRope()),
+                                                  getPositionsOperand(variant))) &&
+                 succeeded(verifier.check(getTokenStart(), getTokenStartOperand(variant))) &&
+                 succeeded(verifier.check(getLengths(), getLengthsOperand(variant))) &&
+                 succeeded(verifier.check("outs", getInits(), caches)));
 }
 
 LogicalResult AttentionOp::verify() {
   VariantAttr variant = getVariant();
   PhaseVerifier verifier(*this);
-  return success(
-      succeeded(verifier.check("q", getQ(), getQueryOperands(variant))) &&
-      succeeded(verifier.checkOptional(getPositions(), static_cast<bool>(variant.getRope()),
-                                       getPositionsOperand(variant))) &&
-      succeeded(verifier.check(getTokenStart(), getTokenStartOperand(variant))) &&
-      succeeded(verifier.check(getLengths(), getLengthsOperand(variant))) &&
-      succeeded(verifier.check("k", getK(), getKeyValueOperands(variant, Side::k))) &&
-      succeeded(verifier.check("v", getV(), getKeyValueOperands(variant, Side::v))) &&
-      succeeded(verifier.checkOptional(getKeyPositions(), variant.rotatesKeysOnRead(),
-                                       getKeyPositionsOperand(variant))) &&
-      succeeded(verifier.check(getOutInit(), getOutOperand(variant, "out"))) &&
-      succeeded(verifier.check(getLseInit(), getLseOperand(variant, "lse"))));
+  return success(succeeded(verifier.check("q", getQ(), getQueryOperands(variant))) &&
+                 succeeded(verifier.checkOptional(getPositions(), static_cast<bool>(variant.getRope()),
+                                                  getPositionsOperand(variant))) &&
+                 succeeded(verifier.check(getTokenStart(), getTokenStartOperand(variant))) &&
+                 succeeded(verifier.check(getLengths(), getLengthsOperand(variant))) &&
+                 succeeded(verifier.check("k", getK(), getKeyValueOperands(variant, Side::k))) &&
+                 succeeded(verifier.check("v", getV(), getKeyValueOperands(variant, Side::v))) &&
+                 succeeded(verifier.checkOptional(getKeyPositions(), variant.rotatesKeysOnRead(),
+                                                  getKeyPositionsOperand(variant))) &&
+                 succeeded(verifier.check(getOutInit(), getOutOperand(variant, "out"))) &&
+                 succeeded(verifier.check(getLseInit(), getLseOperand(variant, "lse"))));
 }
 
 LogicalResult MergeOp::verify() {
@@ -222,7 +223,8 @@ LogicalResult MergeOp::verify() {
   return expectShape(*this, "outs", getLseInit(), shape.drop_back(), "M4");
 }
 
-// --- Parts --------------------------------------------------------------------------------------------------------------
+// --- Parts
+// --------------------------------------------------------------------------------------------------------------
 
 LogicalResult ContractOp::verify() {
   FactorizationAttr factorization = getFactorization();
@@ -267,8 +269,8 @@ LogicalResult ContractOp::verify() {
   if (getScale() && failed(checkFactor("scale", getScale(), {rank})))
     return failure();
   if (!anyLeading && !leading.empty())
-    return emitOpError() << "outs: expected no token dimensions where all factors are learned, got "
-                         << printed(result) << " [C7]";
+    return emitOpError() << "outs: expected no token dimensions where all factors are learned, got " << printed(result)
+                         << " [C7]";
   return expectShape(*this, "outs", getInit(),
                      followedBy(leading, {getHeads().getLocal(), factorization.getFeatures()}), "C8");
 }
@@ -313,8 +315,8 @@ LogicalResult QuantizeOp::verify() {
 LogicalResult RopeOp::verify() {
   ArrayRef<int64_t> input = shapeOf(getInput());
   ArrayRef<int64_t> positions = shapeOf(getPositions());
-  if (input.size() < 2 || (input.size() != 2 && (input.size() != positions.size() + 2 ||
-                                                 !compatible(input.drop_back(2), positions))))
+  if (input.size() < 2 ||
+      (input.size() != 2 && (input.size() != positions.size() + 2 || !compatible(input.drop_back(2), positions))))
     return emitOpError() << "ins: expected input [.., rank, features] with the positions' dimensions first, or none, "
                             "got input "
                          << printed(input) << " and positions " << printed(positions) << " [O1]";
@@ -323,8 +325,8 @@ LogicalResult RopeOp::verify() {
     return emitOpError() << "block: expected a divisor of the features, got " << block << " for input "
                          << printed(input) << " [O2]";
   if (getRope().getOffset() + getRope().getDRot() > block)
-    return emitOpError() << "block: expected at least offset + d_rot = "
-                         << getRope().getOffset() + getRope().getDRot() << ", got " << block << " [O3]";
+    return emitOpError() << "block: expected at least offset + d_rot = " << getRope().getOffset() + getRope().getDRot()
+                         << ", got " << block << " [O3]";
   return expectShape(*this, "outs", getInit(), followedBy(positions, input.take_back(2)), "O4");
 }
 
@@ -348,8 +350,8 @@ LogicalResult StoreTokensOp::verify() {
                          << printed(shapeOf(getTokenStart())) << " and " << printed(shapeOf(getLengths())) << " [K2]";
   Type from = elementTypeOf(getInput());
   Type to = elementTypeOf(getInit());
-  bool floats = isa<FloatType>(from) && isa<FloatType>(to) && !isa<Float8E4M3FNType>(from) &&
-                !isa<Float8E4M3FNType>(to);
+  bool floats =
+      isa<FloatType>(from) && isa<FloatType>(to) && !isa<Float8E4M3FNType>(from) && !isa<Float8E4M3FNType>(to);
   if (from != to && !floats)
     return emitOpError() << "outs: expected the input's element type or a conversion between f64, f32, bf16 and f16, "
                             "got "

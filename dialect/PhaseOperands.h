@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which tensors a phase of a variant takes: their names, element types and shapes (docs/variant.md, "Phases"). The op verifiers, the
-// builders of phases and the C interface all read them here.
+// Which tensors a phase of a variant takes: their names, element types and shapes (docs/variant.md, "Phases"). The op
+// verifiers, the builders of phases and the C interface all read them here.
 
 #ifndef TPAC_DIALECT_PHASEOPERANDS_H
 #define TPAC_DIALECT_PHASEOPERANDS_H
@@ -56,7 +56,8 @@ PhaseOperand getKeyPositionsOperand(VariantAttr variant);
 PhaseOperand getOutOperand(VariantAttr variant, StringRef name);
 PhaseOperand getLseOperand(VariantAttr variant, StringRef name);
 
-/// The scales of K's or V's quantised rows are stored beside them, because no cached head factor can carry them, under this side.
+/// The scales of K's or V's quantised rows are stored beside them, because no cached head factor can carry them, under
+/// this side.
 bool storesScale(VariantAttr variant, Side side);
 /// The side whose stored scales apply to `side`'s rows (V may use K's); none where the head factor carries them.
 std::optional<Side> getScaleSource(VariantAttr variant, Side side);

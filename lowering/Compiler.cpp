@@ -13,8 +13,7 @@ using namespace mlir;
 
 void tpac::registerCompilerDialects(DialectRegistry &registry) { tpa::registerReferenceDialects(registry); }
 
-llvm::Expected<OwningOpRef<ModuleOp>> tpac::lowerPhases(tpa::VariantAttr variant, ArrayRef<Phase> phases,
-                                                        Stage stage) {
+llvm::Expected<OwningOpRef<ModuleOp>> tpac::lowerPhases(tpa::VariantAttr variant, ArrayRef<Phase> phases, Stage stage) {
   MLIRContext *context = variant.getContext();
   std::string diagnostics;
   ScopedDiagnosticHandler collect(context, [&](Diagnostic &diagnostic) {

@@ -248,10 +248,11 @@ OwningOpRef<ModuleOp> tpac::buildPhases(VariantAttr variant, ArrayRef<Phase> pha
     auto function = func::FuncOp::create(b, loc, phaseName(phase), b.getFunctionType(inputs, results));
     // What a pack exports is its C interface; a private function may drop results that its caller has as destinations.
     function.setPrivate();
-    for (auto [i, entry] : llvm::enumerate(operands))
-      function.setArgAttr(i, "tpa.name", b.getStringAttr(entry.operand.name));
+    Block *entry = function.addEntryBlock();
+    for (auto [argument, operand] : llvm::zip(entry->getArguments(), operands))
+      argument.setLoc(NameLoc::get(b.getStringAttr(operand.operand.name)));
     OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(function.addEntryBlock());
+    b.setInsertionPointToStart(entry);
     func::ReturnOp::create(b, loc, buildBody(b, loc, variant, phase, function.getArguments()));
   }
   return module;

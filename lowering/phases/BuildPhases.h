@@ -16,8 +16,9 @@ namespace tpac {
 /// The tensors of a phase, by docs/variant.md.
 PhaseSignature getPhaseSignature(mlir::tpa::VariantAttr variant, Phase phase);
 
-/// A module with one private `func.func @append`, `@decode`, `@prefill`, `@merge` per phase asked for. Arguments are the tensors
-/// of the signature, in its order; results are the new values of those that are written.
+/// A module with one private `func.func @append`, `@decode`, `@prefill`, `@merge` per phase asked for. Arguments are
+/// the tensors of the signature, in its order and (as locations) with its names; results are the new values of those
+/// that are written.
 mlir::OwningOpRef<mlir::ModuleOp> buildPhases(mlir::tpa::VariantAttr variant, llvm::ArrayRef<Phase> phases);
 
 } // namespace tpac

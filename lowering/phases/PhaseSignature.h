@@ -19,7 +19,7 @@ namespace tpac {
 /// matrix products of their own.
 enum class Phase { append, decode, prefill, merge, project };
 /// The phases of a pack.
-inline constexpr std::array<Phase, 4> allPhases = {Phase::append, Phase::decode, Phase::prefill, Phase::merge};
+inline constexpr std::array<Phase, 4> packPhases = {Phase::append, Phase::decode, Phase::prefill, Phase::merge};
 
 /// "append", "decode", "prefill", "merge", "project".
 std::string_view phaseName(Phase phase);

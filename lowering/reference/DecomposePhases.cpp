@@ -85,7 +85,8 @@ private:
   VariantAttr variant;
 };
 
-// --- append -----------------------------------------------------------------------------------------------------------
+// --- append
+// -----------------------------------------------------------------------------------------------------------
 
 struct DecomposeAppend : OpRewritePattern<AppendOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -166,7 +167,8 @@ private:
   }
 };
 
-// --- attention --------------------------------------------------------------------------------------------------------
+// --- attention
+// --------------------------------------------------------------------------------------------------------
 
 /// Attention on dense Q, K, V in the compute type.
 bool isPlain(VariantAttr variant) {
@@ -228,11 +230,11 @@ struct DecomposeAttention : OpRewritePattern<AttentionOp> {
                                     TokenFactorAttr::get(context, source, features));
     };
     TypesAttr types = variant.getTypes();
-    auto plain = VariantAttr::get(
-        context, variant.getName(), heads, dense(query), dense(keys), dense(values), RopeAttr(),
-        std::optional<ValueSees>(), rewriter.getF64FloatAttr(scale), variant.getSoftcap(), variant.getCausal(),
-        variant.getWindow(), QueryPrecision::full, variant.getHeadFactorRows(),
-        TypesAttr::get(context, compute, compute, compute, types.getOutput(), compute));
+    auto plain =
+        VariantAttr::get(context, variant.getName(), heads, dense(query), dense(keys), dense(values), RopeAttr(),
+                         std::optional<ValueSees>(), rewriter.getF64FloatAttr(scale), variant.getSoftcap(),
+                         variant.getCausal(), variant.getWindow(), QueryPrecision::full, variant.getHeadFactorRows(),
+                         TypesAttr::get(context, compute, compute, compute, types.getOutput(), compute));
     rewriter.replaceOpWithNewOp<AttentionOp>(op, plain, query, Value(), op.getTokenStart(), op.getLengths(), keys,
                                              values, Value(), op.getOutInit(), op.getLseInit());
     return success();

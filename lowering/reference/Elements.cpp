@@ -26,8 +26,8 @@ static Value constantInt(OpBuilder &builder, Location loc, Type type, int64_t va
   return arith::ConstantOp::create(builder, loc, builder.getIntegerAttr(type, value));
 }
 
-// f8E4M3FN and f32 differ in the widths of exponent (4, 8) and mantissa (3, 23) and in bias (7, 127). With exponent and mantissa
-// aligned at f32's bit 20, the f32 is the value times 2^(7 - 127), subnormals included.
+// f8E4M3FN and f32 differ in the widths of exponent (4, 8) and mantissa (3, 23) and in bias (7, 127). With exponent and
+// mantissa aligned at f32's bit 20, the f32 is the value times 2^(7 - 127), subnormals included.
 static constexpr int64_t e4m3Shift = 20;
 static constexpr int e4m3Exponent = 120;
 static constexpr int64_t e4m3Nan = 0x7f;
@@ -43,8 +43,7 @@ static Value decodeE4M3(OpBuilder &b, Location loc, Value value) {
   Value scaled = arith::MulFOp::create(b, loc, arith::BitcastOp::create(b, loc, f32, shifted),
                                        constantFloat(b, loc, f32, std::ldexp(1.0, e4m3Exponent)));
   Value negative = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ugt, bits, constantInt(b, loc, i32, 0x7f));
-  Value signedValue =
-      arith::SelectOp::create(b, loc, negative, arith::NegFOp::create(b, loc, scaled), scaled);
+  Value signedValue = arith::SelectOp::create(b, loc, negative, arith::NegFOp::create(b, loc, scaled), scaled);
   Value isNan = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, magnitude, constantInt(b, loc, i32, e4m3Nan));
   return arith::SelectOp::create(b, loc, isNan, constantFloat(b, loc, f32, std::nan("")), signedValue);
 }
@@ -63,8 +62,8 @@ static Value encodeE4M3(OpBuilder &b, Location loc, Value value) {
       b, loc, arith::AddIOp::create(b, loc, bits, constantInt(b, loc, i32, (1 << (e4m3Shift - 1)) - 1)), odd);
   Value code = arith::ShRUIOp::create(b, loc, rounded, constantInt(b, loc, i32, e4m3Shift));
   code = arith::MinUIOp::create(b, loc, code, constantInt(b, loc, i32, e4m3Largest));
-  Value sign = arith::ShRUIOp::create(b, loc, arith::BitcastOp::create(b, loc, i32, value),
-                                      constantInt(b, loc, i32, 24));
+  Value sign =
+      arith::ShRUIOp::create(b, loc, arith::BitcastOp::create(b, loc, i32, value), constantInt(b, loc, i32, 24));
   sign = arith::AndIOp::create(b, loc, sign, constantInt(b, loc, i32, 0x80));
   Value whole = arith::TruncIOp::create(b, loc, i8, arith::OrIOp::create(b, loc, code, sign));
   return arith::BitcastOp::create(b, loc, Float8E4M3FNType::get(b.getContext()), whole);

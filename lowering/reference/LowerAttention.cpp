@@ -33,9 +33,8 @@ public:
       Value length = readIndex(op.getLengths(), request);
       return loop(begin, end, state, [&](Value token, ValueRange state) {
         auto [first, last] = visible(length, begin, end, token);
-        return loop(index(0), index(variant.getHeads().getLocal()), state, [&](Value head, ValueRange state) {
-          return row(request, token, head, first, last, state);
-        });
+        return loop(index(0), index(variant.getHeads().getLocal()), state,
+                    [&](Value head, ValueRange state) { return row(request, token, head, first, last, state); });
       });
     });
   }
@@ -44,10 +43,9 @@ private:
   using Body = llvm::function_ref<SmallVector<Value>(Value, ValueRange)>;
 
   SmallVector<Value> loop(Value begin, Value end, ValueRange state, Body body) {
-    auto op = scf::ForOp::create(b, loc, begin, end, index(1), state,
-                                 [&](OpBuilder &, Location, Value i, ValueRange carried) {
-                                   scf::YieldOp::create(b, loc, body(i, carried));
-                                 });
+    auto op = scf::ForOp::create(
+        b, loc, begin, end, index(1), state,
+        [&](OpBuilder &, Location, Value i, ValueRange carried) { scf::YieldOp::create(b, loc, body(i, carried)); });
     return llvm::to_vector_of<Value>(op.getResults());
   }
 
@@ -62,8 +60,8 @@ private:
     }
     Value first = index(0);
     if (variant.getWindow())
-      first = arith::MaxSIOp::create(
-          b, loc, arith::SubIOp::create(b, loc, last, index(*variant.getWindow())), index(0));
+      first =
+          arith::MaxSIOp::create(b, loc, arith::SubIOp::create(b, loc, last, index(*variant.getWindow())), index(0));
     return {first, last};
   }
 
@@ -102,8 +100,7 @@ private:
       })[0];
       Value mean = arith::DivFOp::create(b, loc, total, sum);
       Value element = convertElement(b, loc, arith::SelectOp::create(b, loc, isEmpty, zero, mean), outType);
-      return SmallVector<Value>{
-          tensor::InsertOp::create(b, loc, element, carried[0], ValueRange{token, head, e})};
+      return SmallVector<Value>{tensor::InsertOp::create(b, loc, element, carried[0], ValueRange{token, head, e})};
     })[0];
 
     Value lse = arith::AddFOp::create(b, loc, max, math::LogOp::create(b, loc, sum));

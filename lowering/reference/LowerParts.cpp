@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lowerings of the parts of a phase: each is the formula of its op's description as one rectangle (linalg.generic), or loops where
-// requests have lengths of their own.
+// Lowerings of the parts of a phase: each is the formula of its op's description as one rectangle (linalg.generic), or
+// loops where requests have lengths of their own.
 
 #include "lowering/reference/Elements.h"
 #include "lowering/reference/Lowerings.h"
@@ -27,8 +27,7 @@ int64_t rankOf(Value tensor) { return cast<RankedTensorType>(tensor.getType()).g
 class Rectangle {
 public:
   Rectangle(OpBuilder &builder, Location loc, int64_t loops, int64_t reductions = 0)
-      : builder(builder), loc(loc), loops(loops),
-        iterators(loops - reductions, utils::IteratorType::parallel) {
+      : builder(builder), loc(loc), loops(loops), iterators(loops - reductions, utils::IteratorType::parallel) {
     iterators.append(reductions, utils::IteratorType::reduction);
   }
 
@@ -57,12 +56,12 @@ public:
   SmallVector<Value> build(Body body) {
     SmallVector<AffineMap> maps(inputMaps);
     llvm::append_range(maps, outputMaps);
-    auto op = linalg::GenericOp::create(
-        builder, loc, ValueRange(outputs).getTypes(), inputs, outputs, maps, iterators,
-        [&](OpBuilder &b, Location bodyLoc, ValueRange arguments) {
-          auto results = body(b, arguments.take_front(inputs.size()), arguments.drop_front(inputs.size()));
-          linalg::YieldOp::create(b, bodyLoc, results);
-        });
+    auto op = linalg::GenericOp::create(builder, loc, ValueRange(outputs).getTypes(), inputs, outputs, maps, iterators,
+                                        [&](OpBuilder &b, Location bodyLoc, ValueRange arguments) {
+                                          auto results = body(b, arguments.take_front(inputs.size()),
+                                                              arguments.drop_front(inputs.size()));
+                                          linalg::YieldOp::create(b, bodyLoc, results);
+                                        });
     return llvm::to_vector_of<Value>(op.getResults());
   }
 
@@ -101,7 +100,8 @@ Value summed(OpBuilder &b, Location loc, Value init, Type accumulator, llvm::fun
   return direct ? sum : converted(b, loc, sum, init);
 }
 
-// --- project ----------------------------------------------------------------------------------------------------------
+// --- project
+// ----------------------------------------------------------------------------------------------------------
 
 struct LowerProject : OpRewritePattern<ProjectOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -138,7 +138,8 @@ struct LowerProject : OpRewritePattern<ProjectOp> {
   }
 };
 
-// --- contract ---------------------------------------------------------------------------------------------------------
+// --- contract
+// ---------------------------------------------------------------------------------------------------------
 
 struct LowerContract : OpRewritePattern<ContractOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -204,7 +205,8 @@ private:
   }
 };
 
-// --- head_function ------------------------------------------------------------------------------------------------------
+// --- head_function
+// ------------------------------------------------------------------------------------------------------
 
 struct LowerHeadFunction : OpRewritePattern<HeadFunctionOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -282,7 +284,8 @@ private:
   }
 };
 
-// --- rope ---------------------------------------------------------------------------------------------------------------
+// --- rope
+// ---------------------------------------------------------------------------------------------------------------
 
 struct LowerRope : OpRewritePattern<RopeOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -294,8 +297,8 @@ struct LowerRope : OpRewritePattern<RopeOp> {
     bool learned = rankOf(op.getInput()) == 2 && leading != 0;
     RopeAttr rope = op.getRope();
     auto tableType = RankedTensorType::get({rope.getDRot() / 2}, rewriter.getF64Type());
-    Value table = arith::ConstantOp::create(
-        rewriter, loc, DenseElementsAttr::get(tableType, ArrayRef<double>(rope.getFrequencies())));
+    Value table = arith::ConstantOp::create(rewriter, loc,
+                                            DenseElementsAttr::get(tableType, ArrayRef<double>(rope.getFrequencies())));
 
     Rectangle rectangle(rewriter, loc, rank);
     rectangle.input(op.getPositions(), rectangle.dims(0, leading));
@@ -355,14 +358,15 @@ private:
     sine = arith::SelectOp::create(b, loc, isFirst, arith::NegFOp::create(b, loc, sine), sine);
 
     Value own = load(feature);
-    Value result = arith::AddFOp::create(
-        b, loc, arith::MulFOp::create(b, loc, own, convertElement(b, loc, cosine, arithmetic)),
-        arith::MulFOp::create(b, loc, load(partner), convertElement(b, loc, sine, arithmetic)));
+    Value result =
+        arith::AddFOp::create(b, loc, arith::MulFOp::create(b, loc, own, convertElement(b, loc, cosine, arithmetic)),
+                              arith::MulFOp::create(b, loc, load(partner), convertElement(b, loc, sine, arithmetic)));
     return convertElement(b, loc, arith::SelectOp::create(b, loc, inside, result, own), type);
   }
 };
 
-// --- quantize, scale_head -------------------------------------------------------------------------------------------------
+// --- quantize, scale_head
+// -------------------------------------------------------------------------------------------------
 
 struct LowerQuantize : OpRewritePattern<QuantizeOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -388,8 +392,8 @@ struct LowerQuantize : OpRewritePattern<QuantizeOp> {
     Value scale = scales.build([&](OpBuilder &b, ValueRange in, ValueRange) -> SmallVector<Value> {
       Value ratio = arith::DivFOp::create(b, loc, in[0], constantFloat(b, loc, arithmetic, largestQuantized(type)));
       // Rows of zeros, and rows so small that the ratio underflows.
-      Value isZero = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ, ratio,
-                                           constantFloat(b, loc, arithmetic, 0.0));
+      Value isZero =
+          arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ, ratio, constantFloat(b, loc, arithmetic, 0.0));
       return {arith::SelectOp::create(b, loc, isZero, constantFloat(b, loc, arithmetic, 1.0), ratio)};
     })[0];
 
@@ -427,7 +431,8 @@ struct LowerScaleHead : OpRewritePattern<ScaleHeadOp> {
   }
 };
 
-// --- store_tokens ---------------------------------------------------------------------------------------------------------
+// --- store_tokens
+// ---------------------------------------------------------------------------------------------------------
 
 struct LowerStoreTokens : OpRewritePattern<StoreTokensOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -485,7 +490,8 @@ private:
   }
 };
 
-// --- merge ----------------------------------------------------------------------------------------------------------------
+// --- merge
+// ----------------------------------------------------------------------------------------------------------------
 
 struct LowerMerge : OpRewritePattern<MergeOp> {
   using OpRewritePattern::OpRewritePattern;

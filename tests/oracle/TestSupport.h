@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Small helpers of the oracle's own tests: variants in few words and reproducible numbers.
+// Small functions of the oracle's own tests: variants in few words and reproducible numbers.
 
 #ifndef TPAC_TESTS_ORACLE_TESTSUPPORT_H
 #define TPAC_TESTS_ORACLE_TESTSUPPORT_H

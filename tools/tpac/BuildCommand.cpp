@@ -30,9 +30,9 @@ void build(const BuildOptions &options) {
   auto start = std::chrono::steady_clock::now();
   VariantFile file(options.variant);
   Pack pack{file.variant().getName().str(), file.json(), {}};
-  for (Phase phase : allPhases)
+  for (Phase phase : packPhases)
     pack.signatures.push_back(getPhaseSignature(file.variant(), phase));
-  auto module = lowerPhases(file.variant(), allPhases, Stage::target);
+  auto module = lowerPhases(file.variant(), packPhases, Stage::target);
   if (!module)
     throw std::runtime_error(llvm::toString(module.takeError()));
   if (llvm::Error error = writePack(**module, pack, options.target, options.directory))

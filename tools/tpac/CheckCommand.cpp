@@ -27,20 +27,20 @@ struct CheckOptions {
   bool json = false;
 };
 
-// --- The variant by itself ---------------------------------------------------------------------------------------------
+// --- The variant by itself
+// ---------------------------------------------------------------------------------------------
 
 /// Bytes per cached token of a dense multi-head cache with the same heads, features and head type.
 int64_t multiHeadBytes(VariantAttr variant) {
-  int64_t numbers =
-      variant.getHeads().getLocal() * (variant.getKeyFeatures() + variant.getValueFeatures());
+  int64_t numbers = variant.getHeads().getLocal() * (variant.getKeyFeatures() + variant.getValueFeatures());
   return numbers * variant.getTypes().getHead().getIntOrFloatBitWidth() / 8;
 }
 
 std::string sideText(mlir::tpa::FactorizationAttr side) {
   if (side.isDense())
     return "dense, " + std::to_string(side.getFeatures()) + " features";
-  std::string text = "rank " + std::to_string(side.getRank()) + ", head " +
-                     stringifySource(side.getHead().getSource()).str();
+  std::string text =
+      "rank " + std::to_string(side.getRank()) + ", head " + stringifySource(side.getHead().getSource()).str();
   if (auto map = side.getHead().getMap())
     text += " (" + stringifyHeadMap(*map).str() + ")";
   text += ", token";
@@ -58,8 +58,12 @@ void checkVariant(const CheckOptions &options) {
     Json json = {{"variant", Json::parse(file.json())},
                  {"valid", true},
                  {"cache_bytes_per_token",
-                  {{"head", bytes.head}, {"token", bytes.token}, {"scale", bytes.scale}, {"position", bytes.position},
-                   {"total", bytes.total()}, {"multi_head", dense}}}};
+                  {{"head", bytes.head},
+                   {"token", bytes.token},
+                   {"scale", bytes.scale},
+                   {"position", bytes.position},
+                   {"total", bytes.total()},
+                   {"multi_head", dense}}}};
     std::cout << json.dump(2) << '\n';
     return;
   }
@@ -72,12 +76,13 @@ void checkVariant(const CheckOptions &options) {
   table.addRow({"v", sideText(variant.getV())});
   table.addRow({"cache bytes per token", std::to_string(bytes.total())});
   if (bytes.total() > 0)
-    table.addRow({"of multi-head attention", std::to_string(dense) + " bytes, " +
-                                                 format("%.1fx", double(dense) / bytes.total()) + " as many"});
+    table.addRow({"of multi-head attention",
+                  std::to_string(dense) + " bytes, " + format("%.1fx", double(dense) / bytes.total()) + " as many"});
   table.print(std::cout);
 }
 
-// --- Against a trained model ---------------------------------------------------------------------------------------------
+// --- Against a trained model
+// ---------------------------------------------------------------------------------------------
 
 void checkAgainstModel(const CheckOptions &options) {
   VariantFile file(options.variant);
@@ -109,13 +114,20 @@ void checkAgainstModel(const CheckOptions &options) {
   } else {
     std::cout << name << " against the recording in " << options.model << '\n';
     auto right = Table::Align::right;
-    Table table({{"storage"}, {"layer", right}, {"phase"}, {"tokens", right}, {"error", right}, {"limit", right},
-                 {"worst row", right}, {"limit", right}, {"seconds", right}, {"result"}});
+    Table table({{"storage"},
+                 {"layer", right},
+                 {"phase"},
+                 {"tokens", right},
+                 {"error", right},
+                 {"limit", right},
+                 {"worst row", right},
+                 {"limit", right},
+                 {"seconds", right},
+                 {"result"}});
     for (const ModelCheckRow &row : rows)
       table.addRow({row.storage, std::to_string(row.layer), row.phase, std::to_string(row.tokens),
-                    format("%.2e", row.relativeError), format("%.0e", row.tolerance),
-                    format("%.2e", row.worstRowError), format("%.0e", row.rowTolerance), format("%.2f", row.seconds),
-                    row.pass ? "pass" : "FAIL"});
+                    format("%.2e", row.relativeError), format("%.0e", row.tolerance), format("%.2e", row.worstRowError),
+                    format("%.0e", row.rowTolerance), format("%.2f", row.seconds), row.pass ? "pass" : "FAIL"});
     table.print(std::cout);
   }
   if (!pass)

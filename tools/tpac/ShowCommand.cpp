@@ -33,7 +33,7 @@ struct ShowOptions {
 
 std::vector<Phase> selectedPhases(const std::vector<std::string> &names) {
   std::vector<Phase> phases;
-  for (Phase phase : allPhases)
+  for (Phase phase : packPhases)
     if (names.empty() || std::ranges::find(names, phaseName(phase)) != names.end())
       phases.push_back(phase);
   return phases;
@@ -52,7 +52,8 @@ std::string textOf(const ShowOptions &options, const VariantFile &file, const st
   if (ir != irStages.end()) {
     std::string text;
     llvm::raw_string_ostream os(text);
-    module->print(os);
+    // Arguments carry their names as locations.
+    module->print(os, mlir::OpPrintingFlags().printNameLocAsPrefix());
     return text;
   }
   std::vector<PhaseSignature> signatures;
