@@ -40,7 +40,7 @@ std::string printed(FloatAttr attribute) {
 
 } // namespace
 
-// --- Syntax ---------------------------------------------------------------------------------------------------------
+// --- Syntax ---
 
 namespace mlir::tpa::detail {
 
@@ -96,7 +96,7 @@ void HeadsAttr::print(AsmPrinter &printer) const {
   printer << '>';
 }
 
-// --- Verifiers ------------------------------------------------------------------------------------------------------
+// --- Verifiers ---
 
 using EmitError = llvm::function_ref<InFlightDiagnostic()>;
 
@@ -288,7 +288,20 @@ LogicalResult VariantAttr::verify(EmitError emitError, StringAttr name, HeadsAtt
   return success();
 }
 
-// --- Derived quantities ---------------------------------------------------------------------------------------------
+LogicalResult ScheduleAttr::verify(EmitError emitError, int64_t tokens, int64_t queries, int64_t heads, ScoreOrder,
+                                   ValueOrder, Type operands, int64_t queryParts) {
+  std::pair<StringRef, int64_t> sizes[] = {{"tokens", tokens}, {"queries", queries}, {"heads", heads}};
+  for (auto [name, size] : sizes)
+    if (!isExtent(size))
+      return emitError() << name << ": expected an integer between 1 and " << maxExtent << ", got " << size << " [G1]";
+  if (!isStorageFloat(operands))
+    return emitError() << "operands: expected f64, f32, bf16 or f16, got " << operands << " [G2]";
+  if (queryParts != 1 && queryParts != 2)
+    return emitError() << "query_parts: expected 1 or 2, got " << queryParts << " [G3]";
+  return success();
+}
+
+// --- Derived quantities ---
 
 SmallVector<double> RopeAttr::getFrequencies() const {
   if (getInvFreq())

@@ -14,8 +14,7 @@ using namespace mlir::tpa;
 #define GET_OP_CLASSES
 #include "dialect/TPAOps.cpp.inc"
 
-// --- Result types: those of the destinations
-// --------------------------------------------------------------------------
+// --- Result types: those of the destinations ---
 
 #define TPA_INFER_FROM_INIT(Op)                                                                                        \
   LogicalResult Op::inferReturnTypes(MLIRContext *, std::optional<Location>, Op::Adaptor adaptor,                      \
@@ -55,8 +54,7 @@ LogicalResult QuantizeOp::inferReturnTypes(MLIRContext *, std::optional<Location
   return success();
 }
 
-// --- Shapes
-// -----------------------------------------------------------------------------------------------------------
+// --- Shapes ---
 
 static ArrayRef<int64_t> shapeOf(Value value) { return cast<RankedTensorType>(value.getType()).getShape(); }
 
@@ -99,8 +97,7 @@ static SmallVector<int64_t> followedBy(ArrayRef<int64_t> shape, ArrayRef<int64_t
   return result;
 }
 
-// --- Operands that the variant asks for
-// -------------------------------------------------------------------------------
+// --- Operands that the variant asks for ---
 
 namespace {
 
@@ -223,8 +220,7 @@ LogicalResult MergeOp::verify() {
   return expectShape(*this, "outs", getLseInit(), shape.drop_back(), "M4");
 }
 
-// --- Parts
-// --------------------------------------------------------------------------------------------------------------
+// --- Parts ---
 
 LogicalResult ContractOp::verify() {
   FactorizationAttr factorization = getFactorization();

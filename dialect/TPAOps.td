@@ -10,6 +10,7 @@ include "mlir/Interfaces/DestinationStyleOpInterface.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 include "dialect/TPAAttributes.td"
+include "dialect/TPASchedule.td"
 
 def TPA_FloatTensor : RankedTensorOf<[AnyFloat]>;
 def TPA_StorageTensor : RankedTensorOf<[AnyFloat, I8]>;
@@ -30,7 +31,7 @@ class TPA_SingleInitOp<string opMnemonic, list<Trait> traits = []> : TPA_Op<opMn
   }];
 }
 
-// --- The phases -----------------------------------------------------------------------------------------------------
+// --- The phases ---
 
 def TPA_AppendOp : TPA_Op<"append", [AttrSizedOperandSegments]> {
   let summary = "new tokens enter the factor cache";
@@ -132,7 +133,7 @@ def TPA_MergeOp : TPA_Op<"merge", [AttrSizedOperandSegments]> {
   }];
 }
 
-// --- Their parts ----------------------------------------------------------------------------------------------------
+// --- Their parts ---
 
 def TPA_ContractOp : TPA_SingleInitOp<"contract", [AttrSizedOperandSegments]> {
   let summary = "Q, K or V from its factors";

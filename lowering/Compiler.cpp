@@ -2,16 +2,36 @@
 
 #include "lowering/Compiler.h"
 
+#include "lowering/cpu/CpuSchedule.h"
 #include "lowering/phases/BuildPhases.h"
 #include "lowering/reference/Passes.h"
 #include "lowering/reference/Registration.h"
+#include "lowering/tile/BuildPrograms.h"
+#include "lowering/tile/TileDialect.h"
 
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
 
 using namespace mlir;
 
-void tpac::registerCompilerDialects(DialectRegistry &registry) { tpa::registerReferenceDialects(registry); }
+void tpac::registerCompilerDialects(DialectRegistry &registry) {
+  tpa::registerReferenceDialects(registry);
+  registry.insert<tpa::tile::TileDialect>();
+}
+
+/// Tile programs under the CPU's default schedules.
+static llvm::Expected<OwningOpRef<ModuleOp>> buildScheduledPrograms(tpa::VariantAttr variant,
+                                                                    ArrayRef<tpac::Phase> phases) {
+  SmallVector<tpac::ScheduledPhase> scheduled;
+  for (tpac::Phase phase : phases) {
+    llvm::Expected<tpa::ScheduleAttr> schedule = tpac::defaultCpuSchedule(variant, phase);
+    if (!schedule)
+      return schedule.takeError();
+    scheduled.push_back({phase, *schedule});
+  }
+  return tpac::buildPrograms(variant, scheduled);
+}
 
 llvm::Expected<OwningOpRef<ModuleOp>> tpac::lowerPhases(tpa::VariantAttr variant, ArrayRef<Phase> phases, Stage stage) {
   MLIRContext *context = variant.getContext();
@@ -20,8 +40,21 @@ llvm::Expected<OwningOpRef<ModuleOp>> tpac::lowerPhases(tpa::VariantAttr variant
     diagnostics += diagnostic.str() + '\n';
     return success();
   });
-  OwningOpRef<ModuleOp> module = buildPhases(variant, phases);
+  OwningOpRef<ModuleOp> module;
+  if (stage == Stage::tiles) {
+    auto programs = buildScheduledPrograms(variant, phases);
+    if (!programs)
+      return programs.takeError();
+    module = std::move(*programs);
+  } else {
+    module = buildPhases(variant, phases);
+  }
   PassManager passes(context);
+  if (stage == Stage::tiles) {
+    // What the builder says twice for clearness, such as an index.
+    passes.addPass(createCanonicalizerPass());
+    passes.addPass(createCSEPass());
+  }
   if (stage >= Stage::reference)
     tpa::buildReferenceTensorPipeline(passes);
   if (stage >= Stage::target)

@@ -17,6 +17,7 @@ namespace tpac {
 /// Stages of the IR, in the order in which they follow each other.
 enum class Stage {
   variant,   ///< tpa dialect on tensors
+  tiles,     ///< tile programs, under the default schedules of this machine's kind
   reference, ///< linalg and scf on tensors
   target,    ///< LLVM dialect
 };

@@ -121,7 +121,7 @@ private:
 
 } // namespace
 
-// --- Fields ---------------------------------------------------------------------------------------------------------
+// --- Fields ---
 
 std::optional<VariantReader::Object> VariantReader::openObject(const JsonNode &node, const Twine &path, StringRef names,
                                                                StringRef accepted) {
@@ -223,7 +223,7 @@ Type VariantReader::readType(const Object &object, StringRef name, StringRef nam
   return byDefault;
 }
 
-// --- Attributes -----------------------------------------------------------------------------------------------------
+// --- Attributes ---
 
 HeadsAttr VariantReader::readHeads(const Object &object) {
   size_t before = errors.size();

@@ -85,8 +85,7 @@ private:
   VariantAttr variant;
 };
 
-// --- append
-// -----------------------------------------------------------------------------------------------------------
+// --- append ---
 
 struct DecomposeAppend : OpRewritePattern<AppendOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -167,8 +166,7 @@ private:
   }
 };
 
-// --- attention
-// --------------------------------------------------------------------------------------------------------
+// --- attention ---
 
 /// Attention on dense Q, K, V in the compute type.
 bool isPlain(VariantAttr variant) {

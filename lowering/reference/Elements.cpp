@@ -95,7 +95,12 @@ Value tpa::convertElement(OpBuilder &b, Location loc, Value value, Type type) {
 Value tpa::quantizeElement(OpBuilder &b, Location loc, Value value, Type type) {
   if (isa<Float8E4M3FNType>(type))
     return encodeE4M3(b, loc, convertElement(b, loc, value, b.getF32Type()));
-  return arith::FPToSIOp::create(b, loc, type, math::RoundEvenOp::create(b, loc, value));
+  // A row of tiny numbers has a scale so coarse that quotients pass the largest value.
+  Type from = value.getType();
+  Value rounded = math::RoundEvenOp::create(b, loc, value);
+  rounded = arith::MinimumFOp::create(b, loc, rounded, constantFloat(b, loc, from, largestQuantized(type)));
+  rounded = arith::MaximumFOp::create(b, loc, rounded, constantFloat(b, loc, from, -largestQuantized(type)));
+  return arith::FPToSIOp::create(b, loc, type, rounded);
 }
 
 double tpa::largestQuantized(Type type) { return isa<Float8E4M3FNType>(type) ? 448.0 : 127.0; }

@@ -100,8 +100,7 @@ Value summed(OpBuilder &b, Location loc, Value init, Type accumulator, llvm::fun
   return direct ? sum : converted(b, loc, sum, init);
 }
 
-// --- project
-// ----------------------------------------------------------------------------------------------------------
+// --- project ---
 
 struct LowerProject : OpRewritePattern<ProjectOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -138,8 +137,7 @@ struct LowerProject : OpRewritePattern<ProjectOp> {
   }
 };
 
-// --- contract
-// ---------------------------------------------------------------------------------------------------------
+// --- contract ---
 
 struct LowerContract : OpRewritePattern<ContractOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -205,8 +203,7 @@ private:
   }
 };
 
-// --- head_function
-// ------------------------------------------------------------------------------------------------------
+// --- head_function ---
 
 struct LowerHeadFunction : OpRewritePattern<HeadFunctionOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -284,8 +281,7 @@ private:
   }
 };
 
-// --- rope
-// ---------------------------------------------------------------------------------------------------------------
+// --- rope ---
 
 struct LowerRope : OpRewritePattern<RopeOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -365,8 +361,7 @@ private:
   }
 };
 
-// --- quantize, scale_head
-// -------------------------------------------------------------------------------------------------
+// --- quantize, scale_head ---
 
 struct LowerQuantize : OpRewritePattern<QuantizeOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -431,8 +426,7 @@ struct LowerScaleHead : OpRewritePattern<ScaleHeadOp> {
   }
 };
 
-// --- store_tokens
-// ---------------------------------------------------------------------------------------------------------
+// --- store_tokens ---
 
 struct LowerStoreTokens : OpRewritePattern<StoreTokensOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -490,8 +484,7 @@ private:
   }
 };
 
-// --- merge
-// ----------------------------------------------------------------------------------------------------------------
+// --- merge ---
 
 struct LowerMerge : OpRewritePattern<MergeOp> {
   using OpRewritePattern::OpRewritePattern;

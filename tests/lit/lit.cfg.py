@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of the lit tests. Tests name tools plainly (`tpa-opt %s | FileCheck %s`): their folders lead the PATH."""
 import os
+import sys
 
 import lit.formats
 
@@ -19,3 +20,4 @@ for name in ("TPAC_TEST_EFFORT", "ASAN_OPTIONS", "UBSAN_OPTIONS"):
 
 config.substitutions.append(("%configs", os.path.join(config.tpac_source_root, "configs")))
 config.substitutions.append(("%source_root", config.tpac_source_root))
+config.substitutions.append(("%python", sys.executable))

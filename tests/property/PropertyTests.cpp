@@ -23,6 +23,7 @@
 #include <set>
 #include <thread>
 #include <unistd.h>
+#include <vector>
 
 namespace property {
 namespace {
@@ -210,12 +211,14 @@ TEST(Family, EveryOptionComesUp) {
 }
 
 TEST(Property, SignaturesMatchTheOracle) {
+  const std::vector<tpac::Phase> phases = {tpac::Phase::append, tpac::Phase::decode, tpac::Phase::prefill,
+                                           tpac::Phase::merge};
   for (uint64_t seed = options.first; seed < options.first + std::min<uint64_t>(4, options.count); ++seed) {
     Member member = generateMember(seed);
     runningSeed = seed;
     try {
-      std::unique_ptr<tpac::Executable> executable = tpac::Executable::compile(member.variant.dump(), tpac::packPhases);
-      for (tpac::Phase phase : tpac::packPhases)
+      std::unique_ptr<tpac::Executable> executable = tpac::Executable::compile(member.variant.dump(), phases);
+      for (tpac::Phase phase : phases)
         checkSignature(oracle::parseVariant(member.variant), executable->signature(phase));
     } catch (const std::exception &error) {
       ADD_FAILURE() << error.what() << "\n" << reproduction(member);

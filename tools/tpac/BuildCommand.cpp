@@ -40,7 +40,11 @@ void build(const BuildOptions &options) {
   double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
   std::string name = symbolName(std::string_view(pack.name));
-  std::vector<std::string> files = {"include/" + name + ".h", "lib/lib" + name + ".a", "lib/lib" + name + ".so",
+  std::vector<std::string> files = {"include/" + name + ".h",
+                                    "lib/lib" + name + ".a",
+                                    "lib/lib" + name + ".so",
+                                    "lib/pkgconfig/" + name + ".pc",
+                                    "lib/cmake/" + name + "/" + name + "Config.cmake",
                                     name + ".json"};
   if (options.json) {
     nlohmann::ordered_json json = {{"name", pack.name},

@@ -27,8 +27,7 @@ struct CheckOptions {
   bool json = false;
 };
 
-// --- The variant by itself
-// ---------------------------------------------------------------------------------------------
+// --- The variant by itself ---
 
 /// Bytes per cached token of a dense multi-head cache with the same heads, features and head type.
 int64_t multiHeadBytes(VariantAttr variant) {
@@ -76,13 +75,12 @@ void checkVariant(const CheckOptions &options) {
   table.addRow({"v", sideText(variant.getV())});
   table.addRow({"cache bytes per token", std::to_string(bytes.total())});
   if (bytes.total() > 0)
-    table.addRow({"of multi-head attention",
-                  std::to_string(dense) + " bytes, " + format("%.1fx", double(dense) / bytes.total()) + " as many"});
+    table.addRow({"multi-head attention",
+                  std::to_string(dense) + " bytes (" + format("%.1fx", double(dense) / bytes.total()) + ")"});
   table.print(std::cout);
 }
 
-// --- Against a trained model
-// ---------------------------------------------------------------------------------------------
+// --- Against a trained model ---
 
 void checkAgainstModel(const CheckOptions &options) {
   VariantFile file(options.variant);

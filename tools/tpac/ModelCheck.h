@@ -19,9 +19,8 @@ struct ModelCheckOptions {
   std::string variantJson;
   /// Holds NAME.safetensors, NAME.json and NAME.reference.safetensors, NAME being the variant's name.
   std::filesystem::path directory;
-  /// Accepted relative error; without one, that of the widest rounding among the variant's types: f64, f32 2e-6,
-  /// f16 3e-3, bf16 1e-2. fp8 and int8 need one: their quantisation, which the recording does not have, costs more
-  /// than MATH's tolerances of the arithmetic.
+  /// Accepted relative error; without one, that of the variant's types (defaultTolerance in ModelErrors.h). fp8 and
+  /// int8 need one.
   std::optional<double> tolerance;
 };
 
@@ -39,15 +38,14 @@ struct ModelCheckRow {
   double worstRowError;
   /// Of relativeError.
   double tolerance;
-  /// Of worstRowError: 20 times as much; where every type is f32 or f64, also times max(1, max|LSE|/10) over the
-  /// phase's rows, since the rounding of a logit grows with the logit.
+  /// Of worstRowError (rowTolerance in ModelErrors.h).
   double rowTolerance;
   bool pass;
   /// Of the calls of append and the phase, without compilation.
   double seconds;
 };
 
-/// Projects the recorded input of each recorded layer with the model's weights (float64, rounded to the variant's
+/// Projects the recorded input of each recorded layer with the model's weights (both rounded to the variant's
 /// activation type), runs append + prefill on all tokens and append + decode token by token, and compares with the
 /// recorded output. Throws std::runtime_error where a file is missing or broken, the model and the variant differ, the
 /// variant has factors that no published checkpoint holds (learned, shared, order 3 and up), or a phase fails.

@@ -21,7 +21,7 @@ namespace tpac {
 namespace {
 
 const std::map<std::string, Stage> irStages = {
-    {"variant", Stage::variant}, {"reference", Stage::reference}, {"target", Stage::target}};
+    {"variant", Stage::variant}, {"tiles", Stage::tiles}, {"reference", Stage::reference}, {"target", Stage::target}};
 
 struct ShowOptions {
   std::string variant;
@@ -67,6 +67,8 @@ std::string textOf(const ShowOptions &options, const VariantFile &file, const st
 }
 
 void show(const ShowOptions &options) {
+  // Before the work, and for stages without a target too.
+  (void)take(findTarget(options.target));
   VariantFile file(options.variant);
   std::vector<Phase> phases = selectedPhases(options.phases);
   std::string text = textOf(options, file, phases);
@@ -88,10 +90,11 @@ void addShowCommand(CLI::App &app) {
   auto options = std::make_shared<ShowOptions>();
   command->add_option("VARIANT", options->variant, "variant file (JSON)")->required();
   command
-      ->add_option("--stage", options->stage,
-                   "variant: tpa dialect; reference: linalg and scf; target: LLVM dialect; llvm: LLVM IR; "
-                   "asm: assembly")
-      ->check(CLI::IsMember({"variant", "reference", "target", "llvm", "asm"}))
+      ->add_option(
+          "--stage", options->stage,
+          "variant: tpa dialect; tiles: tile programs; reference: linalg and scf; target: LLVM dialect; llvm: LLVM IR; "
+          "asm: assembly")
+      ->check(CLI::IsMember({"variant", "tiles", "reference", "target", "llvm", "asm"}))
       ->capture_default_str();
   command->add_option("--phase", options->phases, "phases to show; default: all")
       ->check(CLI::IsMember({"append", "decode", "prefill", "merge"}));

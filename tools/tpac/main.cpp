@@ -21,6 +21,18 @@ int main(int argc, char **argv) {
   try {
     app.parse(argc, argv);
     return 0;
+  } catch (const CLI::RequiredError &error) {
+    if (!app.get_subcommands().empty())
+      return app.exit(error), 2;
+    if (argc > 1) {
+      std::cerr << "tpac: unknown command '" << argv[1] << "'; accepted:";
+      for (const CLI::App *command : app.get_subcommands({}))
+        std::cerr << ' ' << command->get_name();
+      std::cerr << '\n';
+      return 2;
+    }
+    std::cout << app.help();
+    return 2;
   } catch (const CLI::ParseError &error) {
     // Help and version come here too, with code 0.
     return app.exit(error) == 0 ? 0 : 2;

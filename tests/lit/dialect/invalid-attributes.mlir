@@ -190,3 +190,18 @@
 
 // expected-error @below {{compute: expected f64 where another type is f64, got 'f32' [T4]}}
 #a = #tpa.types<activation = f32, head = f32, token = f64, output = f32, compute = f32>
+
+// -----
+
+// expected-error @below {{tokens: expected an integer between 1 and 1048576, got 0 [G1]}}
+#a = #tpa.schedule<tokens = 0, queries = 1, heads = 4, operands = f32>
+
+// -----
+
+// expected-error @below {{operands: expected f64, f32, bf16 or f16, got 'i8' [G2]}}
+#a = #tpa.schedule<tokens = 16, queries = 1, heads = 4, operands = i8>
+
+// -----
+
+// expected-error @below {{query_parts: expected 1 or 2, got 3 [G3]}}
+#a = #tpa.schedule<tokens = 16, queries = 1, heads = 4, operands = bf16, query_parts = 3>

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The schedule: the one carrier of tuned choices. A select pass attaches it, builders and targets obey it.
+
+#ifndef TPAC_DIALECT_TPASCHEDULE_TD
+#define TPAC_DIALECT_TPASCHEDULE_TD
+
+include "dialect/TPAAttributes.td"
+
+def TPA_ScoreOrder : TPA_Enum<"ScoreOrder", "in which order queries, keys and ranks are contracted", [
+    I32EnumCase<"merged", 0>,
+    I32EnumCase<"factored", 1>,
+    I32EnumCase<"rebuilt", 2>]> {
+  let description = [{
+    - `merged`: queries are contracted once; each K rank is one product of queries and token factors (H*D per token and rank).
+    - `factored`: token factors of Q and K are multiplied first, for all heads at once (RQ*RK*D per token, then H*RQ*RK).
+    - `rebuilt`: K is rebuilt from its factors per head, then multiplied (many queries per token).
+  }];
+}
+
+def TPA_ValueOrder : TPA_Enum<"ValueOrder", "in which order probabilities, values and ranks are contracted", [
+    I32EnumCase<"factored", 0>,
+    I32EnumCase<"rebuilt", 1>]> {
+  let description = [{
+    - `factored`: probabilities are multiplied by V's head factor, then by its token factor, rank by rank.
+    - `rebuilt`: V is rebuilt from its factors per head, then multiplied.
+  }];
+}
+
+def TPA_ScheduleAttr : TPA_Attr<"Schedule", "schedule"> {
+  let summary = "how a phase is computed";
+  let description = [{
+    Sizes of tiles and orders of contraction. `operands` is the type in which matrix products take their operands; with `query_parts` 2 the merged query is kept as
+    the sum of two such values, so that peaked softmaxes keep their precision.
+
+    Example: `#tpa.schedule<tokens = 128, queries = 1, heads = 47, score = merged, value = factored, operands = bf16, query_parts = 2>`.
+  }];
+  let parameters = (ins
+    AttrParameter<"int64_t", "cached tokens per block">:$tokens,
+    AttrParameter<"int64_t", "query tokens per tile">:$queries,
+    AttrParameter<"int64_t", "heads per tile">:$heads,
+    DefaultValuedParameter<"::mlir::tpa::ScoreOrder", "::mlir::tpa::ScoreOrder::merged", "order of the score">:$score,
+    DefaultValuedParameter<"::mlir::tpa::ValueOrder", "::mlir::tpa::ValueOrder::factored", "order of the value">:$value,
+    AttrParameter<"::mlir::Type", "operands of matrix products">:$operands,
+    DefaultValuedParameter<"int64_t", "1", "summands of the merged query, 1 or 2">:$query_parts);
+  let assemblyFormat = "`<` struct(params) `>`";
+}
+
+#endif // TPAC_DIALECT_TPASCHEDULE_TD

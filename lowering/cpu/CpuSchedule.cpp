@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "lowering/cpu/CpuSchedule.h"
+
+#include "dialect/PhaseOperands.h"
+#include "lowering/tile/BuildPrograms.h"
+
+#include <algorithm>
+#include <string>
+
+using namespace mlir;
+using namespace mlir::tpa;
+
+namespace {
+
+using tpac::Phase;
+
+bool isAttention(Phase phase) { return phase == Phase::decode || phase == Phase::prefill; }
+
+/// Multiply-adds of the score, per block of `tokens` cached tokens.
+double scoreOperations(VariantAttr variant, ScoreOrder order, double queries, double heads, double tokens) {
+  FactorizationAttr q = variant.getQ();
+  FactorizationAttr k = variant.getK();
+  double features = variant.getKeyFeatures();
+  double ranks = k.getHead().isFixed() ? 1 : k.getRank();
+  switch (order) {
+  case ScoreOrder::merged:
+    return tokens * queries * ranks * heads * (features + 1);
+  case ScoreOrder::factored:
+    return tokens * queries * ranks * q.getRank() * (features + heads);
+  case ScoreOrder::rebuilt:
+    return tokens * heads * features * (ranks + queries);
+  }
+  llvm_unreachable("unknown order");
+}
+
+double valueOperations(VariantAttr variant, ValueOrder order, double queries, double heads, double tokens) {
+  FactorizationAttr v = variant.getV();
+  double features = variant.getValueFeatures();
+  double ranks = v.getHead().isFixed() ? 1 : v.getRank();
+  if (order == ValueOrder::factored)
+    return tokens * queries * ranks * heads * (features + 1);
+  return tokens * heads * features * (ranks + queries);
+}
+
+/// Bytes of the largest tiles of a block, in the type of the arithmetic.
+int64_t blockBytes(VariantAttr variant, Phase phase, ScheduleAttr schedule) {
+  int64_t size = variant.getTypes().getCompute().getIntOrFloatBitWidth() / 8;
+  int64_t n = schedule.getQueries();
+  int64_t features = std::max(variant.getKeyFeatures(), variant.getValueFeatures());
+  if (!isAttention(phase)) {
+    int64_t rows =
+        std::max(variant.getK().getLocalRank(variant.getHeads()), variant.getV().getLocalRank(variant.getHeads()));
+    return n * rows * std::max(features, variant.getHeads().getLocal()) * size;
+  }
+  int64_t h = schedule.getHeads();
+  int64_t m = schedule.getTokens();
+  int64_t keys = m * features;
+  auto perHead = [&](FactorizationAttr side, bool rebuilt) {
+    return side.hasMap(HeadMap::one_hot) || (rebuilt && !side.getHead().isFixed());
+  };
+  if (perHead(variant.getK(), schedule.getScore() == ScoreOrder::rebuilt) ||
+      perHead(variant.getV(), schedule.getValue() == ValueOrder::rebuilt))
+    keys *= h;
+  return size * (keys + n * h * m + n * h * features);
+}
+
+} // namespace
+
+llvm::Error tpac::checkCpuSchedule(VariantAttr variant, Phase phase, ScheduleAttr schedule) {
+  if (llvm::Error error = checkSchedule(variant, schedule))
+    return error;
+  int64_t bytes = blockBytes(variant, phase, schedule);
+  if (bytes > largestCpuBlock)
+    return llvm::createStringError("schedule: tokens, queries, heads: expected tiles of at most " +
+                                   std::to_string(largestCpuBlock) + " bytes together, got " + std::to_string(bytes));
+  return llvm::Error::success();
+}
+
+llvm::Expected<ScheduleAttr> tpac::defaultCpuSchedule(VariantAttr variant, Phase phase) {
+  MLIRContext *context = variant.getContext();
+  Type compute = variant.getTypes().getCompute();
+  int64_t largest = largestHeadTile(variant);
+  SmallVector<int64_t> headTiles;
+  for (int64_t heads = largest; heads >= 1; --heads)
+    if (largest % heads == 0)
+      headTiles.push_back(heads);
+
+  // Large tiles first: of the first size with a legal schedule, the order with the fewest operations.
+  SmallVector<int64_t> queryTiles = {16, 8, 4, 2, 1};
+  if (phase == Phase::decode)
+    queryTiles = {1};
+  for (int64_t queries : queryTiles)
+    for (int64_t tokens : {64, 32, 16, 8})
+      for (int64_t heads : headTiles) {
+        ScheduleAttr best;
+        double least = 0;
+        for (ScoreOrder score : {ScoreOrder::merged, ScoreOrder::factored, ScoreOrder::rebuilt})
+          for (ValueOrder value : {ValueOrder::factored, ValueOrder::rebuilt}) {
+            auto candidate = ScheduleAttr::get(context, tokens, queries, heads, score, value, compute, 1);
+            if (llvm::Error error = checkCpuSchedule(variant, phase, candidate)) {
+              llvm::consumeError(std::move(error));
+              continue;
+            }
+            double operations = scoreOperations(variant, score, queries, heads, tokens) +
+                                valueOperations(variant, value, queries, heads, tokens);
+            if (!best || operations < least) {
+              best = candidate;
+              least = operations;
+            }
+          }
+        if (best)
+          return best;
+      }
+  return llvm::createStringError("no schedule of " + std::string(phaseName(phase)) + " of '" +
+                                 variant.getName().getValue().str() + "' fits the CPU's tiles of " +
+                                 std::to_string(largestCpuBlock) + " bytes");
+}

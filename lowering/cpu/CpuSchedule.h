@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Schedules of CPU targets: which are legal, and which one is used where no tuning record says otherwise.
+
+#ifndef TPAC_LOWERING_CPU_CPUSCHEDULE_H
+#define TPAC_LOWERING_CPU_CPUSCHEDULE_H
+
+#include "dialect/TPADialect.h"
+#include "lowering/phases/PhaseSignature.h"
+
+#include "llvm/Support/Error.h"
+
+namespace tpac {
+
+/// The most bytes that the tiles of one block may take: they live on the stack, and should live in the L2 cache.
+inline constexpr int64_t largestCpuBlock = 1 << 20;
+
+/// Why a CPU cannot compute a phase by `schedule` (beyond checkSchedule), naming the field, what was found and what is
+/// accepted.
+llvm::Error checkCpuSchedule(mlir::tpa::VariantAttr variant, Phase phase, mlir::tpa::ScheduleAttr schedule);
+
+/// A legal schedule, chosen by operation counts: the order of contraction with the fewest multiply-adds per block. An
+/// error where even the smallest tiles are too large.
+llvm::Expected<mlir::tpa::ScheduleAttr> defaultCpuSchedule(mlir::tpa::VariantAttr variant, Phase phase);
+
+} // namespace tpac
+
+#endif // TPAC_LOWERING_CPU_CPUSCHEDULE_H

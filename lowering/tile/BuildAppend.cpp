@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The work items of append and merge.
+
+#include "dialect/PhaseOperands.h"
+#include "lowering/tile/PhasePrograms.h"
+
+using namespace mlir;
+using namespace mlir::tpa;
+using namespace mlir::tpa::tile;
+
+namespace {
+
+class AppendBuilder {
+public:
+  AppendBuilder(ProgramBuilder &p, VariantAttr variant, ScheduleAttr schedule, const WorkItem &item)
+      : p(p), variant(variant), item(item), n(schedule.getQueries()),
+        slot(p.add(p.readIndex("lengths", item.request), p.sub(item.token, p.readIndex("token_start", item.request)))) {
+  }
+
+  void build() {
+    SmallVector<Value> keyScales = storeSide(Side::k, {});
+    storeSide(Side::v, keyScales);
+    if (variant.rotatesKeysOnRead())
+      p.store(p.load("positions", {tokens()}, {{"n", n}}), "key_positions_cache", cached({}));
+  }
+
+private:
+  Along tokens() const { return {item.token, "n", item.tokens}; }
+
+  SmallVector<Along> cached(ArrayRef<Along> trailing) {
+    SmallVector<Along> result = {{item.request}, {slot, "n", item.tokens}};
+    llvm::append_range(result, trailing);
+    return result;
+  }
+
+  /// Stores what the cache holds of K or V; returns the scales of its quantised rows, each {n, r}.
+  SmallVector<Value> storeSide(Side side, ArrayRef<Value> keyScales) {
+    FactorizationAttr factorization = getFactorization(variant, side);
+    StringRef name = side == Side::k ? "k" : "v";
+    int64_t rank = factorization.getLocalRank(variant.getHeads());
+    Along ranks = {p.index(0), "r"};
+    SmallVector<Value> scales;
+    for (auto [i, factor] : llvm::enumerate(factorization.getToken())) {
+      if (!factor.isContextual())
+        continue;
+      std::string tensor = smallName(factorization, name, i);
+      Along feature = {p.index(0), "d"};
+      Value token = p.load(tensor, {tokens(), ranks, feature}, {{"n", n}, {"r", rank}, {"d", factor.getSize()}});
+      if (i == 0 && side == Side::k && variant.getRope() && !variant.rotatesKeysOnRead()) {
+        Value positions = p.load("positions", {tokens()}, {{"n", n}});
+        auto type = ProgramBuilder::typeOf(token).withElementType(p.arithmetic);
+        token =
+            tile::RopeOp::create(p.b, p.loc, type, variant.getRope(), variant.getRopeBlock(), "d", token, positions);
+      }
+      if (variant.getTypes().isQuantized()) {
+        auto values = ProgramBuilder::typeOf(token).withElementType(variant.getTypes().getToken());
+        auto scale = TileType::get(p.b.getContext(), Axes{{"n", n}, {"r", rank}}, p.arithmetic);
+        auto quantized = tile::QuantizeOp::create(p.b, p.loc, values, scale, token, "d");
+        token = quantized.getValues();
+        scales.push_back(quantized.getScale());
+      }
+      p.store(token, tensor + "_cache", cached({ranks, feature}));
+    }
+    if (factorization.isShared())
+      scales = llvm::to_vector(keyScales);
+    storeHead(factorization, name, rank, scales);
+    if (storesScale(variant, side)) {
+      Value product = scales.front();
+      for (Value scale : ArrayRef(scales).drop_front())
+        product = p.mul(product, scale);
+      p.store(product, (name + "_scale_cache").str(), cached({ranks}));
+    }
+    return scales;
+  }
+
+  void storeHead(FactorizationAttr factorization, StringRef name, int64_t rank, ArrayRef<Value> scales) {
+    HeadFactorAttr factor = factorization.getHead();
+    if (!factor.isContextual())
+      return;
+    std::string tensor = (name + "_head").str();
+    SmallVector<Along> trailing = {{p.index(0), "r"}, {p.index(0), "h"}};
+    SmallVector<Along> dimensions = {tokens()};
+    llvm::append_range(dimensions, trailing);
+    Value head = p.load(tensor, dimensions, {{"n", n}, {"r", rank}, {"h", variant.getHeads().getLocal()}});
+    if (factor.getFunction() != HeadFunction::identity)
+      head = tile::HeadFunctionOp::create(p.b, p.loc, ProgramBuilder::typeOf(head).withElementType(p.arithmetic),
+                                          factor.getFunction(), head);
+    for (Value scale : scales)
+      head = p.mul(head, scale);
+    p.store(head, tensor + "_cache", cached(trailing));
+  }
+
+  ProgramBuilder &p;
+  VariantAttr variant;
+  const WorkItem &item;
+  int64_t n;
+  /// Slot of the item's first token.
+  Value slot;
+};
+
+} // namespace
+
+void tile::buildAppendItem(ProgramBuilder &p, VariantAttr variant, ScheduleAttr schedule, const WorkItem &item) {
+  AppendBuilder(p, variant, schedule, item).build();
+}
+
+void tile::buildMergeItem(ProgramBuilder &p, VariantAttr variant, ScheduleAttr schedule, const WorkItem &item) {
+  Axes axes = {{"n", schedule.getQueries()}, {"h", schedule.getHeads()}, {"e", variant.getValueFeatures()}};
+  SmallVector<Along> state = {{item.token, "n", item.tokens}, {item.head, "h", item.heads}};
+  SmallVector<Along> output(state);
+  output.push_back({p.index(0), "e"});
+  auto load = [&](StringRef name, ArrayRef<Along> dimensions) {
+    return p.convert(p.load(name, dimensions, axes), p.arithmetic);
+  };
+  Value out0 = load("out0", output), lse0 = load("lse0", state);
+  Value out1 = load("out1", output), lse1 = load("lse1", state);
+  auto merged = tile::MergeOp::create(p.b, p.loc, out0.getType(), lse0.getType(), out0, lse0, out1, lse1);
+  p.store(merged.getOut(), "out", output);
+  p.store(merged.getLse(), "lse", state);
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Phases of a variant as tile programs. All that differs between variants - ranks, orders, sources, sharing, masks,
+// ragged tails - is decided here, once, for all targets.
+
+#ifndef TPAC_LOWERING_TILE_BUILDPROGRAMS_H
+#define TPAC_LOWERING_TILE_BUILDPROGRAMS_H
+
+#include "dialect/TPADialect.h"
+#include "lowering/phases/PhaseSignature.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
+#include "llvm/Support/Error.h"
+
+namespace tpac {
+
+/// Why `schedule` cannot be used for the variant's attention, naming the field, what was found and what is accepted;
+/// success where it can. Legality for every target; a target adds its own (lowering/TARGET/).
+llvm::Error checkSchedule(mlir::tpa::VariantAttr variant, mlir::tpa::ScheduleAttr schedule);
+
+/// The most heads of one tile: all, or those that read one rank of every `groups` factor.
+int64_t largestHeadTile(mlir::tpa::VariantAttr variant);
+
+/// A phase and how it is computed.
+struct ScheduledPhase {
+  Phase phase;
+  mlir::tpa::ScheduleAttr schedule;
+};
+
+/// Tile programs of phases of a pack: for each a private function `@PHASE` on memrefs, one per tensor of its signature,
+/// that loops over work items and calls `@PHASE_item`, the program of one of them. Schedules must pass checkSchedule.
+mlir::OwningOpRef<mlir::ModuleOp> buildPrograms(mlir::tpa::VariantAttr variant, llvm::ArrayRef<ScheduledPhase> phases);
+
+} // namespace tpac
+
+#endif // TPAC_LOWERING_TILE_BUILDPROGRAMS_H

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Verifiers of the tile ops. Messages end with the rule's tag (docs/spec.md).
+
+#include "lowering/tile/TileDialect.h"
+
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/OpImplementation.h"
+
+using namespace mlir;
+using namespace mlir::tpa;
+using namespace mlir::tpa::tile;
+
+#define GET_OP_CLASSES
+#include "lowering/tile/TileOps.cpp.inc"
+
+// --- Memory ---
+
+static int64_t dimOfAxis(ArrayAttr axes, StringRef name) {
+  for (auto [i, axis] : llvm::enumerate(axes.getAsValueRange<StringAttr>()))
+    if (axis == name)
+      return i;
+  return -1;
+}
+
+int64_t LoadOp::getDimOfAxis(StringRef name) { return dimOfAxis(getAxes(), name); }
+int64_t StoreOp::getDimOfAxis(StringRef name) { return dimOfAxis(getAxes(), name); }
+
+/// Rules that load and store share.
+template <typename Op> static LogicalResult verifyAccess(Op op, TileType tile) {
+  auto memory = cast<MemRefType>(op.getMemory().getType());
+  if (static_cast<int64_t>(op.getIndices().size()) != memory.getRank() ||
+      static_cast<int64_t>(op.getAxes().size()) != memory.getRank())
+    return op.emitOpError() << "expected one index and one axis name per dimension of " << memory << ", got "
+                            << op.getIndices().size() << " and " << op.getAxes().size() << " [X5]";
+  int64_t named = 0;
+  for (StringRef axis : op.getAxes().template getAsValueRange<StringAttr>()) {
+    if (axis.empty())
+      continue;
+    ++named;
+    if (!tile.hasAxis(axis))
+      return op.emitOpError() << "expected axes of " << tile << ", got \"" << axis << "\" [X6]";
+  }
+  if (named != tile.getRank())
+    return op.emitOpError() << "expected each axis of " << tile << " along one dimension, got " << named
+                            << " named dimensions [X7]";
+  if (op.getLimited().size() != op.getLimits().size())
+    return op.emitOpError() << "expected one limit per limited axis, got " << op.getLimits().size() << " for "
+                            << op.getLimited().size() << " [X8]";
+  for (StringRef axis : op.getLimited().template getAsValueRange<StringAttr>())
+    if (!tile.hasAxis(axis))
+      return op.emitOpError() << "limits: expected axes of " << tile << ", got \"" << axis << "\" [X9]";
+  if (tile.getElementType() != memory.getElementType())
+    return op.emitOpError() << "expected the memory's element type " << memory.getElementType() << ", got "
+                            << tile.getElementType() << " [X10]";
+  return success();
+}
+
+LogicalResult LoadOp::verify() { return verifyAccess(*this, getType()); }
+LogicalResult StoreOp::verify() { return verifyAccess(*this, getValue().getType()); }
+
+// --- Axes ---
+
+/// Whether both tiles have the same axes with the same sizes, in any order.
+static bool sameAxes(TileType a, TileType b) {
+  return a.getRank() == b.getRank() && llvm::all_of(llvm::zip(a.getAxes(), a.getSizes()), [&](auto pair) {
+           StringRef name = std::get<0>(pair).getValue();
+           return b.hasAxis(name) && b.sizeOf(name) == std::get<1>(pair);
+         });
+}
+
+static LogicalResult expectSameAxes(Operation *op, StringRef what, TileType tile, TileType like) {
+  if (sameAxes(tile, like))
+    return success();
+  return op->emitOpError() << what << ": expected the axes of " << like << ", got " << tile << " [X11]";
+}
+
+/// The axes of `tile` without `name`.
+static TileType without(TileType tile, StringRef name) {
+  SmallVector<StringAttr> axes;
+  SmallVector<int64_t> sizes;
+  for (auto [axis, size] : llvm::zip(tile.getAxes(), tile.getSizes()))
+    if (axis.getValue() != name) {
+      axes.push_back(axis);
+      sizes.push_back(size);
+    }
+  return TileType::get(tile.getContext(), axes, sizes, tile.getElementType());
+}
+
+static LogicalResult expectAxis(Operation *op, StringRef what, TileType tile, StringRef axis) {
+  if (tile.hasAxis(axis))
+    return success();
+  return op->emitOpError() << what << ": expected an axis " << axis << ", got " << tile << " [X12]";
+}
+
+/// Axes that two tiles share must have one size.
+static LogicalResult expectCompatible(Operation *op, TileType a, TileType b) {
+  for (auto [axis, size] : llvm::zip(a.getAxes(), a.getSizes()))
+    if (b.hasAxis(axis) && b.sizeOf(axis) != size)
+      return op->emitOpError() << "axis " << axis.getValue() << ": expected one size, got " << size << " and "
+                               << b.sizeOf(axis) << " [X13]";
+  return success();
+}
+
+// --- Elements ---
+
+LogicalResult FillOp::verify() { return success(); }
+
+LogicalResult ConvertOp::verify() { return expectSameAxes(*this, "result", getType(), getInput().getType()); }
+
+LogicalResult ConstantMulOp::verify() { return expectSameAxes(*this, "result", getType(), getInput().getType()); }
+
+LogicalResult SoftcapOp::verify() { return expectSameAxes(*this, "result", getType(), getInput().getType()); }
+
+LogicalResult HeadFunctionOp::verify() {
+  if (failed(expectSameAxes(*this, "result", getType(), getInput().getType())))
+    return failure();
+  return expectAxis(*this, "input", getInput().getType(), "h");
+}
+
+LogicalResult SplitOp::verify() { return expectSameAxes(*this, "high", getHigh().getType(), getInput().getType()); }
+
+LogicalResult AddOp::verify() {
+  return success(succeeded(expectSameAxes(*this, "rhs", getRhs().getType(), getLhs().getType())) &&
+                 succeeded(expectSameAxes(*this, "result", getType(), getLhs().getType())));
+}
+
+/// The union of the axes of two tiles.
+static TileType unionOf(TileType a, TileType b, Type elementType) {
+  SmallVector<StringAttr> axes(a.getAxes());
+  SmallVector<int64_t> sizes(a.getSizes());
+  for (auto [axis, size] : llvm::zip(b.getAxes(), b.getSizes()))
+    if (!a.hasAxis(axis)) {
+      axes.push_back(axis);
+      sizes.push_back(size);
+    }
+  return TileType::get(a.getContext(), axes, sizes, elementType);
+}
+
+LogicalResult MulOp::verify() {
+  TileType lhs = getLhs().getType();
+  TileType rhs = getRhs().getType();
+  if (failed(expectCompatible(*this, lhs, rhs)))
+    return failure();
+  return expectSameAxes(*this, "result", getType(), unionOf(lhs, rhs, getType().getElementType()));
+}
+
+// --- Contraction ---
+
+LogicalResult DotOp::verify() {
+  TileType lhs = getLhs().getType();
+  TileType rhs = getRhs().getType();
+  TileType result = getType();
+  if (failed(expectCompatible(*this, lhs, rhs)) || failed(expectCompatible(*this, lhs, result)) ||
+      failed(expectCompatible(*this, rhs, result)))
+    return failure();
+  for (StringAttr axis : result.getAxes())
+    if (!lhs.hasAxis(axis) && !rhs.hasAxis(axis))
+      return emitOpError() << "expected the result's axes among the operands', got " << axis << " [X14]";
+  for (auto [tile, other] : {std::pair(lhs, rhs), std::pair(rhs, lhs)})
+    for (StringAttr axis : tile.getAxes())
+      if (!result.hasAxis(axis) && !other.hasAxis(axis))
+        return emitOpError() << "expected an axis that the result lacks in both operands, got " << axis
+                             << " in one [X15]";
+  if (getAccumulator() && getAccumulator().getType() != result)
+    return emitOpError() << "acc: expected the result's type " << result << ", got " << getAccumulator().getType()
+                         << " [X16]";
+  return success();
+}
+
+LogicalResult OuterOp::verify() {
+  TileType lhs = getLhs().getType();
+  TileType rhs = getRhs().getType();
+  if (failed(expectAxis(*this, "lhs", lhs, getFast())) || failed(expectAxis(*this, "rhs", rhs, getSlow())))
+    return failure();
+  TileType rest = unionOf(without(lhs, getFast()), without(rhs, getSlow()), getType().getElementType());
+  SmallVector<StringAttr> axes(rest.getAxes());
+  SmallVector<int64_t> sizes(rest.getSizes());
+  axes.push_back(getJoinedAttr());
+  sizes.push_back(lhs.sizeOf(getFast()) * rhs.sizeOf(getSlow()));
+  if (failed(expectCompatible(*this, without(lhs, getFast()), without(rhs, getSlow()))))
+    return failure();
+  return expectSameAxes(*this, "result", getType(),
+                        TileType::get(getContext(), axes, sizes, getType().getElementType()));
+}
+
+LogicalResult SliceOp::verify() {
+  TileType input = getInput().getType();
+  if (failed(expectAxis(*this, "input", input, getFrom())) || failed(expectAxis(*this, "result", getType(), getTo())))
+    return failure();
+  if (getType().sizeOf(getTo()) > input.sizeOf(getFrom()))
+    return emitOpError() << "result: expected at most the " << input.sizeOf(getFrom()) << " elements of axis "
+                         << getFrom() << ", got " << getType().sizeOf(getTo()) << " [X19]";
+  if (getType().getElementType() != input.getElementType())
+    return emitOpError() << "result: expected element type " << input.getElementType() << ", got "
+                         << getType().getElementType() << " [X20]";
+  return expectSameAxes(*this, "result", without(getType(), getTo()), without(input, getFrom()));
+}
+
+// --- Attention ---
+
+LogicalResult RopeOp::verify() {
+  TileType input = getInput().getType();
+  if (failed(expectAxis(*this, "input", input, getAxis())))
+    return failure();
+  int64_t block = getBlock();
+  if (block < 1 || input.sizeOf(getAxis()) % block != 0 || getRope().getOffset() + getRope().getDRot() > block)
+    return emitOpError() << "block: expected a divisor of axis " << getAxis() << ", " << input.sizeOf(getAxis())
+                         << ", that holds offset + d_rot = " << getRope().getOffset() + getRope().getDRot()
+                         << " features, got " << block << " [X17]";
+  TileType positions = getPositions().getType();
+  if (failed(expectCompatible(*this, input, positions)))
+    return failure();
+  // A learned factor gains the axes of the positions.
+  return expectSameAxes(*this, "result", getType(), unionOf(positions, input, getType().getElementType()));
+}
+
+LogicalResult MaskOp::verify() {
+  TileType input = getInput().getType();
+  if (failed(expectAxis(*this, "input", input, "n")) || failed(expectAxis(*this, "input", input, "m")))
+    return failure();
+  return expectSameAxes(*this, "result", getType(), input);
+}
+
+LogicalResult SoftmaxStepOp::verify() {
+  TileType logits = getLogits().getType();
+  if (failed(expectAxis(*this, "logits", logits, "m")))
+    return failure();
+  TileType state = without(logits, "m");
+  for (auto [name, value] : {std::pair<StringRef, Value>("max", getMax()),
+                             {"sum", getSum()},
+                             {"new_max", getNewMax()},
+                             {"new_sum", getNewSum()},
+                             {"correction", getCorrection()}})
+    if (failed(expectSameAxes(*this, name, cast<TileType>(value.getType()), state)))
+      return failure();
+  return expectSameAxes(*this, "probabilities", getProbabilities().getType(), logits);
+}
+
+LogicalResult FinishOp::verify() {
+  TileType accumulator = getAccumulator().getType();
+  if (failed(expectAxis(*this, "accumulator", accumulator, "e")))
+    return failure();
+  TileType state = without(accumulator, "e");
+  for (auto [name, value] : {std::pair<StringRef, Value>("max", getMax()), {"sum", getSum()}, {"lse", getLse()}})
+    if (failed(expectSameAxes(*this, name, cast<TileType>(value.getType()), state)))
+      return failure();
+  return expectSameAxes(*this, "out", getOut().getType(), accumulator);
+}
+
+LogicalResult MergeOp::verify() {
+  TileType out = getOut0().getType();
+  if (failed(expectAxis(*this, "out0", out, "e")))
+    return failure();
+  TileType state = without(out, "e");
+  for (auto [name, value] : {std::pair<StringRef, Value>("lse0", getLse0()), {"lse1", getLse1()}, {"lse", getLse()}})
+    if (failed(expectSameAxes(*this, name, cast<TileType>(value.getType()), state)))
+      return failure();
+  return success(succeeded(expectSameAxes(*this, "out1", getOut1().getType(), out)) &&
+                 succeeded(expectSameAxes(*this, "out", getOut().getType(), out)));
+}
+
+LogicalResult QuantizeOp::verify() {
+  TileType input = getInput().getType();
+  if (failed(expectAxis(*this, "input", input, getAxis())))
+    return failure();
+  Type type = getValues().getType().getElementType();
+  if (!isa<Float8E4M3FNType>(type) && !type.isInteger(8))
+    return emitOpError() << "values: expected element type f8E4M3FN or i8, got " << type << " [X18]";
+  return success(succeeded(expectSameAxes(*this, "values", getValues().getType(), input)) &&
+                 succeeded(expectSameAxes(*this, "scale", getScale().getType(), without(input, getAxis()))));
+}
