@@ -289,7 +289,7 @@ LogicalResult VariantAttr::verify(EmitError emitError, StringAttr name, HeadsAtt
 }
 
 LogicalResult ScheduleAttr::verify(EmitError emitError, int64_t tokens, int64_t queries, int64_t heads, ScoreOrder,
-                                   ValueOrder, Type operands, int64_t queryParts) {
+                                   ValueOrder, Type operands, int64_t queryParts, int64_t split) {
   std::pair<StringRef, int64_t> sizes[] = {{"tokens", tokens}, {"queries", queries}, {"heads", heads}};
   for (auto [name, size] : sizes)
     if (!isExtent(size))
@@ -298,6 +298,9 @@ LogicalResult ScheduleAttr::verify(EmitError emitError, int64_t tokens, int64_t 
     return emitError() << "operands: expected f64, f32, bf16 or f16, got " << operands << " [G2]";
   if (queryParts != 1 && queryParts != 2)
     return emitError() << "query_parts: expected 1 or 2, got " << queryParts << " [G3]";
+  if (split < 0 || split > maxExtent || split % tokens != 0)
+    return emitError() << "split: expected 0 or a multiple of tokens = " << tokens << ", at most " << maxExtent
+                       << ", got " << split << " [G4]";
   return success();
 }
 

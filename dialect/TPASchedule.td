@@ -31,7 +31,8 @@ def TPA_ScheduleAttr : TPA_Attr<"Schedule", "schedule"> {
   let summary = "how a phase is computed";
   let description = [{
     Sizes of tiles and orders of contraction. `operands` is the type in which matrix products take their operands; with `query_parts` 2 the merged query is kept as
-    the sum of two such values, so that peaked softmaxes keep their precision.
+    the sum of two such values, so that peaked softmaxes keep their precision. A cache is split into parts of `split` tokens, whatever the batch and the number of
+    threads, so that results do not depend on them.
 
     Example: `#tpa.schedule<tokens = 128, queries = 1, heads = 47, score = merged, value = factored, operands = bf16, query_parts = 2>`.
   }];
@@ -42,7 +43,8 @@ def TPA_ScheduleAttr : TPA_Attr<"Schedule", "schedule"> {
     DefaultValuedParameter<"::mlir::tpa::ScoreOrder", "::mlir::tpa::ScoreOrder::merged", "order of the score">:$score,
     DefaultValuedParameter<"::mlir::tpa::ValueOrder", "::mlir::tpa::ValueOrder::factored", "order of the value">:$value,
     AttrParameter<"::mlir::Type", "operands of matrix products">:$operands,
-    DefaultValuedParameter<"int64_t", "1", "summands of the merged query, 1 or 2">:$query_parts);
+    DefaultValuedParameter<"int64_t", "1", "summands of the merged query, 1 or 2">:$query_parts,
+    DefaultValuedParameter<"int64_t", "0", "cached tokens per part of a split cache; 0: never split">:$split);
   let assemblyFormat = "`<` struct(params) `>`";
 }
 

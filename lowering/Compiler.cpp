@@ -3,11 +3,11 @@
 #include "lowering/Compiler.h"
 
 #include "lowering/cpu/CpuSchedule.h"
+#include "lowering/cpu/Passes.h"
 #include "lowering/phases/BuildPhases.h"
 #include "lowering/reference/Passes.h"
 #include "lowering/reference/Registration.h"
 #include "lowering/tile/BuildPrograms.h"
-#include "lowering/tile/TileDialect.h"
 
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Pass/PassManager.h"
@@ -17,7 +17,7 @@ using namespace mlir;
 
 void tpac::registerCompilerDialects(DialectRegistry &registry) {
   tpa::registerReferenceDialects(registry);
-  registry.insert<tpa::tile::TileDialect>();
+  tpa::registerCpuDialects(registry);
 }
 
 /// Tile programs under the CPU's default schedules.
@@ -25,6 +25,9 @@ static llvm::Expected<OwningOpRef<ModuleOp>> buildScheduledPrograms(tpa::Variant
                                                                     ArrayRef<tpac::Phase> phases) {
   SmallVector<tpac::ScheduledPhase> scheduled;
   for (tpac::Phase phase : phases) {
+    if (phase == tpac::Phase::project)
+      return llvm::createStringError(
+          "project is no phase of the fused path: engines have matrix products of their own");
     llvm::Expected<tpa::ScheduleAttr> schedule = tpac::defaultCpuSchedule(variant, phase);
     if (!schedule)
       return schedule.takeError();
@@ -33,32 +36,52 @@ static llvm::Expected<OwningOpRef<ModuleOp>> buildScheduledPrograms(tpa::Variant
   return tpac::buildPrograms(variant, scheduled);
 }
 
-llvm::Expected<OwningOpRef<ModuleOp>> tpac::lowerPhases(tpa::VariantAttr variant, ArrayRef<Phase> phases, Stage stage) {
+/// What the CPU pipeline must know of `target`.
+static tpa::CpuOptions cpuOptionsOf(const tpac::CodeTarget &target) {
+  auto has = [&](StringRef feature) { return llvm::is_contained(target.features, feature); };
+  if (target.cpu == "x86-64-v4" || has("+avx512f"))
+    return {16, 32};
+  if (target.cpu == "x86-64-v3" || has("+avx2"))
+    return {8, 16};
+  bool aarch64 = StringRef(target.triple).starts_with("aarch64");
+  return {4, aarch64 ? 32 : 16};
+}
+
+static void addFusedPasses(PassManager &passes, tpac::Stage stage, const tpac::CodeTarget &target) {
+  // What the builder says twice for clearness, such as an index.
+  passes.addPass(createCanonicalizerPass());
+  passes.addPass(createCSEPass());
+  if (stage >= tpac::Stage::target)
+    tpa::buildCpuPipeline(passes, cpuOptionsOf(target));
+}
+
+static void addReferencePasses(PassManager &passes, tpac::Stage stage) {
+  if (stage >= tpac::Stage::reference)
+    tpa::buildReferenceTensorPipeline(passes);
+  if (stage >= tpac::Stage::target)
+    tpa::buildHostPipeline(passes);
+}
+
+llvm::Expected<OwningOpRef<ModuleOp>> tpac::lowerPhases(tpa::VariantAttr variant, ArrayRef<Phase> phases, Stage stage,
+                                                        CodePath path, const CodeTarget &target) {
   MLIRContext *context = variant.getContext();
   std::string diagnostics;
   ScopedDiagnosticHandler collect(context, [&](Diagnostic &diagnostic) {
     diagnostics += diagnostic.str() + '\n';
     return success();
   });
+  PassManager passes(context);
   OwningOpRef<ModuleOp> module;
-  if (stage == Stage::tiles) {
+  if (path == CodePath::fused && stage != Stage::variant) {
     auto programs = buildScheduledPrograms(variant, phases);
     if (!programs)
       return programs.takeError();
     module = std::move(*programs);
+    addFusedPasses(passes, stage, target);
   } else {
     module = buildPhases(variant, phases);
+    addReferencePasses(passes, stage);
   }
-  PassManager passes(context);
-  if (stage == Stage::tiles) {
-    // What the builder says twice for clearness, such as an index.
-    passes.addPass(createCanonicalizerPass());
-    passes.addPass(createCSEPass());
-  }
-  if (stage >= Stage::reference)
-    tpa::buildReferenceTensorPipeline(passes);
-  if (stage >= Stage::target)
-    tpa::buildHostPipeline(passes);
   if (failed(module->verify()) || failed(passes.run(*module)))
     return llvm::createStringError("lowering '" + variant.getName().getValue() + "' failed:\n" + diagnostics);
   return module;

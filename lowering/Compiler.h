@@ -6,6 +6,8 @@
 #define TPAC_LOWERING_COMPILER_H
 
 #include "dialect/TPADialect.h"
+#include "lowering/emit/ObjectFile.h"
+#include "lowering/phases/CodePath.h"
 #include "lowering/phases/PhaseSignature.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -17,18 +19,20 @@ namespace tpac {
 /// Stages of the IR, in the order in which they follow each other.
 enum class Stage {
   variant,   ///< tpa dialect on tensors
-  tiles,     ///< tile programs, under the default schedules of this machine's kind
-  reference, ///< linalg and scf on tensors
+  tiles,     ///< fused path: tile programs, under the target's default schedules
+  reference, ///< reference path: linalg and scf on tensors
   target,    ///< LLVM dialect
 };
 
 /// Registers every dialect and interface that `lowerPhases` needs.
 void registerCompilerDialects(mlir::DialectRegistry &registry);
 
-/// The phases of `variant` lowered to `stage`. The variant's context must hold registerCompilerDialects. An error
-/// carries the diagnostics.
+/// The phases of `variant` lowered to `stage` along `path`, for `target`. The variant's context must hold
+/// registerCompilerDialects. An error carries the diagnostics; `stage` must be one of `path`, and the fused path has no
+/// phase `project`.
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> lowerPhases(mlir::tpa::VariantAttr variant,
-                                                              llvm::ArrayRef<Phase> phases, Stage stage);
+                                                              llvm::ArrayRef<Phase> phases, Stage stage, CodePath path,
+                                                              const CodeTarget &target);
 
 } // namespace tpac
 

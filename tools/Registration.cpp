@@ -4,6 +4,7 @@
 
 #include "dialect/Passes.h"
 #include "lowering/Compiler.h"
+#include "lowering/cpu/Passes.h"
 #include "lowering/reference/Passes.h"
 
 #include "mlir/Transforms/Passes.h"
@@ -15,4 +16,6 @@ void tpac::registerToolPasses() {
   mlir::tpa::registerTPAPasses();
   mlir::tpa::registerReferencePasses();
   mlir::tpa::registerReferencePipelines();
+  mlir::tpa::registerCpuPasses();
+  mlir::tpa::registerCpuPipelines();
 }

@@ -15,6 +15,10 @@ namespace {
 
 using tpac::Phase;
 
+/// Cached tokens of one part in decode: long enough to hide a part's fixed cost, short enough that a few hundred
+/// thousand tokens keep many threads busy.
+constexpr int64_t splitTokens = 8192;
+
 bool isAttention(Phase phase) { return phase == Phase::decode || phase == Phase::prefill; }
 
 /// Multiply-adds of the score, per block of `tokens` cached tokens.
@@ -97,7 +101,8 @@ llvm::Expected<ScheduleAttr> tpac::defaultCpuSchedule(VariantAttr variant, Phase
         double least = 0;
         for (ScoreOrder score : {ScoreOrder::merged, ScoreOrder::factored, ScoreOrder::rebuilt})
           for (ValueOrder value : {ValueOrder::factored, ValueOrder::rebuilt}) {
-            auto candidate = ScheduleAttr::get(context, tokens, queries, heads, score, value, compute, 1);
+            auto candidate = ScheduleAttr::get(context, tokens, queries, heads, score, value, compute, 1,
+                                               phase == Phase::decode ? splitTokens : 0);
             if (llvm::Error error = checkCpuSchedule(variant, phase, candidate)) {
               llvm::consumeError(std::move(error));
               continue;

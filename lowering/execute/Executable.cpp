@@ -34,17 +34,41 @@ void check(llvm::Error error) {
 } // namespace
 
 struct tpac::Executable::Implementation {
-  std::unique_ptr<llvm::orc::LLJIT> jit;
-  std::vector<PhaseSignature> signatures;
-  std::vector<PhaseFunction> functions;
-  const char *(*statusMessage)(int32_t) = nullptr;
+  /// A phase as compiled.
+  struct Entry {
+    PhaseSignature signature;
+    PhaseFunction function;
+    const char *(*statusMessage)(int32_t);
+  };
 
-  size_t indexOf(Phase phase) const {
-    for (size_t i = 0; i < signatures.size(); ++i)
-      if (signatures[i].phase == phase)
-        return i;
+  /// Compiles `phases` along `path` into one object, whose symbols begin with `prefix`.
+  void add(tpa::VariantAttr variant, ArrayRef<Phase> phases, CodePath path, const CodeTarget &target,
+           const std::string &prefix) {
+    if (phases.empty())
+      return;
+    std::vector<PhaseSignature> signatures;
+    for (Phase phase : phases)
+      signatures.push_back(getPhaseSignature(variant, phase));
+    OwningOpRef<ModuleOp> module = take(lowerPhases(variant, phases, Stage::target, path, target));
+    if (failed(addCInterface(*module, prefix, signatures)))
+      throw std::runtime_error("the C interface of '" + prefix + "' could not be made");
+    check(jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(take(emitObject(*module, target)), prefix)));
+    auto message = take(jit->lookup(prefix + "_status_message")).toPtr<const char *(*)(int32_t)>();
+    for (PhaseSignature &signature : signatures) {
+      auto function = take(jit->lookup(functionName(prefix, signature.phase))).toPtr<PhaseFunction>();
+      entries.push_back({std::move(signature), function, message});
+    }
+  }
+
+  const Entry &of(Phase phase) const {
+    for (const Entry &entry : entries)
+      if (entry.signature.phase == phase)
+        return entry;
     throw std::invalid_argument("phase '" + std::string(phaseName(phase)) + "' was not compiled");
   }
+
+  std::unique_ptr<llvm::orc::LLJIT> jit;
+  std::vector<Entry> entries;
 };
 
 tpac::Executable::Executable(std::unique_ptr<Implementation> implementation)
@@ -53,37 +77,33 @@ tpac::Executable::Executable(std::unique_ptr<Implementation> implementation)
 tpac::Executable::~Executable() = default;
 
 std::unique_ptr<tpac::Executable> tpac::Executable::compile(const std::string &variantJson,
-                                                            std::span<const Phase> phases) {
+                                                            std::span<const Phase> phases, CodePath path,
+                                                            const std::string &target) {
   DialectRegistry registry;
   registerCompilerDialects(registry);
   MLIRContext context(registry, MLIRContext::Threading::DISABLED);
   tpa::VariantAttr variant = take(tpa::readVariant(variantJson, "variant", context));
-
-  auto result = std::make_unique<Implementation>();
-  for (Phase phase : phases)
-    result->signatures.push_back(getPhaseSignature(variant, phase));
-  std::string prefix = symbolName(std::string_view(variant.getName().getValue()));
-  OwningOpRef<ModuleOp> module = take(lowerPhases(variant, {phases.data(), phases.size()}, Stage::target));
-  if (failed(addCInterface(*module, prefix, result->signatures)))
-    throw std::runtime_error("the C interface of '" + prefix + "' could not be made");
-  std::string object = take(emitObject(*module, take(findTarget("host"))));
+  CodeTarget codeTarget = take(findTarget(target));
 
   llvm::InitializeNativeTarget();
   llvm::InitializeNativeTargetAsmPrinter();
+  auto result = std::make_unique<Implementation>();
   result->jit = take(llvm::orc::LLJITBuilder().create());
-  check(result->jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(object, prefix)));
+  SmallVector<Phase> ofPath, ofReference;
   for (Phase phase : phases)
-    result->functions.push_back(take(result->jit->lookup(functionName(prefix, phase))).toPtr<PhaseFunction>());
-  result->statusMessage = take(result->jit->lookup(prefix + "_status_message")).toPtr<const char *(*)(int32_t)>();
+    (path == CodePath::fused && phase != Phase::project ? ofPath : ofReference).push_back(phase);
+  std::string prefix = symbolName(std::string_view(variant.getName().getValue()));
+  result->add(variant, ofPath, path, codeTarget, prefix);
+  result->add(variant, ofReference, CodePath::reference, codeTarget, prefix + "_reference");
   return std::unique_ptr<Executable>(new Executable(std::move(result)));
 }
 
 const tpac::PhaseSignature &tpac::Executable::signature(Phase phase) const {
-  return implementation->signatures[implementation->indexOf(phase)];
+  return implementation->of(phase).signature;
 }
 
-tpac::PhaseFunction tpac::Executable::function(Phase phase) const {
-  return implementation->functions[implementation->indexOf(phase)];
-}
+tpac::PhaseFunction tpac::Executable::function(Phase phase) const { return implementation->of(phase).function; }
 
-std::string tpac::Executable::statusMessage(int32_t status) const { return implementation->statusMessage(status); }
+std::string tpac::Executable::statusMessage(Phase phase, int32_t status) const {
+  return implementation->of(phase).statusMessage(status);
+}

@@ -5,6 +5,7 @@
 #ifndef TPAC_LOWERING_EXECUTE_EXECUTABLE_H
 #define TPAC_LOWERING_EXECUTE_EXECUTABLE_H
 
+#include "lowering/phases/CodePath.h"
 #include "lowering/phases/PhaseCall.h"
 #include "lowering/phases/PhaseSignature.h"
 
@@ -16,14 +17,16 @@ namespace tpac {
 
 class Executable {
 public:
-  /// Compiles `phases` of the variant given as JSON text. Throws std::runtime_error with the diagnostics.
-  static std::unique_ptr<Executable> compile(const std::string &variantJson, std::span<const Phase> phases);
+  /// Compiles `phases` of the variant given as JSON text for `target` ("host", or another that this machine can run),
+  /// along `path`; `project` always goes along the reference path. Throws std::runtime_error with the diagnostics.
+  static std::unique_ptr<Executable> compile(const std::string &variantJson, std::span<const Phase> phases,
+                                             CodePath path = CodePath::fused, const std::string &target = "host");
   ~Executable();
 
   const PhaseSignature &signature(Phase phase) const;
   PhaseFunction function(Phase phase) const;
   /// The text of a status that `function(phase)` returned.
-  std::string statusMessage(int32_t status) const;
+  std::string statusMessage(Phase phase, int32_t status) const;
 
 private:
   struct Implementation;

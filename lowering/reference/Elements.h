@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Arithmetic on single elements, or vectors of them: conversions between storage and arithmetic types. Where a value is a vector, so is the
-// type given with it.
+// Arithmetic on single elements, or vectors of them: conversions between storage and arithmetic types. Where a value is
+// a vector, so is the type given with it.
 
 #ifndef TPAC_LOWERING_REFERENCE_ELEMENTS_H
 #define TPAC_LOWERING_REFERENCE_ELEMENTS_H

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The work items of append and merge.
+// The work items of append, of merge, and of merging the parts of a split cache.
 
 #include "dialect/PhaseOperands.h"
 #include "lowering/tile/PhasePrograms.h"
+
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+#include <limits>
 
 using namespace mlir;
 using namespace mlir::tpa;
@@ -118,4 +122,23 @@ void tile::buildMergeItem(ProgramBuilder &p, VariantAttr variant, ScheduleAttr s
   auto merged = tile::MergeOp::create(p.b, p.loc, out0.getType(), lse0.getType(), out0, lse0, out1, lse1);
   p.store(merged.getOut(), "out", output);
   p.store(merged.getLse(), "lse", state);
+}
+
+void tile::buildPartsItem(ProgramBuilder &p, VariantAttr variant, ScheduleAttr schedule, const WorkItem &item,
+                          Value parts) {
+  Axes axes = {{"n", schedule.getQueries()}, {"h", schedule.getHeads()}, {"e", variant.getValueFeatures()}};
+  Axes stateAxes = {axes[0], axes[1]};
+  Along tokens = {item.token, "n", item.tokens};
+  Along heads = {item.head, "h", item.heads};
+  Along features = {p.index(0), "e"};
+  SmallVector<Value> none = {p.fill(0.0, axes), p.fill(-std::numeric_limits<double>::infinity(), stateAxes)};
+  auto loop = scf::ForOp::create(
+      p.b, p.loc, p.index(0), parts, p.index(1), none, [&](OpBuilder &, Location, Value part, ValueRange state) {
+        Value out = p.load("part_out", {tokens, {part}, heads, features}, axes);
+        Value lse = p.load("part_lse", {tokens, {part}, heads}, axes);
+        auto merged = tile::MergeOp::create(p.b, p.loc, out.getType(), lse.getType(), state[0], state[1], out, lse);
+        scf::YieldOp::create(p.b, p.loc, ValueRange{merged.getOut(), merged.getLse()});
+      });
+  p.store(loop.getResult(0), "out", {tokens, heads, features});
+  p.store(loop.getResult(1), "lse", {tokens, heads});
 }

@@ -398,6 +398,11 @@ private:
     Value out = p.constantMul(result.getOut(), variant.getV().getRankFactor());
     Along tokens = {item.token, "n", item.tokens};
     Along heads = {item.head, "h", item.heads};
+    if (item.part) {
+      p.store(out, "part_out", {tokens, {item.part}, heads, {p.index(0), "e"}});
+      p.store(result.getLse(), "part_lse", {tokens, {item.part}, heads});
+      return;
+    }
     p.store(out, "out", {tokens, heads, {p.index(0), "e"}});
     p.store(result.getLse(), "lse", {tokens, heads});
   }

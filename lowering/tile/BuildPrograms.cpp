@@ -122,7 +122,8 @@ Type memoryType(const tpac::PhaseTensor &tensor, MLIRContext *context) {
   return MemRefType::get(shape, elementType, StridedLayoutAttr::get(context, ShapedType::kDynamic, strides));
 }
 
-/// The functions of one phase: `@PHASE_item` and `@PHASE`.
+/// The functions of one phase: `@PHASE_item`, one work item by its parts; `@PHASE_items`, how many there are;
+/// `@PHASE_run`, one by its number; `@PHASE`, all of them.
 class PhaseFunctions {
 public:
   PhaseFunctions(OpBuilder &b, VariantAttr variant, Phase phase, ScheduleAttr schedule)
@@ -134,11 +135,24 @@ public:
 
   void build() {
     func::FuncOp item = buildItem();
-    buildLoops(item);
+    func::FuncOp count = buildCount();
+    func::FuncOp run = buildRun(item);
+    buildSerial(count, run);
+    if (isAttention() && schedule.getSplit() > 0)
+      buildSplit(item);
   }
 
 private:
   bool isAttention() const { return phase == Phase::decode || phase == Phase::prefill; }
+  std::string name(StringRef suffix) const { return std::string(tpac::phaseName(phase)) + suffix.str(); }
+
+  /// Whether every tile of heads is full.
+  bool headsFit() const { return variant.getHeads().getLocal() % schedule.getHeads() == 0; }
+
+  /// Tiles of heads per tile of tokens.
+  int64_t headTiles() const {
+    return phase == Phase::append ? 1 : llvm::divideCeil(variant.getHeads().getLocal(), schedule.getHeads());
+  }
 
   /// Names of a work item's parts, in the order in which the item's function takes them.
   SmallVector<StringRef> itemNames() const {
@@ -158,9 +172,6 @@ private:
     return names;
   }
 
-  /// Whether every tile of heads is full.
-  bool headsFit() const { return variant.getHeads().getLocal() % schedule.getHeads() == 0; }
-
   static Value &partOf(WorkItem &item, StringRef name) {
     return name == "request"  ? item.request
            : name == "token"  ? item.token
@@ -168,37 +179,69 @@ private:
            : name == "head"   ? item.head
            : name == "heads"  ? item.heads
            : name == "begin"  ? item.begin
-                              : item.end;
+           : name == "end"    ? item.end
+                              : item.part;
+  }
+
+  /// The part tensors: [tokens, parts, heads, features], [tokens, parts, heads].
+  SmallVector<Type> partTypes() {
+    int64_t heads = variant.getHeads().getLocal();
+    Type compute = variant.getTypes().getCompute();
+    auto strided = [&](ArrayRef<int64_t> shape) {
+      SmallVector<int64_t> strides(shape.size(), ShapedType::kDynamic);
+      return MemRefType::get(shape, compute, StridedLayoutAttr::get(b.getContext(), ShapedType::kDynamic, strides));
+    };
+    constexpr int64_t dynamic = ShapedType::kDynamic;
+    return {strided({dynamic, dynamic, heads, variant.getValueFeatures()}), strided({dynamic, dynamic, heads})};
   }
 
   ProgramBuilder programOf(ValueRange arguments) {
     std::map<std::string, Value> memory;
     for (auto [tensor, argument] : llvm::zip(signature.tensors, arguments))
       memory[tensor.name] = argument;
+    // A split program's parts follow the tensors.
+    for (auto [partName, argument] : llvm::zip(partNames, arguments.drop_front(memoryTypes.size())))
+      if (isa<MemRefType>(argument.getType()))
+        memory[partName.str()] = argument;
     return ProgramBuilder(b, loc, variant.getTypes().getCompute(), std::move(memory));
   }
 
-  func::FuncOp createFunction(const std::string &name, ArrayRef<Type> types) {
-    auto function = func::FuncOp::create(b, loc, name, b.getFunctionType(types, {}));
+  /// A function of the phase's tensors and of `indices`; leaves the builder at the start of its body.
+  func::FuncOp createFunction(StringRef suffix, ArrayRef<StringRef> indices, bool givesIndex = false,
+                              bool hasParts = false) {
+    SmallVector<Type> types(memoryTypes);
+    if (hasParts)
+      llvm::append_range(types, partTypes());
+    types.append(indices.size(), b.getIndexType());
+    SmallVector<Type> results(givesIndex ? 1 : 0, b.getIndexType());
+    auto function = func::FuncOp::create(b, loc, name(suffix), b.getFunctionType(types, results));
     function.setPrivate();
     Block *entry = function.addEntryBlock();
-    for (auto [argument, tensor] : llvm::zip(entry->getArguments(), signature.tensors))
-      argument.setLoc(NameLoc::get(b.getStringAttr(tensor.name)));
+    SmallVector<StringRef> names;
+    for (const tpac::PhaseTensor &tensor : signature.tensors)
+      names.push_back(tensor.name);
+    if (hasParts)
+      names.append(std::begin(partNames), std::end(partNames));
+    llvm::append_range(names, indices);
+    for (auto [argument, argumentName] : llvm::zip(entry->getArguments(), names))
+      argument.setLoc(NameLoc::get(b.getStringAttr(argumentName)));
     b.setInsertionPointToStart(entry);
     return function;
   }
 
+  /// The parts of a work item from the last arguments of its function.
+  WorkItem itemOf(func::FuncOp function, ArrayRef<StringRef> names) {
+    WorkItem item;
+    for (auto [part, argument] : llvm::zip(names, function.getArguments().take_back(names.size())))
+      partOf(item, part) = argument;
+    return item;
+  }
+
   func::FuncOp buildItem() {
     OpBuilder::InsertionGuard guard(b);
-    SmallVector<Type> types(memoryTypes);
-    types.append(itemNames().size(), b.getIndexType());
-    func::FuncOp function = createFunction(std::string(tpac::phaseName(phase)) + "_item", types);
+    func::FuncOp function = createFunction("_item", itemNames());
     ProgramBuilder p = programOf(function.getArguments());
-    WorkItem item;
-    for (auto [name, argument] : llvm::zip(itemNames(), function.getArguments().drop_front(memoryTypes.size()))) {
-      argument.setLoc(NameLoc::get(b.getStringAttr(name)));
-      partOf(item, name) = argument;
-    }
+    WorkItem item = itemOf(function, itemNames());
     if (isAttention())
       tile::buildAttentionItem(p, variant, schedule, item);
     else if (phase == Phase::append)
@@ -209,64 +252,216 @@ private:
     return function;
   }
 
-  using Body = llvm::function_ref<void(Value)>;
+  /// Rows of the call that request `request` has: [begin, end).
+  std::pair<Value, Value> rowsOf(ProgramBuilder &p, Value request) {
+    return {p.readIndex("token_start", request), p.readIndex("token_start", p.add(request, p.index(1)))};
+  }
 
-  void loop(ProgramBuilder &p, Value begin, Value end, int64_t step, Body body) {
-    scf::ForOp::create(b, loc, begin, end, p.index(step), ValueRange(),
-                       [&](OpBuilder &, Location, Value i, ValueRange) {
-                         body(i);
+  /// Work items of `rows` rows.
+  Value itemsOf(ProgramBuilder &p, Value rows) {
+    Value tiles = arith::CeilDivSIOp::create(b, loc, rows, p.index(schedule.getQueries()));
+    return arith::MulIOp::create(b, loc, tiles, p.index(headTiles()));
+  }
+
+  /// Work items of a request, and of each of its parts in a split program.
+  Value itemsOfRequest(ProgramBuilder &p, Value request, bool hasParts) {
+    auto [begin, end] = rowsOf(p, request);
+    Value items = itemsOf(p, p.sub(end, begin));
+    return hasParts ? arith::MulIOp::create(b, loc, items, partsOf(p, request)) : items;
+  }
+
+  /// Parts of a request's cache: at least one.
+  Value partsOf(ProgramBuilder &p, Value request) {
+    Value length = p.readIndex("lengths", request);
+    return p.max(arith::CeilDivSIOp::create(b, loc, length, p.index(schedule.getSplit())), p.index(1));
+  }
+
+  Value requests(ProgramBuilder &p) { return memref::DimOp::create(b, loc, p.get("lengths"), p.index(0)); }
+
+  /// `@PHASE_items`: how many work items the call has.
+  func::FuncOp buildCount(StringRef suffix = "_items", bool hasParts = false) {
+    OpBuilder::InsertionGuard guard(b);
+    func::FuncOp function = createFunction(suffix, {}, /*givesIndex=*/true, hasParts);
+    ProgramBuilder p = programOf(function.getArguments());
+    Value count;
+    if (phase == Phase::merge) {
+      count = itemsOf(p, memref::DimOp::create(b, loc, p.get("out"), p.index(0)));
+    } else {
+      auto loop = scf::ForOp::create(b, loc, p.index(0), requests(p), p.index(1), p.index(0),
+                                     [&](OpBuilder &, Location, Value request, ValueRange sum) {
+                                       Value items = itemsOfRequest(p, request, hasParts);
+                                       scf::YieldOp::create(b, loc, p.add(sum.front(), items));
+                                     });
+      count = loop.getResult(0);
+    }
+    func::ReturnOp::create(b, loc, count);
+    return function;
+  }
+
+  /// The request that holds work item `index`, and the item's number in it.
+  std::pair<Value, Value> findRequest(ProgramBuilder &p, Value index, bool hasParts = false) {
+    Value none = p.index(-1);
+    auto loop =
+        scf::ForOp::create(b, loc, p.index(0), requests(p), p.index(1), ValueRange{none, index},
+                           [&](OpBuilder &, Location, Value request, ValueRange state) {
+                             auto [begin, end] = rowsOf(p, request);
+                             Value items = itemsOf(p, p.sub(end, begin));
+                             Value searching = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, state[0], none);
+                             Value inside = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, state[1], items);
+                             Value here = arith::AndIOp::create(b, loc, searching, inside);
+                             Value found = arith::SelectOp::create(b, loc, here, request, state[0]);
+                             Value passed = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, found, none);
+                             Value left = arith::SelectOp::create(b, loc, passed, p.sub(state[1], items), state[1]);
+                             scf::YieldOp::create(b, loc, ValueRange{found, left});
+                           });
+    return {loop.getResult(0), loop.getResult(1)};
+  }
+
+  /// Tokens and heads of item `number` of the rows [begin, end).
+  void placeItem(ProgramBuilder &p, WorkItem &work, Value number, Value begin, Value end) {
+    Value tile = arith::DivUIOp::create(b, loc, number, p.index(headTiles()));
+    Value headTile = arith::RemUIOp::create(b, loc, number, p.index(headTiles()));
+    work.token = p.add(begin, arith::MulIOp::create(b, loc, tile, p.index(schedule.getQueries())));
+    work.tokens = p.min(p.sub(end, work.token), p.index(schedule.getQueries()));
+    work.head = arith::MulIOp::create(b, loc, headTile, p.index(schedule.getHeads()));
+    work.heads = p.min(p.sub(p.index(variant.getHeads().getLocal()), work.head), p.index(schedule.getHeads()));
+  }
+
+  void callItem(func::FuncOp item, ValueRange memory, WorkItem &work, ArrayRef<StringRef> names) {
+    SmallVector<Value> operands(memory);
+    for (StringRef part : names)
+      operands.push_back(partOf(work, part));
+    func::CallOp::create(b, loc, item, operands);
+  }
+
+  /// `@PHASE_run`: computes one work item, by its number.
+  func::FuncOp buildRun(func::FuncOp item) {
+    OpBuilder::InsertionGuard guard(b);
+    func::FuncOp function = createFunction("_run", {"index"});
+    ProgramBuilder p = programOf(function.getArguments());
+    Value number = function.getArguments().back();
+    WorkItem work;
+    Value begin = p.index(0), end;
+    if (phase == Phase::merge) {
+      end = memref::DimOp::create(b, loc, p.get("out"), p.index(0));
+    } else {
+      std::tie(work.request, number) = findRequest(p, number);
+      std::tie(begin, end) = rowsOf(p, work.request);
+    }
+    placeItem(p, work, number, begin, end);
+    if (isAttention()) {
+      work.begin = p.index(0);
+      work.end = p.readIndex("lengths", work.request);
+    }
+    callItem(item, function.getArguments().drop_back(), work, itemNames());
+    func::ReturnOp::create(b, loc);
+    return function;
+  }
+
+  /// `@PHASE`: all work items, one after another.
+  void buildSerial(func::FuncOp count, func::FuncOp run) {
+    OpBuilder::InsertionGuard guard(b);
+    func::FuncOp function = createFunction("", {});
+    ProgramBuilder p = programOf(function.getArguments());
+    SmallVector<Value> operands(function.getArguments());
+    Value items = func::CallOp::create(b, loc, count, operands).getResult(0);
+    scf::ForOp::create(b, loc, p.index(0), items, p.index(1), ValueRange(),
+                       [&](OpBuilder &, Location, Value index, ValueRange) {
+                         operands.push_back(index);
+                         func::CallOp::create(b, loc, run, operands);
                          scf::YieldOp::create(b, loc);
                        });
-  }
-
-  void buildLoops(func::FuncOp item) {
-    OpBuilder::InsertionGuard guard(b);
-    func::FuncOp function = createFunction(std::string(tpac::phaseName(phase)), memoryTypes);
-    ProgramBuilder p = programOf(function.getArguments());
-    WorkItem work;
-    auto call = [&] {
-      SmallVector<Value> operands(function.getArguments());
-      for (StringRef name : itemNames())
-        operands.push_back(partOf(work, name));
-      func::CallOp::create(b, loc, item, operands);
-    };
-    auto overTokens = [&](Value begin, Value end, llvm::function_ref<void()> body) {
-      loop(p, begin, end, schedule.getQueries(), [&](Value token) {
-        work.token = token;
-        if (schedule.getQueries() > 1)
-          work.tokens = p.min(p.sub(end, token), p.index(schedule.getQueries()));
-        body();
-      });
-    };
-    auto overHeads = [&] {
-      Value all = p.index(variant.getHeads().getLocal());
-      loop(p, p.index(0), all, schedule.getHeads(), [&](Value head) {
-        work.head = head;
-        if (!headsFit())
-          work.heads = p.min(p.sub(all, head), p.index(schedule.getHeads()));
-        call();
-      });
-    };
-    if (phase == Phase::merge) {
-      Value rows = memref::DimOp::create(b, loc, p.get("out"), p.index(0));
-      overTokens(p.index(0), rows, overHeads);
-    } else {
-      Value requests = memref::DimOp::create(b, loc, p.get("lengths"), p.index(0));
-      loop(p, p.index(0), requests, 1, [&](Value request) {
-        work.request = request;
-        Value begin = p.readIndex("token_start", request);
-        Value end = p.readIndex("token_start", p.add(request, p.index(1)));
-        if (phase == Phase::append) {
-          overTokens(begin, end, call);
-          return;
-        }
-        work.begin = p.index(0);
-        work.end = p.readIndex("lengths", request);
-        overTokens(begin, end, overHeads);
-      });
-    }
     func::ReturnOp::create(b, loc);
   }
+
+  // --- Split caches ---
+
+  /// Programs over parts of `split` cached tokens. Besides the tensors they take the part tensors:
+  /// `@PHASE_split_items`, `@PHASE_split_run` compute the parts; then `@PHASE_items` calls of `@PHASE_merge_run` merge
+  /// them. A request of one part is written directly.
+  void buildSplit(func::FuncOp item) {
+    func::FuncOp partItem = buildPartItem();
+    buildCount("_split_items", /*hasParts=*/true);
+    buildSplitRun(item, partItem);
+    buildMergeRun(buildPartsItem());
+  }
+
+  SmallVector<StringRef> partItemNames() const {
+    SmallVector<StringRef> names = itemNames();
+    names.push_back("part");
+    return names;
+  }
+
+  func::FuncOp buildPartItem() {
+    OpBuilder::InsertionGuard guard(b);
+    func::FuncOp function = createFunction("_part_item", partItemNames(), false, /*hasParts=*/true);
+    ProgramBuilder p = programOf(function.getArguments());
+    tile::buildAttentionItem(p, variant, schedule, itemOf(function, partItemNames()));
+    func::ReturnOp::create(b, loc);
+    return function;
+  }
+
+  func::FuncOp buildPartsItem() {
+    OpBuilder::InsertionGuard guard(b);
+    // The merge takes the number of parts in the place of a part.
+    func::FuncOp function = createFunction("_parts_item", partItemNames(), false, /*hasParts=*/true);
+    ProgramBuilder p = programOf(function.getArguments());
+    WorkItem item = itemOf(function, partItemNames());
+    tile::buildPartsItem(p, variant, schedule, item, item.part);
+    func::ReturnOp::create(b, loc);
+    return function;
+  }
+
+  void buildSplitRun(func::FuncOp item, func::FuncOp partItem) {
+    OpBuilder::InsertionGuard guard(b);
+    func::FuncOp function = createFunction("_split_run", {"index"}, false, /*hasParts=*/true);
+    ProgramBuilder p = programOf(function.getArguments());
+    ValueRange memory = function.getArguments().drop_back();
+    WorkItem work;
+    Value number;
+    std::tie(work.request, number) = findRequest(p, function.getArguments().back(), /*hasParts=*/true);
+    Value parts = partsOf(p, work.request);
+    auto [begin, end] = rowsOf(p, work.request);
+    placeItem(p, work, arith::DivUIOp::create(b, loc, number, parts), begin, end);
+    work.part = arith::RemUIOp::create(b, loc, number, parts);
+    Value length = p.readIndex("lengths", work.request);
+    work.begin = arith::MulIOp::create(b, loc, work.part, p.index(schedule.getSplit()));
+    work.end = p.min(p.add(work.begin, p.index(schedule.getSplit())), length);
+    Value whole = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, parts, p.index(1));
+    scf::IfOp::create(
+        b, loc, whole,
+        [&](OpBuilder &, Location) {
+          callItem(item, memory.take_front(memoryTypes.size()), work, itemNames());
+          scf::YieldOp::create(b, loc);
+        },
+        [&](OpBuilder &, Location) {
+          callItem(partItem, memory, work, partItemNames());
+          scf::YieldOp::create(b, loc);
+        });
+    func::ReturnOp::create(b, loc);
+  }
+
+  void buildMergeRun(func::FuncOp partsItem) {
+    OpBuilder::InsertionGuard guard(b);
+    func::FuncOp function = createFunction("_merge_run", {"index"}, false, /*hasParts=*/true);
+    ProgramBuilder p = programOf(function.getArguments());
+    WorkItem work;
+    Value number;
+    std::tie(work.request, number) = findRequest(p, function.getArguments().back());
+    auto [begin, end] = rowsOf(p, work.request);
+    placeItem(p, work, number, begin, end);
+    work.begin = p.index(0);
+    work.end = p.readIndex("lengths", work.request);
+    work.part = partsOf(p, work.request);
+    Value split = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sgt, work.part, p.index(1));
+    scf::IfOp::create(b, loc, split, [&](OpBuilder &, Location) {
+      callItem(partsItem, function.getArguments().drop_back(), work, partItemNames());
+      scf::YieldOp::create(b, loc);
+    });
+    func::ReturnOp::create(b, loc);
+  }
+
+  static constexpr StringLiteral partNames[] = {"part_out", "part_lse"};
 
   OpBuilder &b;
   Location loc;

@@ -108,6 +108,18 @@ TileValue TileArithmetic::headFunction(HeadFunctionOp op, const Tile &input) con
   return result;
 }
 
+TileValue TileArithmetic::slice(SliceOp op, const Tile &input) const {
+  TileType type = op.getType();
+  Tile result(type);
+  AxisLoops<2> loops;
+  for (auto [axis, size] : llvm::zip(type.getAxes(), type.getSizes())) {
+    llvm::StringRef from = axis.getValue() == op.getTo() ? op.getFrom() : axis.getValue();
+    loops.add(size, {strideOf(type, axis.getValue()), strideOf(input.type, from)});
+  }
+  loops.forEach([&](const auto &at) { result.elements[at[0]] = input.elements[at[1]]; });
+  return result;
+}
+
 TileValue TileArithmetic::rope(RopeOp op, const Tile &input, const Tile &positions) const {
   RopeAttr rope = op.getRope();
   llvm::SmallVector<double> frequencies = rope.getFrequencies();

@@ -157,6 +157,7 @@ private:
         .Case([&](HeadFunctionOp function) {
           return single(arithmetic.headFunction(function, tile(function.getInput())));
         })
+        .Case([&](SliceOp slice) { return single(arithmetic.slice(slice, tile(slice.getInput()))); })
         .Case([&](RopeOp rope) {
           return single(arithmetic.rope(rope, tile(rope.getInput()), tile(rope.getPositions())));
         })

@@ -37,7 +37,7 @@ struct MemoryBlock {
 
 template <typename Op>
 static llvm::Expected<MemoryBlock> blockOf(Op op, TileType tile, const MemoryView &memory, ArrayRef<int64_t> indices,
-                                     ArrayRef<int64_t> limits) {
+                                           ArrayRef<int64_t> limits) {
   SmallVector<int64_t> counts(tile.getSizes());
   for (auto [axis, limit] : llvm::zip(op.getLimited().template getAsValueRange<StringAttr>(), limits)) {
     int64_t &count = counts[tile.indexOf(axis)];

@@ -20,11 +20,15 @@ struct WorkItem {
   Value head, heads;
   /// Cached tokens [begin, end) of the request; the item sees no others.
   Value begin, end;
+  /// Where the item computes one part of a split cache: its number. The state goes to part_out and part_lse.
+  Value part;
 };
 
 void buildAttentionItem(ProgramBuilder &p, VariantAttr variant, ScheduleAttr schedule, const WorkItem &item);
 void buildAppendItem(ProgramBuilder &p, VariantAttr variant, ScheduleAttr schedule, const WorkItem &item);
 void buildMergeItem(ProgramBuilder &p, VariantAttr variant, ScheduleAttr schedule, const WorkItem &item);
+/// Merges the parts 0 .. `parts` of a split cache into out and lse.
+void buildPartsItem(ProgramBuilder &p, VariantAttr variant, ScheduleAttr schedule, const WorkItem &item, Value parts);
 
 /// Name of the feature axis of Q and K, and of V.
 inline constexpr StringRef keyFeatures = "d", valueFeatures = "e";

@@ -22,6 +22,7 @@ def Tile_Dialect : Dialect {
     broadcasting or transposition, and a contraction runs over the axes that its result lacks.
   }];
   let useDefaultTypePrinterParser = 1;
+  let dependentDialects = ["::mlir::tpa::TPADialect"];
 }
 
 def Tile_TileType : TypeDef<Tile_Dialect, "Tile"> {

@@ -34,17 +34,19 @@ template <typename Op> static LogicalResult verifyAccess(Op op, TileType tile) {
       static_cast<int64_t>(op.getAxes().size()) != memory.getRank())
     return op.emitOpError() << "expected one index and one axis name per dimension of " << memory << ", got "
                             << op.getIndices().size() << " and " << op.getAxes().size() << " [X5]";
-  int64_t named = 0;
+  SmallVector<StringRef> named;
+  llvm::SmallDenseSet<StringRef> distinct;
   for (StringRef axis : op.getAxes().template getAsValueRange<StringAttr>()) {
     if (axis.empty())
       continue;
-    ++named;
+    named.push_back(axis);
+    distinct.insert(axis);
     if (!tile.hasAxis(axis))
       return op.emitOpError() << "expected axes of " << tile << ", got \"" << axis << "\" [X6]";
   }
-  if (named != tile.getRank())
-    return op.emitOpError() << "expected each axis of " << tile << " along one dimension, got " << named
-                            << " named dimensions [X7]";
+  if (static_cast<int64_t>(named.size()) != tile.getRank() || distinct.size() != named.size())
+    return op.emitOpError() << "expected each axis of " << tile << " along one dimension, got " << named.size()
+                            << " named dimensions, " << distinct.size() << " axes [X7]";
   if (op.getLimited().size() != op.getLimits().size())
     return op.emitOpError() << "expected one limit per limited axis, got " << op.getLimits().size() << " for "
                             << op.getLimited().size() << " [X8]";

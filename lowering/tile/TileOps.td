@@ -111,7 +111,7 @@ def Tile_MulOp : Tile_Op<"mul", [Pure]> {
 
 def Tile_AddOp : Tile_Op<"add", [Pure]> {
   let summary = "sum, element by element, of tiles with the same axes";
-  let description = "Example: `%l = tile.add %l0, %l1 : !tile.tile<n 1, h 47, m 128, f32>`";
+  let description = "Example: `%l = tile.add %l0, %l1 : <h 47, m 128, f32>, <h 47, m 128, f32> -> <h 47, m 128, f32>`";
   let arguments = (ins Tile_TileType:$lhs, Tile_TileType:$rhs);
   let results = (outs Tile_TileType:$result);
   let assemblyFormat = "$lhs `,` $rhs attr-dict `:` type($lhs) `,` type($rhs) `->` type($result)";
@@ -119,7 +119,7 @@ def Tile_AddOp : Tile_Op<"add", [Pure]> {
 
 def Tile_ConstantMulOp : Tile_Op<"constant_mul", [Pure]> {
   let summary = "a tile times a number known when compiling";
-  let description = "Example: `%s = tile.constant_mul %q, 0.125 : !tile.tile<h 47, d 64, f32>`";
+  let description = "Example: `%s = tile.constant_mul %q, 0.125 : <h 47, d 64, f32> -> <h 47, d 64, f32>`";
   let arguments = (ins Tile_TileType:$input, F64Attr:$factor);
   let results = (outs Tile_TileType:$result);
   let assemblyFormat = "$input `,` $factor attr-dict `:` type($input) `->` type($result)";
@@ -136,7 +136,7 @@ def Tile_DotOp : Tile_Op<"dot", [Pure]> {
     Example:
     ```mlir
     %s = tile.dot %q, %bk : !tile.tile<h 47, d 64, bf16>, !tile.tile<m 128, d 64, bf16> -> !tile.tile<h 47, m 128, f32>
-    %o = tile.dot %w, %bv acc %o0 : !tile.tile<h 47, m 128, bf16>, !tile.tile<m 128, e 64, bf16> -> !tile.tile<h 47, e 64, f32>
+    %o = tile.dot %w, %bv acc %o0 : !tile.tile<h 47, e 64, f32>, <h 47, m 128, bf16>, <m 128, e 64, bf16> -> <h 47, e 64, f32>
     ```
   }];
   let arguments = (ins Tile_TileType:$lhs, Tile_TileType:$rhs, Optional<Tile_TileType>:$accumulator);
@@ -178,7 +178,7 @@ def Tile_RopeOp : Tile_Op<"rope", [Pure]> {
   let description = [{
     As `tpa.rope`, on axis `axis` in blocks of `block` features, by the `positions` of the tokens.
 
-    Example: `%r = tile.rope <d_rot = 64, base = 1.000000e+04> block 64 axis "d" %b, %p : !tile.tile<n 1, r 6, d 64, f32>, !tile.tile<n 1, i32>`
+    Example: `%r = tile.rope <d_rot = 64, base = 1.000000e+04> block 64 axis "d" %b, %p : <n 1, r 6, d 64, bf16>, <n 1, i32> -> <n 1, r 6, d 64, f32>`
   }];
   let arguments = (ins TPA_RopeAttr:$rope, I64Attr:$block, StrAttr:$axis, Tile_TileType:$input, Tile_TileType:$positions);
   let results = (outs Tile_TileType:$result);
@@ -190,7 +190,7 @@ def Tile_HeadFunctionOp : Tile_Op<"head_function", [Pure]> {
   let description = [{
     As `tpa.head_function`; softmax runs over axis h, which then holds all heads.
 
-    Example: `%a = tile.head_function sigmoid %x : !tile.tile<n 1, r 6, h 47, f32>`
+    Example: `%a = tile.head_function sigmoid %x : <n 1, r 6, h 47, bf16> -> <n 1, r 6, h 47, f32>`
   }];
   let arguments = (ins TPA_HeadFunctionAttr:$function, Tile_TileType:$input);
   let results = (outs Tile_TileType:$result);
@@ -199,7 +199,7 @@ def Tile_HeadFunctionOp : Tile_Op<"head_function", [Pure]> {
 
 def Tile_SoftcapOp : Tile_Op<"softcap", [Pure]> {
   let summary = "c tanh(L / c)";
-  let description = "Example: `%c = tile.softcap %l, 50.0 : !tile.tile<n 1, h 47, m 128, f32>`";
+  let description = "Example: `%c = tile.softcap %l, 50.0 : <n 1, h 47, m 128, f32> -> <n 1, h 47, m 128, f32>`";
   let arguments = (ins Tile_TileType:$input, F64Attr:$cap);
   let results = (outs Tile_TileType:$result);
   let assemblyFormat = "$input `,` $cap attr-dict `:` type($input) `->` type($result)";
@@ -211,7 +211,7 @@ def Tile_MaskOp : Tile_Op<"mask", [Pure]> {
     Element (n, m) stands for cached token `token` + m. With last = `limit` + n where `causal`, else `limit`, it keeps its value where max(last - window, 0) <=
     token + m < min(last, `end`), without a lower bound where there is no window, and is -infinity elsewhere.
 
-    Example: `%k = tile.mask %l at %m, %limit, %end causal window 4096 : !tile.tile<n 4, h 47, m 128, f32>`
+    Example: `%k = tile.mask %l at %m, %limit, %end causal window 4096 : <n 4, h 47, m 128, f32> -> <n 4, h 47, m 128, f32>`
   }];
   let arguments = (ins Tile_TileType:$input, Index:$token, Index:$limit, Index:$end, UnitAttr:$causal,
                        OptionalAttr<I64Attr>:$window);

@@ -62,8 +62,8 @@ struct Requests {
 
 class Run {
 public:
-  explicit Run(const Member &member)
-      : member(member), workload(member.workload), variant(oracle::parseVariant(member.variant)),
+  Run(const Member &member, const Route &route)
+      : member(member), route(route), workload(member.workload), variant(oracle::parseVariant(member.variant)),
         random(member.seed ^ 0x5851f42d4c957f2d) {
     for (int64_t position : workload.firstPositions)
       farthest = std::max(farthest, position + 64);
@@ -74,9 +74,9 @@ public:
     std::vector<tpac::Phase> phases = {tpac::Phase::append, tpac::Phase::decode};
     if (workload.prefill)
       phases.push_back(tpac::Phase::prefill);
-    executable = tpac::Executable::compile(member.variant.dump(), phases);
+    program = Program::make(route, member.variant.dump(), phases);
     for (tpac::Phase phase : phases)
-      checkSignature(variant, executable->signature(phase));
+      checkSignature(variant, program->signature(phase));
     appendAll();
     drawQueries(variant);
     attend(tpac::Phase::decode);
@@ -94,21 +94,20 @@ private:
     return Buffer(spec.type, sizes.of(spec.shape), workload.strided, random);
   }
 
-  /// Calls `phase` of `program`: every tensor of its signature is taken from `buffers`.
-  void call(const tpac::Executable &program, tpac::Phase phase, const oracle::Sizes &sizes, Buffers &buffers) {
-    const tpac::PhaseSignature &signature = program.signature(phase);
-    tpac::PhaseCall phaseCall(signature);
+  /// Calls `phase` of `called`: every tensor of its signature is taken from `buffers`.
+  void call(const Program &called, tpac::Phase phase, const oracle::Sizes &sizes, Buffers &buffers) {
+    const tpac::PhaseSignature &signature = called.signature(phase);
+    std::vector<int64_t> values;
     for (const std::string &size : signature.sizes)
-      phaseCall.setSize(size, sizes.of(oracle::Dimension{size, 0}));
+      values.push_back(sizes.of(oracle::Dimension{size, 0}));
+    std::vector<Argument> arguments;
     for (const tpac::PhaseTensor &tensor : signature.tensors) {
       Buffer &buffer = buffers.at(tensor.name);
       buffer.remember();
-      phaseCall.setTensor(tensor.name, buffer.data(), buffer.strides());
+      arguments.push_back(
+          {tensor.name, buffer.data(), buffer.shape(), {buffer.strides().begin(), buffer.strides().end()}});
     }
-    int32_t status = phaseCall.run(program.function(phase));
-    if (status != 0)
-      fail(std::string(tpac::phaseName(phase)) + " returned status " + std::to_string(status) + ": " +
-           program.statusMessage(status));
+    called.call(phase, values, arguments);
   }
 
   /// Fails where a tensor of `phase` changed outside of what its access and `mayChange` allow.
@@ -203,7 +202,7 @@ private:
           exact[spec.name] = buffers.at(spec.name).read();
       oracle::append(variant, sizes, exact);
 
-      call(*executable, tpac::Phase::append, sizes, buffers);
+      call(*program, tpac::Phase::append, sizes, buffers);
       auto isNew = [&](const Buffer::Index &index) {
         size_t b = static_cast<size_t>(index[0]);
         return index[1] >= lengths[b] && index[1] < lengths[b] + tokens[b];
@@ -356,7 +355,7 @@ private:
     oracle::Sizes sizes = sizesOf(queries);
     renewOutputs(variant, name, sizes, buffers);
     oracle::Attention expected = oracle::attention(variant, sizes, stored(variant));
-    call(*executable, phase, sizes, buffers);
+    call(*program, phase, sizes, buffers);
     checkUntouched(name, variant, buffers, [&](const Buffer::Index &index) { return queries.owns(index[0]); });
     oracle::Allowance allowance = oracle::roundingAllowance(variant, expected, roundingUnits, 2 * angleError());
     judge(name, oracle::compare(variant, buffers.at("token_start").read(), oracle::requestTolerance(variant, longest()),
@@ -376,8 +375,8 @@ private:
     json.erase("window");
     oracle::Variant unmasked = oracle::parseVariant(json);
     std::vector<tpac::Phase> phases = {tpac::Phase::decode, tpac::Phase::merge};
-    std::unique_ptr<tpac::Executable> program = tpac::Executable::compile(json.dump(), phases);
-    checkSignature(unmasked, program->signature(tpac::Phase::merge));
+    std::unique_ptr<Program> unmaskedProgram = Program::make(route, json.dump(), phases);
+    checkSignature(unmasked, unmaskedProgram->signature(tpac::Phase::merge));
 
     oracle::Sizes sizes = sizesOf(queries);
     oracle::Attention whole = oracle::attention(unmasked, sizes, stored(unmasked));
@@ -401,7 +400,7 @@ private:
       renewOutputs(unmasked, "decode", sizes, buffers);
       std::string suffix = std::to_string(part);
       oracle::Attention expected = oracle::attention(unmasked, sizes, stored(unmasked));
-      call(*program, tpac::Phase::decode, sizes, buffers);
+      call(*unmaskedProgram, tpac::Phase::decode, sizes, buffers);
       oracle::Allowance allowance = oracle::roundingAllowance(unmasked, expected, roundingUnits, 2 * angleError());
       states[part].out = buffers.at("out").read();
       states[part].lse = buffers.at("lse").read();
@@ -413,7 +412,7 @@ private:
     }
     buffers = std::move(original);
 
-    call(*program, tpac::Phase::merge, sizes, parts);
+    call(*unmaskedProgram, tpac::Phase::merge, sizes, parts);
     checkUntouched("merge", unmasked, parts, [](const Buffer::Index &) { return true; });
     oracle::State exact = oracle::merge({states[0].out, states[0].lse}, {states[1].out, states[1].lse});
     Tensor tokenStart = buffers.at("token_start").read();
@@ -483,11 +482,12 @@ private:
   }
 
   const Member &member;
+  const Route &route;
   const Workload &workload;
   oracle::Variant variant;
   Random random;
   Coverage coverage;
-  std::unique_ptr<tpac::Executable> executable;
+  std::unique_ptr<Program> program;
   Buffers buffers;
   Requests queries;
   int64_t farthest = 0;
@@ -526,7 +526,7 @@ void Coverage::add(const Coverage &other) {
     worstShares[tolerance] = std::max(worstShares[tolerance], share);
 }
 
-Coverage check(const Member &member) { return Run(member).run(); }
+Coverage check(const Member &member, const Route &route) { return Run(member, route).run(); }
 
 void checkSignature(const oracle::Variant &variant, const tpac::PhaseSignature &signature) {
   std::string phase(tpac::phaseName(signature.phase));

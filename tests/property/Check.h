@@ -5,9 +5,9 @@
 #ifndef TPAC_TESTS_PROPERTY_CHECK_H
 #define TPAC_TESTS_PROPERTY_CHECK_H
 
-#include "lowering/execute/Executable.h"
 #include "tests/oracle/Variant.h"
 #include "tests/property/Family.h"
+#include "tests/property/Program.h"
 
 #include <map>
 #include <string>
@@ -32,8 +32,8 @@ struct Coverage {
   void add(const Coverage &other);
 };
 
-/// Compiles and runs `member`; throws std::runtime_error with what was wrong.
-Coverage check(const Member &member);
+/// Compiles and runs `member` by `route`; throws std::runtime_error with what was wrong.
+Coverage check(const Member &member, const Route &route);
 
 /// Compares names, order, element types, shapes and access of `phase` with the oracle's statement; throws
 /// std::runtime_error with the first difference.

@@ -394,6 +394,12 @@ Member generateMember(uint64_t seed) {
   return {seed, std::move(variant), std::move(workload)};
 }
 
+Member memberOf(nlohmann::json variant, uint64_t seed) {
+  Random random(seed * 0x2545f4914f6cdd1d + 1);
+  Workload workload = drawWorkload(seed, variant, random);
+  return {seed, std::move(variant), std::move(workload)};
+}
+
 std::string describe(const Workload &workload) {
   auto list = [](const std::vector<int64_t> &numbers) {
     std::string text;

@@ -48,6 +48,9 @@ struct Member {
 /// tensors.
 Member generateMember(uint64_t seed);
 
+/// A member with a variant of the caller's and the workload of `seed`.
+Member memberOf(nlohmann::json variant, uint64_t seed);
+
 /// The workload in one line.
 std::string describe(const Workload &workload);
 

@@ -17,6 +17,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <functional>
 #include <iostream>
 #include <map>
 #include <mutex>
@@ -38,6 +41,8 @@ Options options;
 
 /// Twelve consecutive seeds hold every kind of workload (Family.h); fewer prove nothing about coverage.
 constexpr int64_t coveringCount = 12;
+/// Members of a full run.
+constexpr int64_t fullCount = 1000;
 
 // ---- A crash names its seed ----
 
@@ -82,6 +87,74 @@ std::string reproduction(const Member &member) {
          "\nworkload: " + describe(member.workload) + "\nto reproduce: PropertyTests --seed " +
          std::to_string(member.seed);
 }
+
+/// Calls `work(i)` for i < count on `options.threads` threads.
+void inParallel(int64_t count, const std::function<void(int64_t)> &work) {
+  std::atomic<int64_t> next{0};
+  auto loop = [&] {
+    for (int64_t i = next++; i < count; i = next++)
+      work(i);
+  };
+  std::vector<std::thread> threads;
+  for (unsigned i = 1; i < options.threads; ++i)
+    threads.emplace_back(loop);
+  loop();
+  for (std::thread &thread : threads)
+    thread.join();
+}
+
+/// Checks members by one route; keeps coverage and failures of all of them.
+class Campaign {
+public:
+  Campaign(const Route &route, int64_t count) : route(route), count(count), progress(count) {}
+
+  void check(const Member &member, const std::string &name) {
+    runningSeed = member.seed;
+    std::string failure;
+    Coverage covered;
+    try {
+      covered = property::check(member, route);
+    } catch (const std::exception &error) {
+      failure = error.what();
+    }
+    std::lock_guard<std::mutex> lock(mutex);
+    coverage.add(covered);
+    if (!failure.empty())
+      failures[name] = failure + "\n" + reproduction(member) + " (route " + route.name + ")";
+    progress.show(++done, static_cast<int64_t>(failures.size()));
+  }
+
+  /// Fails the test for each failure; prints what was met.
+  void report() const {
+    constexpr size_t shown = 10;
+    size_t number = 0;
+    std::string names;
+    for (const auto &[name, text] : failures) {
+      names += " " + name;
+      if (number++ < shown)
+        ADD_FAILURE() << text;
+    }
+    if (!failures.empty())
+      ADD_FAILURE() << failures.size() << " of " << count << " members failed by route " << route.name << ":" << names;
+    std::cout << route.name << ": " << done << " members: " << coverage.raggedBatches << " ragged batches, "
+              << coverage.emptyBatches << " empty ones, " << coverage.requestsOfLengthZero
+              << " requests of length 0 and " << coverage.requestsOfLengthOne << " of length 1, "
+              << coverage.rowsThatSeeNothing << " rows that see nothing, " << coverage.rowsWithLseBeyond100
+              << " with LSE beyond 100, " << coverage.prefills << " prefills, " << coverage.merges << " merges\n";
+    for (const auto &[tolerance, share] : coverage.worstShares)
+      std::cout << "tolerance " << tolerance << ": the worst figure used " << share << " of its limit\n";
+  }
+
+  Coverage coverage;
+  std::map<std::string, std::string> failures;
+
+private:
+  const Route &route;
+  int64_t count;
+  std::mutex mutex;
+  int64_t done = 0;
+  Progress progress;
+};
 
 // ---- Tests ----
 
@@ -210,74 +283,45 @@ TEST(Family, EveryOptionComesUp) {
     EXPECT_EQ(seen[field].size(), count) << field;
 }
 
-TEST(Property, SignaturesMatchTheOracle) {
+TEST(Signatures, MatchTheOracle) {
   const std::vector<tpac::Phase> phases = {tpac::Phase::append, tpac::Phase::decode, tpac::Phase::prefill,
                                            tpac::Phase::merge};
   for (uint64_t seed = options.first; seed < options.first + std::min<uint64_t>(4, options.count); ++seed) {
     Member member = generateMember(seed);
     runningSeed = seed;
     try {
-      std::unique_ptr<tpac::Executable> executable = tpac::Executable::compile(member.variant.dump(), phases);
+      std::unique_ptr<Program> program = Program::make(availableRoutes().front(), member.variant.dump(), phases);
       for (tpac::Phase phase : phases)
-        checkSignature(oracle::parseVariant(member.variant), executable->signature(phase));
+        checkSignature(oracle::parseVariant(member.variant), program->signature(phase));
     } catch (const std::exception &error) {
       ADD_FAILURE() << error.what() << "\n" << reproduction(member);
     }
   }
 }
 
-TEST(Property, MembersMatchTheOracle) {
-  std::mutex mutex;
-  Coverage coverage;
-  std::map<uint64_t, std::string> failures;
-  int64_t done = 0;
-  Progress progress(options.count);
-  std::atomic<int64_t> next{0};
-  auto work = [&] {
-    for (int64_t i = next++; i < options.count; i = next++) {
-      Member member = generateMember(options.first + static_cast<uint64_t>(i));
-      runningSeed = member.seed;
-      std::string failure;
-      Coverage covered;
-      try {
-        covered = check(member);
-      } catch (const std::exception &error) {
-        failure = error.what();
-      }
-      std::lock_guard<std::mutex> lock(mutex);
-      coverage.add(covered);
-      if (!failure.empty())
-        failures[member.seed] = failure + "\n" + reproduction(member);
-      progress.show(++done, static_cast<int64_t>(failures.size()));
-    }
-  };
-  std::vector<std::thread> threads;
-  for (unsigned i = 1; i < options.threads; ++i)
-    threads.emplace_back(work);
-  work();
-  for (std::thread &thread : threads)
-    thread.join();
+class Property : public testing::TestWithParam<Route> {};
 
-  constexpr size_t shown = 10;
-  size_t number = 0;
-  std::string seeds;
-  for (const auto &[seed, text] : failures) {
-    seeds += " " + std::to_string(seed);
-    if (number++ < shown)
-      ADD_FAILURE() << text;
-  }
-  if (!failures.empty())
-    ADD_FAILURE() << failures.size() << " of " << options.count << " members failed; seeds:" << seeds;
+/// Members to check by `route`. Compiling fused kernels takes most of the time, and levels below the host's differ from
+/// it in vector lengths alone; only a full run gives all routes as many.
+int64_t countOf(const Route &route) {
+  bool fused = route.kind == Route::Kind::compiled && route.path == tpac::CodePath::fused;
+  if (!fused || options.count <= 1 || options.count >= fullCount)
+    return options.count;
+  return route.target == "host" ? options.count / 2 : options.count / 6;
+}
 
-  std::cout << done << " members: " << coverage.raggedBatches << " ragged batches, " << coverage.emptyBatches
-            << " empty ones, " << coverage.requestsOfLengthZero << " requests of length 0 and "
-            << coverage.requestsOfLengthOne << " of length 1, " << coverage.rowsThatSeeNothing
-            << " rows that see nothing, " << coverage.rowsWithLseBeyond100 << " with LSE beyond 100, "
-            << coverage.prefills << " prefills, " << coverage.merges << " merges\n";
-  for (const auto &[tolerance, share] : coverage.worstShares)
-    std::cout << "tolerance " << tolerance << ": the worst figure used " << share << " of its limit\n";
-  if (!failures.empty() || options.count < coveringCount)
+TEST_P(Property, MembersMatchTheOracle) {
+  const Route &route = GetParam();
+  int64_t count = countOf(route);
+  Campaign campaign(route, count);
+  inParallel(count, [&](int64_t i) {
+    Member member = generateMember(options.first + static_cast<uint64_t>(i));
+    campaign.check(member, std::to_string(member.seed));
+  });
+  campaign.report();
+  if (!campaign.failures.empty() || count < coveringCount)
     return;
+  const Coverage &coverage = campaign.coverage;
   EXPECT_GT(coverage.emptyBatches, 0);
   EXPECT_GT(coverage.requestsOfLengthZero, 0);
   EXPECT_GT(coverage.raggedBatches, 0);
@@ -288,6 +332,35 @@ TEST(Property, MembersMatchTheOracle) {
   EXPECT_GT(coverage.strided, 0);
   EXPECT_GT(coverage.quantised, 0);
 }
+
+TEST_P(Property, ConfigsMatchTheOracle) {
+  const Route &route = GetParam();
+  std::vector<std::filesystem::path> configs;
+  for (const auto &entry : std::filesystem::directory_iterator(TPAC_SOURCE_ROOT "/configs"))
+    if (entry.path().extension() == ".json")
+      configs.push_back(entry.path());
+  std::ranges::sort(configs);
+  ASSERT_FALSE(configs.empty());
+  // Each config is large; in a quick run a few will do, other ones for every route.
+  size_t step = options.count > coveringCount ? 1 : 8;
+  size_t first = std::hash<std::string>()(route.name) % step;
+  std::vector<std::filesystem::path> chosen;
+  for (size_t i = first; i < configs.size(); i += step)
+    chosen.push_back(configs[i]);
+  Campaign campaign(route, static_cast<int64_t>(chosen.size()));
+  inParallel(static_cast<int64_t>(chosen.size()), [&](int64_t i) {
+    std::ifstream stream(chosen[i]);
+    campaign.check(memberOf(nlohmann::json::parse(stream), options.first + static_cast<uint64_t>(i)),
+                   chosen[i].stem().string());
+  });
+  campaign.report();
+}
+
+INSTANTIATE_TEST_SUITE_P(Routes, Property, testing::ValuesIn(availableRoutes()), [](const auto &info) {
+  std::string name = info.param.name;
+  std::ranges::replace(name, '-', '_');
+  return name;
+});
 
 // ---- Options ----
 
@@ -313,7 +386,7 @@ int64_t countOfEffort() {
   if (name == "normal")
     return 300;
   if (name == "full")
-    return 1000;
+    return fullCount;
   usage("TPAC_TEST_EFFORT is '" + name + "'; expected quick, normal or full");
 }
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Checks that the rules of the tpa dialect agree in code, page and tests.
+"""Checks that the rules of the tpa and tile dialects agree in code, page and tests.
 
-The tags of the verifiers' messages (string literals of dialect/*.cpp), of the tables of docs/spec.md and of the
-expected errors of tests/lit/dialect/invalid*.mlir must be the same, and each message needs a negative test: at least as
-many expected errors carry a tag as places in the code do. Standard library only; exit code 1 with a list of what differs.
+The tags of the verifiers' messages (string literals of the files in SOURCES), of the tables of docs/spec.md and of the
+negative tests (expected errors of LIT_TESTS, string literals of UNIT_TESTS) must be the same, and each message needs a
+negative test: at least as many of them carry a tag as places in the code do. Standard library only; exit code 1 with a
+list of what differs.
 """
 import re
 import sys
@@ -12,6 +13,11 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+
+SOURCES = ("dialect/*.cpp", "lowering/tile/*.cpp")
+LIT_TESTS = ("tests/lit/dialect/invalid*.mlir", "tests/lit/tile/invalid*.mlir")
+# For messages that no text can cause.
+UNIT_TESTS = ("tests/unit/tile/VerifierTests.cpp",)
 
 # What a C++ file may hold that matters here; the first alternative that matches wins, so that a quote in a comment or a
 # "//" in a string is read as what it is.
@@ -55,33 +61,31 @@ def gather(paths, count):
 
 def check(root):
     """Sentences that say what is wrong, and the number of rules."""
-    sources = sorted((root / "dialect").glob("*.cpp"))
-    tests = sorted((root / "tests" / "lit" / "dialect").glob("invalid*.mlir"))
-    page = root / "docs" / "spec.md"
     problems = []
-    if not sources:
-        problems.append("dialect/: no *.cpp file found")
-    if not tests:
-        problems.append("tests/lit/dialect/: no invalid*.mlir file found")
-    if not page.exists():
-        problems.append("docs/spec.md: not found")
+
+    def find(patterns):
+        found = {pattern: sorted(root.glob(pattern)) for pattern in patterns}
+        problems.extend(f"{pattern}: no such file" for pattern, paths in found.items() if not paths)
+        return [path for paths in found.values() for path in paths]
+
+    sources, lit_tests, unit_tests = find(SOURCES), find(LIT_TESTS), find(UNIT_TESTS)
+    [page] = find(["docs/spec.md"]) or [None]
     if problems:
         return problems, 0
 
     code = gather(sources, tags_in_code)
     listed = gather([page], tags_in_page)
-    tested = gather(tests, tags_in_tests)
+    tested = gather(lit_tests, tags_in_tests) + gather(unit_tests, tags_in_code)
     if not code:
-        problems.append("dialect/*.cpp: no tag found in any string literal")
-    places = (("dialect/*.cpp", code), ("docs/spec.md", listed), ("tests/lit/dialect/invalid*.mlir", tested))
+        problems.append("the code: no tag found in any string literal")
+    places = (("the code", code), ("docs/spec.md", listed), ("the negative tests", tested))
     for tag in sorted(set(code) | set(listed) | set(tested), key=order):
         have = [name for name, tags in places if tag in tags]
         lack = [name for name, tags in places if tag not in tags]
         if lack:
             problems.append(f"[{tag}]: in {' and '.join(have)}, not in {' and '.join(lack)}")
         elif tested[tag] < code[tag]:
-            problems.append(f"[{tag}]: {code[tag]} places in dialect/*.cpp, only {tested[tag]} expected errors in "
-                            "tests/lit/dialect/invalid*.mlir")
+            problems.append(f"[{tag}]: {code[tag]} places in the code, only {tested[tag]} negative tests")
         if listed[tag] > 1:
             problems.append(f"[{tag}]: {listed[tag]} rows in docs/spec.md, expected one")
     for tag in empty_cells(page.read_text(encoding="utf-8")):
@@ -92,7 +96,7 @@ def check(root):
 def main():
     problems, rules = check(ROOT)
     if problems:
-        print("The rules of the tpa dialect differ between code, page and tests:", file=sys.stderr)
+        print("The rules of the dialects differ between code, page and tests:", file=sys.stderr)
         for problem in problems:
             print(f"  {problem}", file=sys.stderr)
         return 1

@@ -23,6 +23,7 @@ struct BuildOptions {
   std::string variant;
   std::string target = "host";
   std::string directory;
+  bool reference = false;
   bool json = false;
 };
 
@@ -32,7 +33,11 @@ void build(const BuildOptions &options) {
   Pack pack{file.variant().getName().str(), file.json(), {}};
   for (Phase phase : packPhases)
     pack.signatures.push_back(getPhaseSignature(file.variant(), phase));
-  auto module = lowerPhases(file.variant(), packPhases, Stage::target);
+  llvm::Expected<CodeTarget> target = findTarget(options.target);
+  if (!target)
+    throw std::runtime_error(llvm::toString(target.takeError()));
+  CodePath path = options.reference ? CodePath::reference : CodePath::fused;
+  auto module = lowerPhases(file.variant(), packPhases, Stage::target, path, *target);
   if (!module)
     throw std::runtime_error(llvm::toString(module.takeError()));
   if (llvm::Error error = writePack(**module, pack, options.target, options.directory))
@@ -72,6 +77,7 @@ void addBuildCommand(CLI::App &app) {
   command->add_option("--target", options->target, "host, x86-64-v2, x86-64-v3, x86-64-v4 or aarch64")
       ->capture_default_str();
   command->add_option("-o,--output", options->directory, "directory of the pack; a pack there is replaced")->required();
+  command->add_flag("--reference", options->reference, "kernels of the reference path in place of fused ones");
   command->add_flag("--json", options->json, "print JSON");
   command->callback([options] { build(*options); });
 }

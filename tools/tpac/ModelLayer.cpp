@@ -119,7 +119,7 @@ void ModelLayer::run(Phase phase, int64_t first, int64_t count) {
     call.setTensor(tensor.name, dataOf(tensor, first));
   if (int32_t status = call.run(executable.function(phase)))
     throw std::runtime_error(std::string(phaseName(phase)) + " of tokens " + std::to_string(first) + " to " +
-                             std::to_string(first + count) + " failed: " + executable.statusMessage(status));
+                             std::to_string(first + count) + " failed: " + executable.statusMessage(phase, status));
 }
 
 } // namespace tpac

@@ -28,6 +28,7 @@ struct ShowOptions {
   std::string stage = "variant";
   std::vector<std::string> phases;
   std::string target = "host";
+  bool reference = false;
   bool json = false;
 };
 
@@ -45,10 +46,14 @@ template <typename T> T take(llvm::Expected<T> expected) {
   return std::move(*expected);
 }
 
-std::string textOf(const ShowOptions &options, const VariantFile &file, const std::vector<Phase> &phases) {
+std::string textOf(const ShowOptions &options, const VariantFile &file, const std::vector<Phase> &phases,
+                   const CodeTarget &target) {
   auto ir = irStages.find(options.stage);
   Stage stage = ir == irStages.end() ? Stage::target : ir->second;
-  mlir::OwningOpRef<mlir::ModuleOp> module = take(lowerPhases(file.variant(), phases, stage));
+  CodePath path = options.reference || stage == Stage::reference ? CodePath::reference : CodePath::fused;
+  if (options.reference && stage == Stage::tiles)
+    throw std::runtime_error("--stage tiles: the reference path has no tile programs; leave --reference out");
+  mlir::OwningOpRef<mlir::ModuleOp> module = take(lowerPhases(file.variant(), phases, stage, path, target));
   if (ir != irStages.end()) {
     std::string text;
     llvm::raw_string_ostream os(text);
@@ -62,16 +67,15 @@ std::string textOf(const ShowOptions &options, const VariantFile &file, const st
   std::string prefix = symbolName(std::string_view(file.variant().getName().getValue()));
   if (failed(addCInterface(*module, prefix, signatures)))
     throw std::runtime_error("the C interface of " + prefix + " could not be made");
-  CodeTarget target = take(findTarget(options.target));
   return take(options.stage == "llvm" ? emitLlvmIr(*module, target) : emitAssembly(*module, target));
 }
 
 void show(const ShowOptions &options) {
   // Before the work, and for stages without a target too.
-  (void)take(findTarget(options.target));
+  CodeTarget target = take(findTarget(options.target));
   VariantFile file(options.variant);
   std::vector<Phase> phases = selectedPhases(options.phases);
-  std::string text = textOf(options, file, phases);
+  std::string text = textOf(options, file, phases, target);
   if (!options.json) {
     std::cout << text;
     return;
@@ -99,6 +103,7 @@ void addShowCommand(CLI::App &app) {
   command->add_option("--phase", options->phases, "phases to show; default: all")
       ->check(CLI::IsMember({"append", "decode", "prefill", "merge"}));
   command->add_option("--target", options->target, "machine of the stages llvm and asm")->capture_default_str();
+  command->add_flag("--reference", options->reference, "the reference path in place of the fused one");
   command->add_flag("--json", options->json, "print JSON");
   command->callback([options] { show(*options); });
 }

@@ -42,7 +42,7 @@ def check_roundtrip(config):
 
 
 def check_target(config):
-    functions = re.split(r"^  llvm\.func ", run(["tpac", "show", config, "--stage", "target"]), flags=re.M)[1:]
+    functions = re.split(r"^  llvm\.func ", run(["tpac", "show", config, "--stage", "target", "--reference"]), flags=re.M)[1:]
     names = sorted(re.match(r"@(\w+)", function).group(1) for function in functions)
     expected = ["append", "decode", "free", "malloc", "merge", "prefill"]
     if names != expected:

@@ -205,3 +205,8 @@
 
 // expected-error @below {{query_parts: expected 1 or 2, got 3 [G3]}}
 #a = #tpa.schedule<tokens = 16, queries = 1, heads = 4, operands = bf16, query_parts = 3>
+
+// -----
+
+// expected-error @below {{split: expected 0 or a multiple of tokens = 16, at most 1048576, got 24 [G4]}}
+#a = #tpa.schedule<tokens = 16, queries = 1, heads = 4, operands = bf16, split = 24>

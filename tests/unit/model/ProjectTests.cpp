@@ -167,7 +167,7 @@ void check(const Case &drawn, Random &random) {
     call.setTensor(factor.name, outputs.back().data());
   }
   int32_t status = call.run(executable->function(Phase::project));
-  ASSERT_EQ(status, 0) << executable->statusMessage(status);
+  ASSERT_EQ(status, 0) << executable->statusMessage(Phase::project, status);
 
   for (size_t i = 0; i < drawn.factors.size(); ++i) {
     const Factor &factor = drawn.factors[i];

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Ops that compute element by element.
+
+#include "lowering/cpu/Emitter.h"
+#include "lowering/cpu/VectorMath.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+#include <limits>
+
+using namespace mlir;
+using namespace mlir::tpa;
+using namespace mlir::tpa::cpu;
+
+void Emitter::fill(double value, const Tile &result) {
+  StringAttr lane = laneAxis(result.type);
+  int64_t width = commonWidth(result, {});
+  auto type = VectorType::get({width}, storedType(result.type));
+  Value constant;
+  if (type.getElementType().isInteger())
+    constant = arith::ConstantOp::create(
+        b,
+        DenseElementsAttr::get(type, Attribute(b.getIntegerAttr(type.getElementType(), static_cast<int64_t>(value)))));
+  else
+    constant = rounded(result, splat(b, type, value));
+  Point point;
+  loops(axesWithout(result.type, {lane}), point, [&] {
+    laneLoop(result.type, width, point,
+             [&] { vector::StoreOp::create(b, constant, result.memory, indices(result, point)); });
+  });
+}
+
+void Emitter::convert(const Tile &input, const Tile &result) {
+  elementwise(result, {input}, [](const Point &, ArrayRef<Value> in) { return in[0]; });
+}
+
+void Emitter::split(const Tile &input, const Tile &high, const Tile &low) {
+  elementwise(low, {input}, [&](const Point &, ArrayRef<Value> in) {
+    return arith::SubFOp::create(b, in[0], roundTo(b, in[0], high.type.getElementType()));
+  });
+  convert(input, high);
+}
+
+void Emitter::multiply(const Tile &lhs, const Tile &rhs, const Tile &result) {
+  elementwise(result, {lhs, rhs},
+              [&](const Point &, ArrayRef<Value> in) { return arith::MulFOp::create(b, in[0], in[1]); });
+}
+
+void Emitter::add(const Tile &lhs, const Tile &rhs, const Tile &result) {
+  elementwise(result, {lhs, rhs},
+              [&](const Point &, ArrayRef<Value> in) { return arith::AddFOp::create(b, in[0], in[1]); });
+}
+
+void Emitter::constantMultiply(const Tile &input, double factor, const Tile &result) {
+  elementwise(result, {input}, [&](const Point &, ArrayRef<Value> in) {
+    return arith::MulFOp::create(b, in[0], splat(b, cast<VectorType>(in[0].getType()), factor));
+  });
+}
+
+void Emitter::softcap(const Tile &input, double cap, const Tile &result) {
+  elementwise(result, {input}, [&](const Point &, ArrayRef<Value> in) {
+    auto type = cast<VectorType>(in[0].getType());
+    Value ratio = arith::MulFOp::create(b, in[0], splat(b, type, 1.0 / cap));
+    return arith::MulFOp::create(b, tanh(b, ratio), splat(b, type, cap));
+  });
+}
+
+void Emitter::mask(tile::MaskOp op, const Tile &input, const Tile &result) {
+  StringAttr n = b.getStringAttr("n");
+  StringAttr m = b.getStringAttr("m");
+  StringAttr lane = laneAxis(result.type);
+  // The tokens that query n sees, as positions within the block: first <= m < last.
+  auto visible = [&](Value query) -> std::pair<Value, Value> {
+    Value last = op.getLimit();
+    if (op.getCausal())
+      last = arith::AddIOp::create(b, last, query);
+    Value first = index(0);
+    if (op.getWindow())
+      first = arith::MaxSIOp::create(b, arith::SubIOp::create(b, last, index(*op.getWindow())), first);
+    Value end = arith::MinSIOp::create(b, last, op.getEnd());
+    return {arith::SubIOp::create(b, first, op.getToken()), arith::SubIOp::create(b, end, op.getToken())};
+  };
+  // Both bounds grow with the query: most blocks are wholly visible.
+  Value first = visible(index(input.type.sizeOf(n) - 1)).first;
+  Value last = visible(index(0)).second;
+  Value all =
+      arith::AndIOp::create(b, arith::CmpIOp::create(b, arith::CmpIPredicate::sle, first, index(0)),
+                            arith::CmpIOp::create(b, arith::CmpIPredicate::sge, last, index(input.type.sizeOf(m))));
+
+  auto conditional = scf::IfOp::create(b, all, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(conditional.thenBlock());
+  if (input.memory != result.memory)
+    convert(input, result);
+  b.setInsertionPointToStart(conditional.elseBlock());
+  elementwise(result, {input}, [&](const Point &point, ArrayRef<Value> in) -> Value {
+    auto type = cast<VectorType>(in[0].getType());
+    auto [from, to] = visible(point.lookup(n));
+    Value token = point.lookup(m);
+    Value hidden = splat(b, type, -std::numeric_limits<double>::infinity());
+    if (lane == m) {
+      Value below = lanesBelow(b, type.getDimSize(0), token, to);
+      Value before = lanesBelow(b, type.getDimSize(0), token, from);
+      Value kept = arith::SelectOp::create(b, below, in[0], hidden);
+      return arith::SelectOp::create(b, before, hidden, kept);
+    }
+    Value keeps = arith::AndIOp::create(b, arith::CmpIOp::create(b, arith::CmpIPredicate::sle, from, token),
+                                        arith::CmpIOp::create(b, arith::CmpIPredicate::slt, token, to));
+    return arith::SelectOp::create(b, keeps, in[0], hidden);
+  });
+}

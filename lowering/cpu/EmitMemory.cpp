@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// tile.load and tile.store: between tensors in their storage types and tiles.
+
+#include "lowering/cpu/Emitter.h"
+#include "lowering/cpu/VectorMath.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+using namespace mlir;
+using namespace mlir::tpa;
+using namespace mlir::tpa::cpu;
+using tile::TileType;
+
+namespace {
+
+/// How the axes of a tile lie in a tensor.
+struct Access {
+  template <typename Op>
+  Access(ImplicitLocOpBuilder &b, Op op, TileType type)
+      : memory(op.getMemory()), base(op.getIndices()), axes(op.getAxes().template getAsRange<StringAttr>()) {
+    for (auto [axis, limit] : llvm::zip(op.getLimited().template getAsRange<StringAttr>(), op.getLimits())) {
+      Value zero = arith::ConstantIndexOp::create(b, 0);
+      Value size = arith::ConstantIndexOp::create(b, type.sizeOf(axis.getValue()));
+      limits[axis] = arith::MaxSIOp::create(b, zero, arith::MinSIOp::create(b, limit, size));
+    }
+    // LLVM would widen and round vectors of bf16 element by element where the CPU lacks them.
+    MemRefType memref = this->type();
+    if (memref.getElementType().isBF16()) {
+      auto bits = MemRefType::get(memref.getShape(), b.getI16Type(), memref.getLayout(), memref.getMemorySpace());
+      memory = UnrealizedConversionCastOp::create(b, bits, memory).getResult(0);
+    }
+  }
+
+  MemRefType type() const { return cast<MemRefType>(memory.getType()); }
+
+  /// A vector of the memory's type as one of `element`, which has the same bits; and the inverse.
+  static Value asElements(ImplicitLocOpBuilder &b, Value vector, Type element) {
+    auto from = cast<VectorType>(vector.getType());
+    if (element == from.getElementType())
+      return vector;
+    return arith::BitcastOp::create(b, from.clone(element), vector);
+  }
+  Value asMemory(ImplicitLocOpBuilder &b, Value vector) const { return asElements(b, vector, type().getElementType()); }
+
+  SmallVector<Value> at(ImplicitLocOpBuilder &b, const Point &point) const {
+    SmallVector<Value> indices;
+    for (auto [index, axis] : llvm::zip(base, axes))
+      indices.push_back(axis.empty() ? index : arith::AddIOp::create(b, index, point.lookup(axis)));
+    return indices;
+  }
+
+  bool isLast(StringAttr axis) const { return axis && !axes.empty() && axes.back() == axis; }
+
+  Value memory;
+  SmallVector<Value> base;
+  SmallVector<StringAttr> axes;
+  Point limits;
+};
+
+/// Emits `contiguous` for a tensor whose last dimension has stride 1 and `strided` for others: both, where only the run
+/// decides.
+void byStride(ImplicitLocOpBuilder &b, Access &access, bool alongLast, llvm::function_ref<void()> contiguous,
+              llvm::function_ref<void()> strided) {
+  MemRefType type = access.type();
+  auto [strides, offset] = type.getStridesAndOffset();
+  if (!alongLast || (!ShapedType::isDynamic(strides.back()) && strides.back() != 1))
+    return strided();
+  if (strides.back() == 1)
+    return contiguous();
+  auto metadata = memref::ExtractStridedMetadataOp::create(b, access.memory);
+  Value isOne = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, metadata.getStrides().back(),
+                                      arith::ConstantIndexOp::create(b, 1));
+  auto conditional = scf::IfOp::create(b, isOne, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(conditional.elseBlock());
+  strided();
+  b.setInsertionPointToStart(conditional.thenBlock());
+  // Not a cast: folded into a vector.load, it would lose the stride that the load needs.
+  strides.back() = 1;
+  auto layout = StridedLayoutAttr::get(b.getContext(), offset, strides);
+  auto known = MemRefType::get(type.getShape(), type.getElementType(), layout, type.getMemorySpace());
+  SmallVector<OpFoldResult> knownStrides = metadata.getConstifiedMixedStrides();
+  knownStrides.back() = b.getIndexAttr(1);
+  access.memory =
+      memref::ReinterpretCastOp::create(b, known, metadata.getBaseBuffer(), metadata.getConstifiedMixedOffset(),
+                                        metadata.getConstifiedMixedSizes(), knownStrides);
+  contiguous();
+}
+
+/// The limit of `axis`, or null.
+Value limitOf(const Access &access, StringAttr axis) { return access.limits.lookup(axis); }
+
+} // namespace
+
+void Emitter::load(tile::LoadOp op, const Tile &result) {
+  Access access(b, op, result.type);
+  TileType type = result.type;
+  StringAttr lane = laneAxis(type);
+  int64_t size = laneSize(type);
+  Type storage = type.getElementType();
+  // Vectors of the storage type are converted, so that f64 takes two registers per vector of a full f32's length.
+  int64_t width = commonWidth(result, {});
+
+  // The subtree of axes from `depth` on: elements up to the limits, zeros beyond.
+  Point point;
+  std::function<void(size_t, bool, llvm::function_ref<void()>)> nest = [&](size_t depth, bool zeros,
+                                                                           llvm::function_ref<void()> row) {
+    size_t outer = type.getRank() == 0 ? 0 : type.getRank() - 1;
+    if (depth == outer) {
+      if (!zeros)
+        return row();
+      laneLoop(type, width, point, [&] {
+        write(result, point, arith::ConstantOp::create(b, b.getZeroAttr(VectorType::get({width}, storedType(type)))));
+      });
+      return;
+    }
+    StringAttr axis = type.getAxes()[depth];
+    Value end = index(type.getSizes()[depth]);
+    Value limit = zeros ? Value() : limitOf(access, axis);
+    auto over = [&](Value from, Value to, bool zero) {
+      loop(from, to, 1, [&](Value i) {
+        point[axis] = i;
+        nest(depth + 1, zero, row);
+      });
+    };
+    over(index(0), limit ? limit : end, zeros);
+    if (limit)
+      over(limit, end, true);
+  };
+
+  auto vectors = [&](bool limited) {
+    nest(0, false, [&] {
+      laneLoop(type, width, point, [&] {
+        auto memoryType = VectorType::get({width}, access.type().getElementType());
+        SmallVector<Value> at = access.at(b, point);
+        Value loaded;
+        Value limit = limited ? limitOf(access, lane) : Value();
+        auto first = point.lookup(lane).getDefiningOp<arith::ConstantIndexOp>();
+        bool whole = size % width == 0 || (first && first.value() + width <= size);
+        if (!limit && whole) {
+          loaded = vector::LoadOp::create(b, memoryType, access.memory, at);
+        } else {
+          Value inside = lanesBelow(b, width, point.lookup(lane), limit ? limit : index(size));
+          Value zero = arith::ConstantOp::create(b, b.getZeroAttr(memoryType));
+          loaded = vector::MaskedLoadOp::create(b, memoryType, access.memory, at, inside, zero);
+        }
+        vector::StoreOp::create(b, fromStorage(b, Access::asElements(b, loaded, storage)), result.memory,
+                                indices(result, point));
+      });
+    });
+  };
+  auto contiguous = [&] {
+    Value limit = limitOf(access, lane);
+    if (!limit)
+      return vectors(false);
+    Value whole = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, limit, index(size));
+    auto conditional = scf::IfOp::create(b, whole, /*withElseRegion=*/true);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(conditional.thenBlock());
+    vectors(false);
+    b.setInsertionPointToStart(conditional.elseBlock());
+    vectors(true);
+  };
+  auto strided = [&] {
+    if (limitOf(access, lane) || padded(size) != size)
+      fill(0.0, result);
+    nest(0, false, [&] {
+      auto single = VectorType::get({1}, access.type().getElementType());
+      auto element = [&] {
+        Value loaded = memref::LoadOp::create(b, access.memory, access.at(b, point));
+        loaded = vector::BroadcastOp::create(b, single, loaded);
+        Value value = fromStorage(b, Access::asElements(b, loaded, storage));
+        vector::StoreOp::create(b, value, result.memory, indices(result, point));
+      };
+      if (!lane)
+        return element();
+      Value limit = limitOf(access, lane);
+      loop(index(0), limit ? limit : index(size), 1, [&](Value i) {
+        point[lane] = i;
+        element();
+      });
+    });
+  };
+  byStride(b, access, access.isLast(lane), contiguous, strided);
+}
+
+void Emitter::store(tile::StoreOp op, const Tile &value) {
+  Access access(b, op, value.type);
+  TileType type = value.type;
+  StringAttr lane = laneAxis(type);
+  int64_t size = laneSize(type);
+  Type storage = type.getElementType();
+  int64_t width = commonWidth(value, {});
+
+  Point point;
+  std::function<void(size_t, llvm::function_ref<void()>)> nest = [&](size_t depth, llvm::function_ref<void()> row) {
+    if (depth + 1 >= static_cast<size_t>(type.getRank()))
+      return row();
+    StringAttr axis = type.getAxes()[depth];
+    Value limit = limitOf(access, axis);
+    loop(index(0), limit ? limit : index(type.getSizes()[depth]), 1, [&](Value i) {
+      point[axis] = i;
+      nest(depth + 1, row);
+    });
+  };
+  auto elements = [&](Value from) {
+    auto element = [&] {
+      auto single = VectorType::get({1}, storedType(type));
+      Value loaded = vector::LoadOp::create(b, single, value.memory, indices(value, point));
+      Value bits = access.asMemory(b, toStorage(b, loaded, storage));
+      Value scalar = vector::ExtractOp::create(b, bits, ArrayRef<int64_t>{0});
+      memref::StoreOp::create(b, scalar, access.memory, access.at(b, point));
+    };
+    if (!lane)
+      return element();
+    Value limit = limitOf(access, lane);
+    loop(from, limit ? limit : index(size), 1, [&](Value i) {
+      point[lane] = i;
+      element();
+    });
+  };
+  auto contiguous = [&] {
+    nest(0, [&] {
+      // Whole vectors, then the rest one by one.
+      Value limit = limitOf(access, lane);
+      Value whole = index(size / width * width);
+      if (limit)
+        whole = arith::SubIOp::create(b, limit, arith::RemUIOp::create(b, limit, index(width)));
+      loop(index(0), whole, width, [&](Value i) {
+        point[lane] = i;
+        Value loaded = read(value, point, lane, width, storedType(type));
+        vector::StoreOp::create(b, access.asMemory(b, toStorage(b, loaded, storage)), access.memory,
+                                access.at(b, point));
+      });
+      if (limit || size % width != 0)
+        elements(whole);
+    });
+  };
+  byStride(b, access, access.isLast(lane), contiguous, [&] { nest(0, [&] { elements(index(0)); }); });
+}

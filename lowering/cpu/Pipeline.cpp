@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The CPU target as a pipeline.
+
+#include "lowering/cpu/Passes.h"
+
+#include "lowering/tile/TileDialect.h"
+
+#include "mlir/Conversion/AffineToStandard/AffineToStandard.h"
+#include "mlir/Conversion/ConvertToLLVM/ToLLVMPass.h"
+#include "mlir/Conversion/ReconcileUnrealizedCasts/ReconcileUnrealizedCasts.h"
+#include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
+#include "mlir/Conversion/VectorToLLVM/ConvertVectorToLLVM.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassOptions.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+
+void tpa::buildCpuPipeline(OpPassManager &passes, const CpuOptions &options) {
+  passes.addNestedPass<func::FuncOp>(createTileLayouts({options.lanes}));
+  passes.addNestedPass<func::FuncOp>(createTilesToCpu({options.lanes, options.registers}));
+  passes.addPass(createCanonicalizerPass());
+  passes.addPass(createCSEPass());
+  // Single bf16 elements; vectors are converted by tpa-tiles-to-cpu.
+  arith::ArithExpandOpsPassOptions expand;
+  expand.includeBf16 = true;
+  passes.addPass(arith::createArithExpandOpsPass(expand));
+  passes.addPass(memref::createExpandStridedMetadataPass());
+  passes.addPass(createLowerAffinePass());
+  passes.addPass(createSCFToControlFlowPass());
+  passes.addPass(createConvertToLLVMPass());
+  passes.addPass(createReconcileUnrealizedCastsPass());
+  passes.addPass(createCanonicalizerPass());
+  passes.addPass(createCSEPass());
+}
+
+namespace {
+
+struct PipelineOptions : PassPipelineOptions<PipelineOptions> {
+  Option<int64_t> lanes{*this, "lanes", llvm::cl::desc("f32 elements per vector"), llvm::cl::init(16)};
+  Option<int64_t> registers{*this, "registers", llvm::cl::desc("vector registers"), llvm::cl::init(32)};
+};
+
+} // namespace
+
+void tpa::registerCpuPipelines() {
+  PassPipelineRegistration<PipelineOptions>("tpa-cpu", "tile programs to the LLVM dialect, for a CPU",
+                                            [](OpPassManager &passes, const PipelineOptions &options) {
+                                              buildCpuPipeline(passes, {options.lanes, options.registers});
+                                            });
+}
+
+void tpa::registerCpuDialects(DialectRegistry &registry) {
+  registry.insert<tile::TileDialect, vector::VectorDialect>();
+  vector::registerConvertVectorToLLVMInterface(registry);
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// tpa-tile-layouts: which axis of a tile is the vector. How ops are computed in a layout is the business of
+// tpa-tiles-to-cpu.
+
+#include "lowering/cpu/Passes.h"
+#include "lowering/tile/TileDialect.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Builders.h"
+
+#include "llvm/ADT/StringSet.h"
+
+namespace mlir::tpa {
+#define GEN_PASS_DEF_TILELAYOUTS
+#include "lowering/cpu/CpuPasses.h.inc"
+} // namespace mlir::tpa
+
+using namespace mlir;
+using namespace mlir::tpa;
+using tile::TileType;
+
+namespace {
+
+bool isFeature(StringRef axis) { return axis.starts_with("d") || axis.starts_with("e"); }
+
+StringRef lastAxis(TileType tile) { return tile.getRank() == 0 ? StringRef() : tile.getAxes().back().getValue(); }
+
+/// `tile` with axis `last` moved to the end.
+TileType withLast(TileType tile, StringRef last) {
+  SmallVector<StringAttr> axes;
+  SmallVector<int64_t> sizes;
+  for (auto [axis, size] : llvm::zip(tile.getAxes(), tile.getSizes()))
+    if (axis.getValue() != last) {
+      axes.push_back(axis);
+      sizes.push_back(size);
+    }
+  axes.push_back(StringAttr::get(tile.getContext(), last));
+  sizes.push_back(tile.sizeOf(last));
+  return TileType::get(tile.getContext(), axes, sizes, tile.getElementType());
+}
+
+/// Chooses the vector axis by a tile's axes and sizes alone, so that all values of one shape agree.
+class Layouts {
+public:
+  Layouts(func::FuncOp function, int64_t lanes) : lanes(lanes) {
+    // Where each head has features of its own, they are what stands together in memory.
+    function.walk([&](tile::DotOp dot) {
+      TileType lhs = dot.getLhs().getType(), rhs = dot.getRhs().getType(), result = dot.getType();
+      if (!lhs.hasAxis("h") || !rhs.hasAxis("h") || !result.hasAxis("h"))
+        return;
+      for (TileType tile : {lhs, rhs, result})
+        if (tile.hasAxis("h"))
+          for (StringAttr axis : tile.getAxes())
+            if (isFeature(axis))
+              featuresOfHeads.insert(axis);
+    });
+  }
+
+  TileType layout(TileType tile) const {
+    if (tile.getRank() < 2)
+      return tile;
+    return withLast(tile, vectorAxis(tile));
+  }
+
+private:
+  StringRef vectorAxis(TileType tile) const {
+    bool perHead =
+        llvm::any_of(tile.getAxes(), [&](StringAttr axis) { return featuresOfHeads.contains(axis.getValue()); });
+    if (tile.hasAxis("h") && !perHead && 2 * tile.sizeOf("h") >= lanes)
+      return "h";
+    for (StringAttr axis : tile.getAxes())
+      if (isFeature(axis))
+        return axis;
+    for (StringRef axis : {"m", "h"})
+      if (tile.hasAxis(axis))
+        return axis;
+    return lastAxis(tile);
+  }
+
+  int64_t lanes;
+  llvm::StringSet<> featuresOfHeads;
+};
+
+/// Conversions of values to other orders, one per value and order.
+class Conversions {
+public:
+  /// Makes `axis` the last one of `operand`, if it has it at all.
+  void require(OpOperand &operand, StringRef axis) {
+    auto tile = cast<TileType>(operand.get().getType());
+    if (axis.empty() || !tile.hasAxis(axis) || lastAxis(tile) == axis)
+      return;
+    Value value = operand.get();
+    Value &converted = known[{value, StringAttr::get(tile.getContext(), axis)}];
+    if (!converted) {
+      OpBuilder builder(value.getContext());
+      builder.setInsertionPointAfterValue(value);
+      converted = tile::ConvertOp::create(builder, value.getLoc(), withLast(tile, axis), value);
+    }
+    operand.set(converted);
+  }
+
+private:
+  llvm::DenseMap<std::pair<Value, StringAttr>, Value> known;
+};
+
+void requireForDot(tile::DotOp dot, Conversions &conversions) {
+  OpOperand &lhs = dot.getLhsMutable();
+  OpOperand &rhs = dot.getRhsMutable();
+  StringRef lane = lastAxis(dot.getType());
+  StringRef left = lastAxis(dot.getLhs().getType());
+  StringRef right = lastAxis(dot.getRhs().getType());
+  // Vectors along the same contracted axis are multiplied as they are, and their lanes summed.
+  if (left == right && !left.empty() && !dot.getType().hasAxis(left))
+    return;
+  conversions.require(lhs, lane);
+  conversions.require(rhs, lane);
+}
+
+struct TileLayoutsPass : tpa::impl::TileLayoutsBase<TileLayoutsPass> {
+  using TileLayoutsBase::TileLayoutsBase;
+
+  void runOnOperation() override {
+    func::FuncOp function = getOperation();
+    if (function.isExternal())
+      return;
+    for (Type type : llvm::concat<const Type>(function.getArgumentTypes(), function.getResultTypes()))
+      if (isa<TileType>(type)) {
+        function.emitOpError() << "expected no tiles as arguments or results, got " << type;
+        return signalPassFailure();
+      }
+
+    Layouts layouts(function, lanes);
+    auto assign = [&](Value value) {
+      if (auto tile = dyn_cast<TileType>(value.getType()))
+        value.setType(layouts.layout(tile));
+    };
+    SmallVector<Operation *> operations;
+    function.walk([&](Operation *op) {
+      llvm::for_each(op->getResults(), assign);
+      for (Region &region : op->getRegions())
+        for (Block &block : region)
+          llvm::for_each(block.getArguments(), assign);
+      if (isa<tile::TileDialect>(op->getDialect()))
+        operations.push_back(op);
+    });
+
+    Conversions conversions;
+    for (Operation *op : operations) {
+      if (auto dot = dyn_cast<tile::DotOp>(op)) {
+        requireForDot(dot, conversions);
+        continue;
+      }
+      if (auto slice = dyn_cast<tile::SliceOp>(op)) {
+        StringRef lane = lastAxis(slice.getType());
+        conversions.require(slice.getInputMutable(), lane == slice.getTo() ? slice.getFrom() : lane);
+        continue;
+      }
+      if (!isa<tile::AddOp, tile::ConstantMulOp, tile::FinishOp, tile::MaskOp, tile::MergeOp, tile::MulOp,
+               tile::SoftcapOp, tile::SoftmaxStepOp, tile::SplitOp>(op))
+        continue;
+      StringRef lane = lastAxis(cast<TileType>(op->getResult(0).getType()));
+      for (OpOperand &operand : op->getOpOperands())
+        if (isa<TileType>(operand.get().getType()))
+          conversions.require(operand, lane);
+    }
+  }
+};
+
+} // namespace

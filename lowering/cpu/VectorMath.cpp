@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "lowering/cpu/VectorMath.h"
+
+#include "lowering/reference/Elements.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+using namespace mlir;
+using namespace mlir::tpa;
+
+Type cpu::arithmeticTypeOf(Type type) {
+  if (type.isInteger() && !type.isInteger(8))
+    return type;
+  return arithmeticType(type);
+}
+
+Value cpu::splat(ImplicitLocOpBuilder &b, VectorType type, double value) {
+  return constantFloat(b, b.getLoc(), type, value);
+}
+
+static Value splatInt(ImplicitLocOpBuilder &b, VectorType type, int64_t value) {
+  auto attribute = b.getIntegerAttr(type.getElementType(), value);
+  return arith::ConstantOp::create(b, DenseElementsAttr::get(type, Attribute(attribute)));
+}
+
+static VectorType vectorLike(Value value, Type element) { return cast<VectorType>(value.getType()).clone(element); }
+
+static Type elementOf(Value value) { return cast<VectorType>(value.getType()).getElementType(); }
+
+Value cpu::convertVector(ImplicitLocOpBuilder &b, Value value, Type element) {
+  Type from = elementOf(value);
+  if (from == element)
+    return value;
+  VectorType type = vectorLike(value, element);
+  if (from.isInteger())
+    return arith::SIToFPOp::create(b, type, value);
+  if (from.getIntOrFloatBitWidth() < element.getIntOrFloatBitWidth())
+    return arith::ExtFOp::create(b, type, value);
+  return arith::TruncFOp::create(b, type, value);
+}
+
+Value cpu::fromStorage(ImplicitLocOpBuilder &b, Value value) {
+  Type element = elementOf(value);
+  Type arithmetic = arithmeticTypeOf(element);
+  if (element == arithmetic)
+    return value;
+  if (!element.isBF16())
+    return convertElement(b, b.getLoc(), value, vectorLike(value, arithmetic));
+  // bf16 is the upper half of an f32.
+  VectorType i32 = vectorLike(value, b.getI32Type());
+  Value bits = arith::BitcastOp::create(b, vectorLike(value, b.getI16Type()), value);
+  bits = arith::ShLIOp::create(b, arith::ExtUIOp::create(b, i32, bits), splatInt(b, i32, 16));
+  return arith::BitcastOp::create(b, vectorLike(value, arithmetic), bits);
+}
+
+/// The bits of f32 `value`, rounded to nearest even at bit 16; the lower half is garbage. NaN stays NaN.
+static Value roundedBits(ImplicitLocOpBuilder &b, Value value) {
+  VectorType i32 = vectorLike(value, b.getI32Type());
+  Value bits = arith::BitcastOp::create(b, i32, value);
+  Value odd = arith::AndIOp::create(b, arith::ShRUIOp::create(b, bits, splatInt(b, i32, 16)), splatInt(b, i32, 1));
+  Value up = arith::AddIOp::create(b, odd, splatInt(b, i32, 0x7fff));
+  Value rounded = arith::AddIOp::create(b, bits, up);
+  Value isNan = arith::CmpFOp::create(b, arith::CmpFPredicate::UNO, value, value);
+  return arith::SelectOp::create(b, isNan, splatInt(b, i32, 0x7fc00000), rounded);
+}
+
+Value cpu::toStorage(ImplicitLocOpBuilder &b, Value value, Type element) {
+  Type arithmetic = elementOf(value);
+  if (element == arithmetic)
+    return value;
+  VectorType type = vectorLike(value, element);
+  if (element.isBF16()) {
+    VectorType i32 = vectorLike(value, b.getI32Type());
+    value = convertVector(b, value, b.getF32Type());
+    Value upper = arith::ShRUIOp::create(b, roundedBits(b, value), splatInt(b, i32, 16));
+    return arith::BitcastOp::create(b, type, arith::TruncIOp::create(b, vectorLike(value, b.getI16Type()), upper));
+  }
+  if (element.isInteger() || isa<Float8E4M3FNType>(element))
+    return quantizeElement(b, b.getLoc(), value, type);
+  return convertElement(b, b.getLoc(), value, type);
+}
+
+Value cpu::roundTo(ImplicitLocOpBuilder &b, Value value, Type element) {
+  if (arithmeticTypeOf(element) == element)
+    return value;
+  if (element.isBF16()) {
+    VectorType i32 = vectorLike(value, b.getI32Type());
+    Value upper = arith::AndIOp::create(b, roundedBits(b, value), splatInt(b, i32, static_cast<int32_t>(0xffff0000)));
+    return arith::BitcastOp::create(b, value.getType(), upper);
+  }
+  if (element.isInteger(8))
+    return math::RoundEvenOp::create(b, value);
+  return fromStorage(b, toStorage(b, value, element));
+}
+
+static Value compareAndSelect(ImplicitLocOpBuilder &b, arith::CmpFPredicate predicate, Value x, Value y, Value whenSo,
+                              Value otherwise) {
+  return arith::SelectOp::create(b, arith::CmpFOp::create(b, predicate, x, y), whenSo, otherwise);
+}
+
+Value cpu::maximum(ImplicitLocOpBuilder &b, Value x, Value y) {
+  return compareAndSelect(b, arith::CmpFPredicate::OGT, x, y, x, y);
+}
+
+Value cpu::exp2(ImplicitLocOpBuilder &b, Value x) {
+  auto type = cast<VectorType>(x.getType());
+  if (type.getElementType().isF64())
+    return math::Exp2Op::create(b, x);
+  auto constant = [&](double value) { return splat(b, type, value); };
+  // x = n + r with |r| <= 1/2: added to 1.5 * 2^23, x is rounded to an integer, which stands in the lowest bits.
+  constexpr double magic = 12582912.0;
+  Value bounded = maximum(b, constant(-127.0), x);
+  Value shifted = arith::AddFOp::create(b, bounded, constant(magic));
+  Value n = arith::SubFOp::create(b, shifted, constant(magic));
+  Value r = arith::SubFOp::create(b, bounded, n);
+  // 2^r - 1 over r, fitted for the least largest relative error of 1 + r p(r), 9.2e-8.
+  constexpr double coefficients[] = {0.0013264727081471344, 0.009671512649002853, 0.05550733743641746,
+                                     0.24022242085171286,   0.6931469775988864,   1.0};
+  Value p = constant(coefficients[0]);
+  for (double coefficient : ArrayRef(coefficients).drop_front())
+    p = vector::FMAOp::create(b, p, r, constant(coefficient));
+  VectorType i32 = type.clone(b.getI32Type());
+  Value exponent = arith::ShLIOp::create(b, arith::BitcastOp::create(b, i32, shifted), splatInt(b, i32, 23));
+  Value bits = arith::AddIOp::create(b, arith::BitcastOp::create(b, i32, p), exponent);
+  Value power = arith::BitcastOp::create(b, type, bits);
+  return compareAndSelect(b, arith::CmpFPredicate::OLT, x, constant(-126.0), constant(0.0), power);
+}
+
+Value cpu::tanh(ImplicitLocOpBuilder &b, Value x) {
+  auto type = cast<VectorType>(x.getType());
+  if (type.getElementType().isF64())
+    return math::TanhOp::create(b, x);
+  auto constant = [&](double value) { return splat(b, type, value); };
+  Value magnitude = math::AbsFOp::create(b, x);
+  // Large: 1 - 2 / (e^2x + 1); it is 1 from 9.1 on.
+  Value bounded = compareAndSelect(b, arith::CmpFPredicate::OGT, magnitude, constant(10.0), constant(10.0), magnitude);
+  Value power = exp2(b, arith::MulFOp::create(b, bounded, constant(2.0 * std::numbers::log2e)));
+  Value large = arith::SubFOp::create(
+      b, constant(1.0), arith::DivFOp::create(b, constant(2.0), arith::AddFOp::create(b, power, constant(1.0))));
+  large = math::CopySignOp::create(b, large, x);
+  // Small: the Taylor series, where the difference above would cancel.
+  Value square = arith::MulFOp::create(b, x, x);
+  constexpr double series[] = {-1382.0 / 155925, 62.0 / 2835, -17.0 / 315, 2.0 / 15, -1.0 / 3};
+  Value p = constant(series[0]);
+  for (double coefficient : ArrayRef(series).drop_front())
+    p = vector::FMAOp::create(b, p, square, constant(coefficient));
+  Value small = vector::FMAOp::create(b, arith::MulFOp::create(b, p, square), x, x);
+  return compareAndSelect(b, arith::CmpFPredicate::OLT, magnitude, constant(0.35), small, large);
+}
+
+Value cpu::selectIfMinusInfinity(ImplicitLocOpBuilder &b, Value value, Value whenSo, Value otherwise) {
+  auto type = cast<VectorType>(value.getType());
+  Value minusInfinity = splat(b, type, -std::numeric_limits<double>::infinity());
+  return compareAndSelect(b, arith::CmpFPredicate::OEQ, value, minusInfinity, whenSo, otherwise);
+}
+
+Value cpu::lanesBelow(ImplicitLocOpBuilder &b, int64_t width, Value base, Value limit) {
+  auto type = VectorType::get({width}, b.getI32Type());
+  SmallVector<Attribute> numbers;
+  for (int64_t i = 0; i < width; ++i)
+    numbers.push_back(b.getI32IntegerAttr(i));
+  Value lane = arith::ConstantOp::create(b, DenseElementsAttr::get(type, numbers));
+  Value rest = arith::IndexCastOp::create(b, b.getI32Type(), arith::SubIOp::create(b, limit, base));
+  return arith::CmpIOp::create(b, arith::CmpIPredicate::slt, lane, vector::BroadcastOp::create(b, type, rest));
+}

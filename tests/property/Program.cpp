@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tests/property/Program.h"
+
+#include "dialect/json/VariantJson.h"
+#include "lowering/Compiler.h"
+#include "lowering/execute/Executable.h"
+#include "lowering/phases/BuildPhases.h"
+#include "lowering/tile/Interpreter.h"
+
+#include "mlir/IR/MLIRContext.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace property {
+namespace {
+
+using tpac::Phase;
+
+class CompiledProgram : public Program {
+public:
+  CompiledProgram(const Route &route, const std::string &variantJson, std::span<const Phase> phases)
+      : executable(tpac::Executable::compile(variantJson, phases, route.path, route.target)) {}
+
+  const tpac::PhaseSignature &signature(Phase phase) const override { return executable->signature(phase); }
+
+  void call(Phase phase, const std::vector<int64_t> &sizes, const std::vector<Argument> &arguments) const override {
+    const tpac::PhaseSignature &signature = executable->signature(phase);
+    tpac::PhaseCall call(signature);
+    for (size_t i = 0; i < sizes.size(); ++i)
+      call.setSize(signature.sizes[i], sizes[i]);
+    for (const Argument &argument : arguments)
+      call.setTensor(argument.name, argument.data, argument.strides);
+    if (int32_t status = call.run(executable->function(phase)))
+      throw std::runtime_error(std::string(tpac::phaseName(phase)) + " returned status " + std::to_string(status) +
+                               ": " + executable->statusMessage(phase, status));
+  }
+
+private:
+  std::unique_ptr<tpac::Executable> executable;
+};
+
+template <typename T> T take(llvm::Expected<T> expected) {
+  if (!expected)
+    throw std::runtime_error(llvm::toString(expected.takeError()));
+  return std::move(*expected);
+}
+
+class InterpretedProgram : public Program {
+public:
+  InterpretedProgram(const std::string &variantJson, std::span<const Phase> phases)
+      : context(registry(), mlir::MLIRContext::Threading::DISABLED) {
+    auto variant = take(mlir::tpa::readVariant(variantJson, "variant", context));
+    for (Phase phase : phases)
+      signatures.push_back(tpac::getPhaseSignature(variant, phase));
+    module = take(tpac::lowerPhases(variant, {phases.data(), phases.size()}, tpac::Stage::tiles, tpac::CodePath::fused,
+                                    take(tpac::findTarget("host"))));
+  }
+
+  const tpac::PhaseSignature &signature(Phase phase) const override {
+    auto found = std::ranges::find(signatures, phase, &tpac::PhaseSignature::phase);
+    if (found == signatures.end())
+      throw std::runtime_error(std::string(tpac::phaseName(phase)) + " was not built");
+    return *found;
+  }
+
+  void call(Phase phase, const std::vector<int64_t> &, const std::vector<Argument> &arguments) const override {
+    const tpac::PhaseSignature &tensors = signature(phase);
+    std::vector<tpac::InterpreterArgument> memory;
+    for (size_t i = 0; i < arguments.size(); ++i) {
+      auto view = tpac::MemoryView::contiguous(tensors.tensors[i].elementType, arguments[i].data, arguments[i].shape);
+      if (!arguments[i].strides.empty())
+        view.strides = arguments[i].strides;
+      memory.push_back(std::move(view));
+    }
+    if (llvm::Error error = tpac::interpret(*module, tpac::phaseName(phase), memory, tpac::Arithmetic::rounded))
+      throw std::runtime_error(llvm::toString(std::move(error)));
+  }
+
+private:
+  static mlir::DialectRegistry registry() {
+    mlir::DialectRegistry result;
+    tpac::registerCompilerDialects(result);
+    return result;
+  }
+
+  mlir::MLIRContext context;
+  std::vector<tpac::PhaseSignature> signatures;
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+};
+
+} // namespace
+
+std::vector<Route> availableRoutes() {
+  using Kind = Route::Kind;
+  std::vector<Route> routes = {{"reference", Kind::compiled, tpac::CodePath::reference},
+                               {"tiles", Kind::interpreted},
+                               {"fused", Kind::compiled}};
+#if defined(__x86_64__)
+  // Levels below the host's run on it too.
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("x86-64-v4"))
+    routes.push_back({"fused-x86-64-v4", Kind::compiled, tpac::CodePath::fused, "x86-64-v4"});
+  if (__builtin_cpu_supports("x86-64-v3"))
+    routes.push_back({"fused-x86-64-v3", Kind::compiled, tpac::CodePath::fused, "x86-64-v3"});
+  if (__builtin_cpu_supports("x86-64-v2"))
+    routes.push_back({"fused-x86-64-v2", Kind::compiled, tpac::CodePath::fused, "x86-64-v2"});
+#endif
+  return routes;
+}
+
+std::unique_ptr<Program> Program::make(const Route &route, const std::string &variantJson,
+                                       std::span<const Phase> phases) {
+  if (route.kind == Route::Kind::interpreted)
+    return std::make_unique<InterpretedProgram>(variantJson, phases);
+  return std::make_unique<CompiledProgram>(route, variantJson, phases);
+}
+
+} // namespace property

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A variant's phases, ready to be called, by one of the ways in which tpac computes them.
+
+#ifndef TPAC_TESTS_PROPERTY_PROGRAM_H
+#define TPAC_TESTS_PROPERTY_PROGRAM_H
+
+#include "lowering/phases/CodePath.h"
+#include "lowering/phases/PhaseSignature.h"
+
+#include <memory>
+#include <ostream>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace property {
+
+/// How phases are computed.
+struct Route {
+  enum class Kind {
+    compiled,    ///< machine code of `path` for `target`
+    interpreted, ///< the tile programs, in the interpreter, with the roundings of their types
+  };
+  std::string name;
+  Kind kind;
+  tpac::CodePath path = tpac::CodePath::fused;
+  std::string target = "host";
+};
+
+/// Names the route where GoogleTest would print its bytes.
+inline void PrintTo(const Route &route, std::ostream *os) { *os << route.name; }
+
+/// The routes that this machine can take, each with its own name: reference, fused, fused-x86-64-v2, ..., tiles.
+std::vector<Route> availableRoutes();
+
+/// A tensor of a call.
+struct Argument {
+  std::string name;
+  void *data;
+  std::vector<int64_t> shape;
+  /// In elements; empty: contiguous.
+  std::vector<int64_t> strides;
+};
+
+class Program {
+public:
+  virtual ~Program() = default;
+
+  /// Throws std::runtime_error where the variant cannot be compiled.
+  static std::unique_ptr<Program> make(const Route &route, const std::string &variantJson,
+                                       std::span<const tpac::Phase> phases);
+
+  virtual const tpac::PhaseSignature &signature(tpac::Phase phase) const = 0;
+  /// Calls `phase` with `sizes` and `arguments` in the order of its signature. Throws std::runtime_error where it
+  /// fails.
+  virtual void call(tpac::Phase phase, const std::vector<int64_t> &sizes,
+                    const std::vector<Argument> &arguments) const = 0;
+};
+
+} // namespace property
+
+#endif // TPAC_TESTS_PROPERTY_PROGRAM_H

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Single tile ops, compiled for this machine, against the interpreter: all element types, odd sizes, all vector
+// lengths.
+
+#include "tests/unit/cpu/TestKernel.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+using namespace tpac;
+using namespace tpac::test;
+
+namespace {
+
+struct Operand {
+  /// As in a tile's type: {"h", 47}, {"d", 64}.
+  std::vector<std::pair<std::string, int64_t>> axes;
+  ElementType type = ElementType::f32;
+  double scale = 1.0;
+
+  std::string element() const { return std::string(elementTypeName(type)); }
+  std::vector<int64_t> shape() const {
+    std::vector<int64_t> result;
+    for (auto &[axis, size] : axes)
+      result.push_back(size);
+    return result;
+  }
+  std::string tile() const {
+    std::string text = "!tile.tile<";
+    for (auto &[axis, size] : axes)
+      text += axis + " " + std::to_string(size) + ", ";
+    return text + element() + ">";
+  }
+  std::string memref() const {
+    std::string text = "memref<";
+    for (auto &[axis, size] : axes)
+      text += std::to_string(size) + "x";
+    return text + element() + ">";
+  }
+  std::string access() const {
+    std::string indices, names;
+    for (auto &[axis, size] : axes) {
+      indices += (indices.empty() ? "" : ", ") + std::string("%c0");
+      names += (names.empty() ? "" : ", ") + ("\"" + axis + "\"");
+    }
+    return "[" + indices + "] axes [" + names + "]";
+  }
+};
+
+/// %t0, %t1, .. are loaded, `body` computes %r0, %r1, .. from them ($t0, $r0: their types), and they are stored.
+std::string program(const std::vector<Operand> &inputs, const std::vector<Operand> &outputs, std::string body) {
+  std::string arguments, loads, stores;
+  auto number = [&](const char *kind, const std::vector<Operand> &operands, auto &&each) {
+    for (size_t i = 0; i < operands.size(); ++i) {
+      std::string n = std::to_string(i);
+      arguments += (arguments.empty() ? "" : ", ") + ("%" + std::string(kind) + n + ": ") + operands[i].memref();
+      each(n, operands[i]);
+      std::string name = (kind[0] == 'm' ? "$t" : "$r") + n;
+      for (size_t at; (at = body.find(name)) != std::string::npos;)
+        body.replace(at, name.size(), operands[i].tile());
+    }
+  };
+  number("m", inputs, [&](const std::string &n, const Operand &operand) {
+    loads += "  %t" + n + " = tile.load %m" + n + operand.access() + " : " + operand.memref() + " -> " +
+             operand.tile() + "\n";
+  });
+  number("o", outputs, [&](const std::string &n, const Operand &operand) {
+    stores += "  tile.store %r" + n + ", %o" + n + operand.access() + " : " + operand.tile() + " -> " +
+              operand.memref() + "\n";
+  });
+  return "func.func @main(" + arguments + ") {\n  %c0 = arith.constant 0 : index\n" + loads + "  " + body + "\n" +
+         stores + "  return\n}\n";
+}
+
+/// Runs and interprets; outputs must agree to `relative` of the largest output, or (types of 16 bits and less) one step
+/// of their own.
+void expectAgreement(const std::vector<Operand> &inputs, const std::vector<Operand> &outputs, const std::string &body,
+                     double relative) {
+  std::string text = program(inputs, outputs, body);
+  for (const mlir::tpa::CpuOptions &options : allOptions) {
+    SCOPED_TRACE(text + "lanes " + std::to_string(options.lanes));
+    TestKernel kernel(text, options);
+    std::vector<TestTensor> got, expected;
+    std::vector<MemoryView> gotViews, expectedViews;
+    got.reserve(inputs.size() + outputs.size());
+    expected.reserve(inputs.size() + outputs.size());
+    for (size_t i = 0; i < inputs.size(); ++i)
+      got.push_back(TestTensor::random(inputs[i].type, inputs[i].shape(), inputs[i].scale, 17 + i));
+    for (const Operand &output : outputs)
+      got.emplace_back(output.type, output.shape());
+    expected = got;
+    for (size_t i = 0; i < got.size(); ++i) {
+      gotViews.push_back(got[i].view());
+      expectedViews.push_back(expected[i].view());
+    }
+    kernel.run(gotViews, {});
+    kernel.interpret(expectedViews, {}, true);
+    for (size_t i = 0; i < got.size(); ++i) {
+      ASSERT_TRUE(got[i].isIntact());
+      double largest = 0;
+      for (int64_t j = 0; j < got[i].count(); ++j)
+        if (std::isfinite(expected[i].at(j)))
+          largest = std::max(largest, std::abs(expected[i].at(j)));
+      for (int64_t j = 0; j < got[i].count(); ++j) {
+        double want = expected[i].at(j), have = got[i].at(j);
+        if (std::isnan(want) || std::isinf(want) || i < inputs.size()) {
+          ASSERT_TRUE(std::isnan(want) ? std::isnan(have) : want == have) << "tensor " << i << " element " << j;
+          continue;
+        }
+        ASSERT_NEAR(have, want, relative * largest) << "tensor " << i << " element " << j;
+      }
+    }
+  }
+}
+
+/// Largest relative difference that one rounding of a type may make, beyond that of the arithmetic.
+double stepOf(ElementType type) {
+  switch (type) {
+  case ElementType::f64:
+    return 1e-13;
+  case ElementType::f32:
+    return 4e-6;
+  case ElementType::bf16:
+    return 8e-3;
+  case ElementType::f16:
+    return 1e-3;
+  default:
+    return 0.13;
+  }
+}
+
+constexpr ElementType floats[] = {ElementType::f64, ElementType::f32, ElementType::bf16, ElementType::f16};
+constexpr ElementType storages[] = {ElementType::f64, ElementType::f32,      ElementType::bf16,
+                                    ElementType::f16, ElementType::f8E4M3FN, ElementType::i8};
+
+} // namespace
+
+TEST(CpuOps, LoadAndStoreKeepEveryElementType) {
+  for (ElementType type : {ElementType::f64, ElementType::f32, ElementType::bf16, ElementType::f16,
+                           ElementType::f8E4M3FN, ElementType::i8, ElementType::i32})
+    for (int64_t size : {1, 11, 16, 47, 100}) {
+      Operand tensor{{{"m", 5}, {"d", size}}, type, 50.0};
+      expectAgreement({tensor}, {tensor}, "%r0 = tile.convert %t0 : $t0 -> $r0", 0.0);
+    }
+}
+
+TEST(CpuOps, ConvertRoundsAndTransposes) {
+  for (ElementType from : storages)
+    for (ElementType to : floats)
+      for (int64_t size : {1, 11, 47})
+        expectAgreement({{{{"m", 7}, {"d", size}}, from, 50.0}}, {{{{"d", size}, {"m", 7}}, to}},
+                        "%r0 = tile.convert %t0 : $t0 -> $r0", 0.0);
+}
+
+TEST(CpuOps, Elementwise) {
+  for (ElementType type : floats)
+    for (int64_t heads : {1, 7, 11, 47}) {
+      Operand scores{{{"n", 2}, {"h", heads}, {"m", 9}}, type};
+      Operand head{{{"m", 9}, {"h", heads}}, ElementType::bf16};
+      Operand state{{{"n", 2}, {"h", heads}}, ElementType::f32};
+      double step = stepOf(type);
+      expectAgreement({scores, head}, {scores}, "%r0 = tile.mul %t0, %t1 : $t0, $t1 -> $r0", step);
+      expectAgreement({scores, state}, {scores}, "%r0 = tile.mul %t0, %t1 : $t0, $t1 -> $r0", step);
+      expectAgreement({scores, scores}, {scores}, "%r0 = tile.add %t0, %t1 : $t0, $t1 -> $r0", step);
+      expectAgreement({scores}, {scores}, "%r0 = tile.constant_mul %t0, 0.3 : $t0 -> $r0", step);
+      Operand large = scores;
+      large.scale = 300.0;
+      expectAgreement({large}, {scores}, "%r0 = tile.softcap %t0, 50.0 : $t0 -> $r0", step);
+    }
+}
+
+TEST(CpuOps, FillAndSplit) {
+  Operand tile{{{"h", 11}, {"d", 9}}, ElementType::f32};
+  expectAgreement({}, {tile}, "%r0 = tile.fill 0.1 : $r0", 1e-7);
+  for (ElementType narrow : {ElementType::bf16, ElementType::f16}) {
+    Operand part{{{"h", 11}, {"d", 9}}, narrow};
+    expectAgreement({tile}, {part, part}, "%r0, %r1 = tile.split %t0 : $t0 -> $r0", 0.0);
+  }
+}
+
+TEST(CpuOps, Dot) {
+  struct Case {
+    std::vector<std::pair<std::string, int64_t>> lhs, rhs, result;
+  };
+  for (int64_t heads : {1, 4, 11, 47, 100})
+    for (int64_t tokens : {1, 13})
+      for (const Case &shape : std::vector<Case>{
+               // Scores and values of factored K and V.
+               {{{"n", 2}, {"h", heads}, {"d", 20}},
+                {{"m", tokens}, {"d", 20}},
+                {{"n", 2}, {"h", heads}, {"m", tokens}}},
+               {{{"n", 2}, {"h", heads}, {"m", tokens}},
+                {{"m", tokens}, {"e", 19}},
+                {{"n", 2}, {"h", heads}, {"e", 19}}},
+               // The merged query.
+               {{{"n", 2}, {"r", 6}, {"h", heads}},
+                {{"n", 2}, {"r", 6}, {"d", 17}},
+                {{"n", 2}, {"h", heads}, {"d", 17}}},
+               // Heads with keys and values of their own.
+               {{{"h", heads}, {"d", 20}}, {{"m", tokens}, {"h", heads}, {"d", 20}}, {{"h", heads}, {"m", tokens}}},
+               {{{"h", heads}, {"m", tokens}}, {{"m", tokens}, {"h", heads}, {"e", 33}}, {{"h", heads}, {"e", 33}}},
+               // Nothing contracted; everything contracted, but for one axis.
+               {{{"h", heads}}, {{"m", tokens}}, {{"m", tokens}, {"h", heads}}},
+               {{{"h", heads}, {"m", tokens}}, {{"h", heads}, {"m", tokens}, {"n", 2}}, {{"n", 2}}}}) {
+        Operand lhs{shape.lhs, ElementType::f32}, rhs{shape.rhs, ElementType::bf16};
+        Operand result{shape.result, ElementType::f32};
+        expectAgreement({lhs, rhs, result}, {result, result},
+                        "%r0 = tile.dot %t0, %t1 : $t0, $t1 -> $r0\n"
+                        "  %r1 = tile.dot %t0, %t1 acc %t2 : $t2, $t0, $t1 -> $r1",
+                        3e-5);
+      }
+}
+
+TEST(CpuOps, DotOfEveryElementType) {
+  for (ElementType left : floats)
+    for (ElementType right : storages)
+      for (ElementType sum : {ElementType::f32, ElementType::f64}) {
+        Operand lhs{{{"h", 11}, {"d", 20}}, left}, rhs{{{"m", 13}, {"d", 20}}, right, 5.0};
+        Operand result{{{"h", 11}, {"m", 13}}, sum};
+        expectAgreement({lhs, rhs}, {result}, "%r0 = tile.dot %t0, %t1 : $t0, $t1 -> $r0", stepOf(sum));
+      }
+}
+
+TEST(CpuOps, SoftmaxStepAndFinish) {
+  for (ElementType type : {ElementType::f32, ElementType::f64})
+    for (int64_t heads : {1, 11, 47})
+      for (int64_t tokens : {1, 37}) {
+        Operand logits{{{"n", 2}, {"h", heads}, {"m", tokens}}, type, 30.0};
+        Operand state{{{"n", 2}, {"h", heads}}, type, 30.0};
+        double step = type == ElementType::f64 ? 1e-12 : 4e-6;
+        expectAgreement({logits, state, state}, {logits, state, state, state},
+                        "%r0, %r1, %r2, %r3 = tile.softmax_step %t0, %t1, %t2 : $t0, $t1 -> $r0", step);
+        Operand accumulator{{{"n", 2}, {"h", heads}, {"e", 9}}, type};
+        expectAgreement({accumulator, state, state}, {accumulator, state},
+                        "%p = tile.mul %t2, %t2 : $t2, $t2 -> $t2\n"
+                        "  %r0, %r1 = tile.finish %t0, %t1, %p : $t0, $t1",
+                        step);
+      }
+}
+
+TEST(CpuOps, SoftmaxOfHiddenTokens) {
+  for (int64_t heads : {2, 11, 47}) {
+    Operand logits{{{"n", 3}, {"h", heads}, {"m", 13}}, ElementType::f32, 30.0};
+    Operand state{{{"n", 3}, {"h", heads}}, ElementType::f32};
+    // Token 20 is the block's first; query 0 sees none of it, query 1 one, query 2 two.
+    expectAgreement({logits}, {logits, state, state, state},
+                    "%at = arith.constant 20 : index\n  %end = arith.constant 30 : index\n"
+                    "  %none = tile.fill 0xFFF0000000000000 : $r1\n  %zero = tile.fill 0.0 : $r2\n"
+                    "  %k = tile.mask %t0 at %at, %at, %end causal : $t0 -> $t0\n"
+                    "  %r0, %r1, %r2, %r3 = tile.softmax_step %k, %none, %zero : $t0, $r1 -> $r0",
+                    4e-6);
+  }
+}
+
+TEST(CpuOps, Mask) {
+  for (int64_t heads : {2, 47})
+    for (const char *kind : {"", " causal", " causal window 5", " window 3"})
+      for (int64_t limit : {18, 24, 60}) {
+        Operand logits{{{"n", 3}, {"h", heads}, {"m", 13}}, ElementType::f32};
+        expectAgreement({logits}, {logits},
+                        "%at = arith.constant 20 : index\n  %limit = arith.constant " + std::to_string(limit) +
+                            " : index\n  %end = arith.constant 31 : index\n"
+                            "  %r0 = tile.mask %t0 at %at, %limit, %end" +
+                            kind + " : $t0 -> $r0",
+                        0.0);
+      }
+}
+
+TEST(CpuOps, Merge) {
+  for (int64_t heads : {2, 47})
+    for (ElementType type : {ElementType::f32, ElementType::f64}) {
+      Operand out{{{"n", 2}, {"h", heads}, {"e", 9}}, type};
+      Operand lse{{{"n", 2}, {"h", heads}}, type, 20.0};
+      double step = type == ElementType::f64 ? 1e-12 : 4e-6;
+      expectAgreement({out, lse, out, lse}, {out, lse}, "%r0, %r1 = tile.merge %t0, %t1, %t2, %t3 : $t0, $t1", step);
+      // A part that saw nothing may hold anything.
+      expectAgreement({out, lse}, {out, lse},
+                      "%none = tile.fill 0xFFF0000000000000 : $t1\n  %nan = tile.fill 0x7FF8000000000000 : $t0\n"
+                      "  %r0, %r1 = tile.merge %nan, %none, %t0, %t1 : $t0, $t1",
+                      step);
+      expectAgreement({out}, {out, lse},
+                      "%none = tile.fill 0xFFF0000000000000 : $r1\n"
+                      "  %r0, %r1 = tile.merge %t0, %none, %t0, %none : $t0, $r1",
+                      step);
+    }
+}
+
+TEST(CpuOps, Rope) {
+  for (const char *layout : {"half", "interleaved"})
+    for (int64_t heads : {2, 47})
+      for (int64_t rotated : {8, 32}) {
+        std::string rope = "<layout = " + std::string(layout) + ", d_rot = " + std::to_string(rotated) +
+                           ", offset = 2, base = 1.000000e+04, amplitude = 1.250000e+00>";
+        Operand positions{{{"n", 3}}, ElementType::i32, 100.0};
+        for (const Operand &input :
+             {Operand{{{"n", 3}, {"r", 2}, {"d", 80}}, ElementType::bf16}, Operand{{{"n", 3}, {"h", heads}, {"d", 80}}},
+              Operand{{{"n", 3}, {"d", 80}, {"h", heads}}}}) {
+          Operand result = input;
+          result.type = ElementType::f32;
+          expectAgreement({input, positions}, {result},
+                          "%r0 = tile.rope " + rope + " block 40 axis \"d\" %t0, %t1 : $t0, $t1 -> $r0", 4e-6);
+        }
+        // A learned factor is the same for every token.
+        expectAgreement({{{{"r", 2}, {"d", 40}}}, positions}, {{{{"n", 3}, {"r", 2}, {"d", 40}}}},
+                        "%r0 = tile.rope " + rope + " block 40 axis \"d\" %t0, %t1 : $t0, $t1 -> $r0", 4e-6);
+      }
+}
+
+TEST(CpuOps, OuterAndSlice) {
+  for (int64_t fast : {3, 16, 32})
+    for (int64_t slow : {1, 2, 5})
+      for (int64_t heads : {1, 47}) {
+        Operand lhs{{{"m", 9}, {"d0", fast}}, ElementType::bf16}, rhs{{{"m", 9}, {"d1", slow}}, ElementType::f32};
+        Operand result{{{"m", 9}, {"d", fast * slow}}, ElementType::f32};
+        expectAgreement({lhs, rhs}, {result}, "%r0 = tile.outer %t0, %t1 join \"d0\" \"d1\" as \"d\" : $t0, $t1 -> $r0",
+                        1e-6);
+        Operand whole{{{"m", 9}, {"h", heads}, {"d", fast + slow}}, ElementType::bf16};
+        Operand part{{{"m", 9}, {"h", heads}, {"e", fast}}, ElementType::bf16};
+        expectAgreement({whole}, {part}, "%r0 = tile.slice %t0 \"d\" as \"e\" : $t0 -> $r0", 0.0);
+      }
+}
+
+TEST(CpuOps, HeadFunctions) {
+  for (const char *function : {"identity", "sigmoid", "softmax"})
+    for (int64_t heads : {1, 3, 47})
+      for (double scale : {2.0, 200.0}) {
+        Operand input{{{"n", 3}, {"r", 2}, {"h", heads}}, ElementType::f32, scale};
+        expectAgreement({input}, {input}, "%r0 = tile.head_function " + std::string(function) + " %t0 : $t0 -> $r0",
+                        4e-6);
+      }
+}
+
+TEST(CpuOps, Quantize) {
+  for (ElementType type : {ElementType::i8, ElementType::f8E4M3FN})
+    for (int64_t size : {1, 16, 47})
+      for (int64_t heads : {1, 11}) {
+        Operand input{{{"n", 3}, {"h", heads}, {"d", size}}, ElementType::f32, 3.0};
+        Operand values = input, scale{{{"n", 3}, {"h", heads}}, ElementType::f32};
+        values.type = type;
+        expectAgreement({input}, {values, scale}, "%r0, %r1 = tile.quantize %t0 along \"d\" : $t0 -> $r0, $r1", 1e-6);
+      }
+}

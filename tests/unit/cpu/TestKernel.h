@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tile programs as text, compiled by the CPU target and run in this process, or interpreted.
+
+#ifndef TPAC_TESTS_UNIT_CPU_TESTKERNEL_H
+#define TPAC_TESTS_UNIT_CPU_TESTKERNEL_H
+
+#include "lowering/cpu/Passes.h"
+#include "lowering/tile/MemoryView.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace tpac::test {
+
+/// A tensor in memory of its own, between words that must not be written.
+class TestTensor {
+public:
+  /// Elements are NaN, or the largest number of a type without NaN.
+  TestTensor(ElementType type, std::vector<int64_t> shape);
+
+  /// Random numbers in [-scale, scale]; the same for the same seed.
+  static TestTensor random(ElementType type, std::vector<int64_t> shape, double scale, unsigned seed);
+
+  /// Every `stride`-th element of the last dimension, in the same memory.
+  MemoryView view() const;
+  double at(int64_t i) const;
+  void set(int64_t i, double value);
+  int64_t count() const;
+  /// Whether nothing before or behind the elements was written.
+  bool isIntact() const;
+
+private:
+  static constexpr int64_t guard = 64;
+  ElementType type;
+  std::vector<int64_t> shape;
+  std::vector<std::byte> bytes;
+};
+
+/// Function `main` of a program whose arguments are memrefs and indices.
+class TestKernel {
+public:
+  /// Throws std::runtime_error with the diagnostics.
+  TestKernel(const std::string &program, const mlir::tpa::CpuOptions &options);
+  ~TestKernel();
+
+  void run(const std::vector<MemoryView> &memory, const std::vector<int64_t> &indices) const;
+  /// The same program in the interpreter, which rounds as tiles do where `rounded`.
+  void interpret(const std::vector<MemoryView> &memory, const std::vector<int64_t> &indices, bool rounded) const;
+
+private:
+  struct Implementation;
+  std::unique_ptr<Implementation> implementation;
+};
+
+/// What is compiled for: AVX-512, AVX2, and vectors of four.
+inline constexpr mlir::tpa::CpuOptions allOptions[] = {{16, 32}, {8, 16}, {4, 16}};
+
+} // namespace tpac::test
+
+#endif // TPAC_TESTS_UNIT_CPU_TESTKERNEL_H
