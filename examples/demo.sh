@@ -18,11 +18,14 @@ for model in t6-mini-kvonly llama-mini-gqa; do
   if [ -f "$models/$model.safetensors" ]; then
     echo
     "$tpac" check "configs/$model.json" --model "$models"
+  else
+    echo
+    echo "($model: $models/$model.safetensors is not there; left out)"
   fi
 done
 
 echo
-echo "2. A kernel pack of a published model's attention, and a C program that links it"
+echo "2. A kernel pack of a published model's attention, and a C program that links it (statically, then shared)"
 echo
 "$tpac" build configs/t6-medium.json --target host -o "$work/pack"
 echo

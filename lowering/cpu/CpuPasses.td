@@ -10,14 +10,15 @@ include "mlir/Pass/PassBase.td"
 def TileLayouts : Pass<"tpa-tile-layouts", "::mlir::func::FuncOp"> {
   let summary = "the order of axes in which a CPU keeps each tile";
   let description = [{
-    Reorders the axes of every tile of the function: the last one is the one whose elements stand in a vector. Heads are the vector wherever a tile has
-    enough of them, because then no sum, maximum or product crosses lanes; features where each head has features of its own or heads are few; else
-    tokens. Where an op needs an operand in another order, a `tile.convert` is placed behind the operand's definition.
+    Reorders the axes of every tile of the function: the last one is the one whose elements stand in a vector. Heads
+    are the vector wherever a tile has enough of them, because then no sum, maximum or product crosses lanes; features
+    where each head has features of its own or heads are few; else tokens. Where an op needs an operand in another
+    order, a `tile.convert` is placed behind the operand's definition.
 
     ```mlir
-    %s = tile.dot %q, %k : !tile.tile<h 47, d 64, f32>, !tile.tile<m 64, d 64, bf16> -> !tile.tile<h 47, m 64, f32>
+    %s = tile.dot %q, %k : <h 47, d 64, f32>, <m 64, d 64, bf16> -> <h 47, m 64, f32>
     // becomes
-    %s = tile.dot %q, %k : !tile.tile<d 64, h 47, f32>, !tile.tile<m 64, d 64, bf16> -> !tile.tile<m 64, h 47, f32>
+    %s = tile.dot %q, %k : <d 64, h 47, f32>, <m 64, d 64, bf16> -> <m 64, h 47, f32>
     ```
     Afterwards tiles with the same axes have them in the same order, but for the results of such conversions.
   }];
@@ -29,9 +30,10 @@ def TileLayouts : Pass<"tpa-tile-layouts", "::mlir::func::FuncOp"> {
 def TilesToCpu : Pass<"tpa-tiles-to-cpu", "::mlir::func::FuncOp"> {
   let summary = "tile ops to loops over vectors";
   let description = [{
-    Every tile becomes a buffer on the stack, in the type of its arithmetic, its last axis padded to whole vectors; ops round what they write to the
-    tile's element type. Buffers are reused when their tile dies, and an op writes over a dying operand where it can: the softmax state and the accumulator that
-    a loop carries stay in place. `tile.dot` keeps a block of its result in `registers` vector registers.
+    Every tile becomes a buffer on the stack, in the type of its arithmetic, its last axis padded to whole vectors; ops
+    round what they write to the tile's element type. Buffers are reused when their tile dies, and an op writes over a
+    dying operand where it can: the softmax state and the accumulator that a loop carries stay in place. `tile.dot`
+    keeps a block of its result in vector registers.
 
     ```mlir
     %c = tile.constant_mul %q, 0.125 : !tile.tile<d 64, h 47, f32>
@@ -40,8 +42,8 @@ def TilesToCpu : Pass<"tpa-tiles-to-cpu", "::mlir::func::FuncOp"> {
     %w = arith.mulf %v, %factor : vector<16xf32>
     vector.store %w, %buffer[%d, %c0] : memref<64x48xf32>, vector<16xf32>
     ```
-    Expects that no tile crosses a function's boundary; afterwards there are no tiles. Any order of axes is correct; the one of `tpa-tile-layouts` is
-    fast.
+    Expects that no tile crosses a function's boundary; afterwards there are no tiles. Any order of axes is correct; the
+    one of `tpa-tile-layouts` is fast.
   }];
   let options = [
     Option<"lanes", "lanes", "int64_t", "16", "f32 elements per vector: 4, 8 or 16">,

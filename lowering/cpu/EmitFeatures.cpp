@@ -62,12 +62,20 @@ void Emitter::slice(tile::SliceOp op, const Tile &input, const Tile &result) {
   StringAttr lane = laneAxis(result.type);
   StringAttr inputLane = lane == to ? from : lane;
   int64_t width = laneAxis(input.type) == inputLane || !input.type.hasAxis(inputLane) ? commonWidth(result, {}) : 1;
+  // Vectors from an offset on could reach beyond the input's last one.
+  Value offset = op.getOffset();
+  if (offset && lane == to)
+    width = 1;
   clearPadding(result, width);
   Point point;
   loops(axesWithout(result.type, {lane}), point, [&] {
     laneLoop(result.type, width, point, [&] {
-      point[from] = point.lookup(to);
-      write(result, point, read(input, point, inputLane, width, storedType(result.type)));
+      Value at = point.lookup(to);
+      point[from] = offset ? Value(arith::AddIOp::create(b, at, offset)) : at;
+      Value element = read(input, point, inputLane, width, storedType(result.type));
+      // `from` may have the name of `to`.
+      point[to] = at;
+      write(result, point, element);
     });
   });
 }

@@ -104,6 +104,25 @@ private:
     return tile::HeadFunctionOp::create(p.b, p.loc, type, head.getFunction(), tile);
   }
 
+  /// The item's heads of a head factor after its function; `leading` are the tensor's dimensions before the heads.
+  Value loadHeads(HeadFactorAttr head, StringRef name, ArrayRef<Along> leading, Axes axes) {
+    SmallVector<Along> dimensions(leading);
+    int64_t all = variant.getHeads().getLocal();
+    if (head.getFunction() != HeadFunction::softmax || h == all) {
+      dimensions.push_back({item.head, "h", item.heads});
+      return applyFunction(head, p.load(name, dimensions, axes));
+    }
+    // The function runs over all heads; then the item's are taken.
+    dimensions.push_back({p.index(0), "h"});
+    llvm::find_if(axes, [](auto &axis) { return axis.first == "h"; })->second = all;
+    Value tile = applyFunction(head, p.load(name, dimensions, axes));
+    TileType type = ProgramBuilder::typeOf(tile);
+    SmallVector<int64_t> sizes(type.getSizes());
+    sizes[type.indexOf("h")] = h;
+    return tile::SliceOp::create(p.b, p.loc, TileType::get(p.b.getContext(), type.getAxes(), sizes, p.arithmetic), tile,
+                                 "h", "h", item.head);
+  }
+
   Value rope(Value tile, StringRef axis, Value positions) {
     TileType type = ProgramBuilder::typeOf(tile);
     TileType tokens = ProgramBuilder::typeOf(positions);
@@ -150,9 +169,7 @@ private:
     }
     queryToken = joined(q, keyFeatures, factors);
     if (!q.getHead().isFixed()) {
-      Value head = p.load("q_head",
-                          dimensions(q.getHead().isLearned(), {{p.index(0), "r"}, {item.head, "h", item.heads}}), axes);
-      queryHead = applyFunction(q.getHead(), head);
+      queryHead = loadHeads(q.getHead(), "q_head", dimensions(q.getHead().isLearned(), {{p.index(0), "r"}}), axes);
     }
 
     // The factor on the raw sum over ranks; base 2 from here on, unless a cap needs natural logits.
@@ -257,7 +274,7 @@ private:
       else
         axes.emplace_back(axis.getValue(), size);
     return tile::SliceOp::create(p.b, p.loc, TileType::get(p.b.getContext(), axes, type.getElementType()), key,
-                                 keyFeatures, valueFeatures);
+                                 keyFeatures, valueFeatures, /*offset=*/Value());
   }
 
   /// K's token factor at a rank of V's head factor, where the two sides' head factors differ in kind.
@@ -282,7 +299,7 @@ private:
     // A cached head factor has been through its function.
     if (head.isContextual())
       return p.load(name + "_cache", cached(block, {{p.index(rank)}, heads}), axes);
-    return applyFunction(head, p.load(name, {{p.index(rank)}, heads}, axes));
+    return loadHeads(head, name, {{p.index(rank)}}, axes);
   }
 
   /// `tile` times what one rank multiplies by: its head factor and, where stored beside the rows, their scales.

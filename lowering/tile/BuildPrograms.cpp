@@ -61,9 +61,9 @@ llvm::Error tpac::checkSchedule(VariantAttr variant, ScheduleAttr schedule) {
   if (hasGroups && largest % schedule.getHeads() != 0)
     return illegal("heads: expected a divisor of " + llvm::Twine(largest) + ", the heads of a group, got " +
                    llvm::Twine(schedule.getHeads()));
-  if (hasSoftmax && schedule.getHeads() != heads)
-    return illegal("heads: expected all " + llvm::Twine(heads) + " where a head function is softmax, got " +
-                   llvm::Twine(schedule.getHeads()));
+  if (hasSoftmax && heads % schedule.getHeads() != 0)
+    return illegal("heads: expected a divisor of " + llvm::Twine(heads) +
+                   ", the heads computed, where a head function is softmax, got " + llvm::Twine(schedule.getHeads()));
   if (schedule.getScore() == ScoreOrder::factored && variant.getQ().getHead().isFixed())
     return illegal("score: expected merged or rebuilt where q's head factor is fixed, got factored");
   if (schedule.getScore() == ScoreOrder::factored && variant.getQueryPrecision() == QueryPrecision::storage)

@@ -108,7 +108,7 @@ TileValue TileArithmetic::headFunction(HeadFunctionOp op, const Tile &input) con
   return result;
 }
 
-TileValue TileArithmetic::slice(SliceOp op, const Tile &input) const {
+TileValue TileArithmetic::slice(SliceOp op, const Tile &input, int64_t offset) const {
   TileType type = op.getType();
   Tile result(type);
   AxisLoops<2> loops;
@@ -116,7 +116,8 @@ TileValue TileArithmetic::slice(SliceOp op, const Tile &input) const {
     llvm::StringRef from = axis.getValue() == op.getTo() ? op.getFrom() : axis.getValue();
     loops.add(size, {strideOf(type, axis.getValue()), strideOf(input.type, from)});
   }
-  loops.forEach([&](const auto &at) { result.elements[at[0]] = input.elements[at[1]]; });
+  int64_t first = offset * strideOf(input.type, op.getFrom());
+  loops.forEach([&](const auto &at) { result.elements[at[0]] = input.elements[first + at[1]]; });
   return result;
 }
 

@@ -157,7 +157,14 @@ private:
         .Case([&](HeadFunctionOp function) {
           return single(arithmetic.headFunction(function, tile(function.getInput())));
         })
-        .Case([&](SliceOp slice) { return single(arithmetic.slice(slice, tile(slice.getInput()))); })
+        .Case([&](SliceOp slice) -> ExpectedData {
+          int64_t offset = slice.getOffset() ? frame.integer(slice.getOffset()) : 0;
+          TileType input = slice.getInput().getType();
+          if (offset < 0 || offset + slice.getType().sizeOf(slice.getTo()) > input.sizeOf(slice.getFrom()))
+            return failure(op, llvm::createStringError("offset " + std::to_string(offset) + " reaches beyond axis " +
+                                                       slice.getFrom().str() + " of the input"));
+          return single(arithmetic.slice(slice, tile(slice.getInput()), offset));
+        })
         .Case([&](RopeOp rope) {
           return single(arithmetic.rope(rope, tile(rope.getInput()), tile(rope.getPositions())));
         })

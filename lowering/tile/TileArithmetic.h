@@ -37,7 +37,7 @@ public:
   Tile constantMul(mlir::tpa::tile::ConstantMulOp op, const Tile &input) const;
   Tile softcap(mlir::tpa::tile::SoftcapOp op, const Tile &input) const;
   Tile headFunction(mlir::tpa::tile::HeadFunctionOp op, const Tile &input) const;
-  Tile slice(mlir::tpa::tile::SliceOp op, const Tile &input) const;
+  Tile slice(mlir::tpa::tile::SliceOp op, const Tile &input, int64_t offset) const;
   Tile rope(mlir::tpa::tile::RopeOp op, const Tile &input, const Tile &positions) const;
   /// values, scale.
   Tiles quantize(mlir::tpa::tile::QuantizeOp op, const Tile &input) const;

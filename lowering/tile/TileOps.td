@@ -160,15 +160,20 @@ def Tile_OuterOp : Tile_Op<"outer", [Pure]> {
 }
 
 def Tile_SliceOp : Tile_Op<"slice", [Pure]> {
-  let summary = "the first elements of an axis, under another name";
+  let summary = "some elements of an axis, under another name";
   let description = [{
-    `result[.., i] = input[.., i]` for i below the size of axis `to` of the result, where the input's axis is `from`: how V reads K's features.
+    `result[.., i] = input[.., offset + i]` for i below the size of axis `to` of the result, where the input's axis is `from`: how V reads K's features, and a
+    tile of heads those of all heads. Without an offset it is 0; offset and size must lie within the input.
 
-    Example: `%v = tile.slice %k "d" as "e" : !tile.tile<m 64, d 576, bf16> -> !tile.tile<m 64, e 512, bf16>`
+    Example:
+    ```mlir
+    %v = tile.slice %k "d" as "e" : <m 64, d 576, bf16> -> <m 64, e 512, bf16>
+    %a = tile.slice %all "h" as "h" at %head : <n 1, r 6, h 48, f32> -> <n 1, r 6, h 16, f32>
+    ```
   }];
-  let arguments = (ins Tile_TileType:$input, StrAttr:$from, StrAttr:$to);
+  let arguments = (ins Tile_TileType:$input, StrAttr:$from, StrAttr:$to, Optional<Index>:$offset);
   let results = (outs Tile_TileType:$result);
-  let assemblyFormat = "$input $from `as` $to attr-dict `:` type($input) `->` type($result)";
+  let assemblyFormat = "$input $from `as` $to (`at` $offset^)? attr-dict `:` type($input) `->` type($result)";
 }
 
 // --- Attention ---

@@ -2,7 +2,8 @@
 // RUN: tpa-opt %s -tpa-tiles-to-cpu="lanes=8 registers=16" -canonicalize -cse | FileCheck %s --check-prefix=AVX2
 // RUN: tpa-opt %s -tpa-cpu="lanes=8 registers=16" | FileCheck %s --check-prefix=LLVM
 
-// A block of 8 tokens by 3 vectors of heads stays in registers while the features pass: 24 sums, 3 vectors, 8 broadcasts.
+// A block of 8 tokens by 3 vectors of heads stays in registers while the features pass: 24 sums of 3 vectors times 8
+// broadcasts.
 // WIDE-LABEL: func.func @score
 // WIDE: scf.for {{.*}} iter_args({{.*}}) -> (vector<16xf32>
 // WIDE-COUNT-3: vector.load {{.*}} memref<64x48xf32>, vector<16xf32>

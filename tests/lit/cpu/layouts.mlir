@@ -1,6 +1,7 @@
 // RUN: tpa-opt %s -tpa-tile-layouts=lanes=16 -split-input-file | FileCheck %s
 
-// Heads are the vector where there are enough: of queries, scores, states and accumulators. Token factors keep their features last.
+// Heads are the vector where there are enough: of queries, scores, states and accumulators. Token factors keep their
+// features last.
 // CHECK-LABEL: func.func @factored
 func.func @factored(%bk: memref<64x64xbf16>, %ak: memref<64x47xbf16>, %q: memref<47x64xf32>, %out: memref<47x64xf32>) {
   %c0 = arith.constant 0 : index

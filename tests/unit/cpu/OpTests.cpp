@@ -342,3 +342,93 @@ TEST(CpuOps, Quantize) {
         expectAgreement({input}, {values, scale}, "%r0, %r1 = tile.quantize %t0 along \"d\" : $t0 -> $r0, $r1", 1e-6);
       }
 }
+
+TEST(CpuOps, LimitsAndStrides) {
+  constexpr int64_t rows = 5, columns = 37;
+  for (ElementType type : {ElementType::f32, ElementType::bf16, ElementType::i8})
+    for (const mlir::tpa::CpuOptions &options : allOptions) {
+      std::string element(elementTypeName(type));
+      std::string memory = "memref<?x?x" + element + ", strided<[?, ?], offset: ?>>";
+      std::string tile = "!tile.tile<m 5, d 37, " + element + ">";
+      std::string limits = " axes [\"m\", \"d\"] limits [\"m\", \"d\"] (%rows, %columns) : ";
+      TestKernel kernel("func.func @main(%in: " + memory + ", %part: " + memory + ", %all: " + memory +
+                            ", %rows: index, %columns: index) {\n  %c0 = arith.constant 0 : index\n"
+                            "  %t = tile.load %in[%c0, %c0]" +
+                            limits + memory + " -> " + tile + "\n  tile.store %t, %part[%c0, %c0]" + limits + tile +
+                            " -> " + memory + "\n  tile.store %t, %all[%c0, %c0] axes [\"m\", \"d\"] : " + tile +
+                            " -> " + memory + "\n  return\n}\n",
+                        options);
+      for (int64_t stride : {1, 2})
+        for (int64_t m : {-1, 0, 3, 5, 7})
+          for (int64_t d : {0, 1, 16, 20, 37, 40}) {
+            TestTensor in = TestTensor::random(type, {rows, columns * stride}, 100.0, 3);
+            TestTensor part(type, {rows, columns * stride}), all = part;
+            auto view = [&](const TestTensor &tensor) {
+              MemoryView result = tensor.view();
+              result.shape = {rows, columns};
+              result.strides = {columns * stride, stride};
+              return result;
+            };
+            // What lies beyond the limits may be anything, and is not read.
+            for (int64_t i = 0; i < rows; ++i)
+              for (int64_t j = 0; j < columns * stride; ++j)
+                if (type != ElementType::i8 && (i >= m || j >= d * stride))
+                  in.set(i * columns * stride + j, std::nan(""));
+            kernel.run({view(in), view(part), view(all)}, {m, d});
+            ASSERT_TRUE(part.isIntact() && all.isIntact());
+            double untouched = TestTensor(type, {1}).at(0);
+            for (int64_t i = 0; i < rows; ++i)
+              for (int64_t j = 0; j < columns * stride; ++j) {
+                int64_t at = i * columns * stride + j;
+                bool element = j % stride == 0, inside = element && i < m && j / stride < d;
+                auto expect = [&](double got, double want) {
+                  ASSERT_TRUE(std::isnan(want) ? std::isnan(got) : got == want) << i << ", " << j << ": " << got;
+                };
+                expect(part.at(at), inside ? in.at(at) : untouched);
+                expect(all.at(at), inside ? in.at(at) : element ? 0.0 : untouched);
+              }
+          }
+    }
+}
+
+TEST(CpuOps, TilesThroughLoopsAndBranches) {
+  // Two tiles change places n times; then one of them, doubled, where `flag` is 1.
+  const char *text = R"(
+    !t = !tile.tile<h 11, f32>
+    func.func @main(%in: memref<2x11xf32>, %out: memref<3x11xf32>, %n: index, %flag: index) {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %c2 = arith.constant 2 : index
+      %a = tile.load %in[%c0, %c0] axes ["", "h"] : memref<2x11xf32> -> !t
+      %b = tile.load %in[%c1, %c0] axes ["", "h"] : memref<2x11xf32> -> !t
+      %r:3 = scf.for %i = %c0 to %n step %c1 iter_args(%x = %a, %count = %c0, %y = %b) -> (!t, index, !t) {
+        %next = arith.addi %count, %c1 : index
+        scf.yield %y, %next, %x : !t, index, !t
+      }
+      %isSet = arith.cmpi eq, %flag, %r#1 : index
+      %s = scf.if %isSet -> (!t) {
+        %double = tile.add %r#0, %r#0 : !t, !t -> !t
+        scf.yield %double : !t
+      } else {
+        scf.yield %b : !t
+      }
+      tile.store %r#0, %out[%c0, %c0] axes ["", "h"] : !t -> memref<3x11xf32>
+      tile.store %r#2, %out[%c1, %c0] axes ["", "h"] : !t -> memref<3x11xf32>
+      tile.store %s, %out[%c2, %c0] axes ["", "h"] : !t -> memref<3x11xf32>
+      return
+    })";
+  for (const mlir::tpa::CpuOptions &options : allOptions) {
+    TestKernel kernel(text, options);
+    TestTensor in = TestTensor::random(ElementType::f32, {2, 11}, 1.0, 3);
+    for (int64_t n : {0, 1, 2, 3})
+      for (int64_t flag : {1, 2}) {
+        TestTensor out(ElementType::f32, {3, 11});
+        kernel.run({in.view(), out.view()}, {n, flag});
+        for (int64_t h = 0; h < 11; ++h) {
+          EXPECT_EQ(out.at(h), in.at(n % 2 * 11 + h));
+          EXPECT_EQ(out.at(11 + h), in.at((n + 1) % 2 * 11 + h));
+          EXPECT_EQ(out.at(22 + h), n == flag ? 2 * in.at(n % 2 * 11 + h) : in.at(11 + h));
+        }
+      }
+  }
+}

@@ -23,7 +23,6 @@ public:
   /// Random numbers in [-scale, scale]; the same for the same seed.
   static TestTensor random(ElementType type, std::vector<int64_t> shape, double scale, unsigned seed);
 
-  /// Every `stride`-th element of the last dimension, in the same memory.
   MemoryView view() const;
   double at(int64_t i) const;
   void set(int64_t i, double value);

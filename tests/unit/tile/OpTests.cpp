@@ -206,6 +206,12 @@ TEST(Ops, SliceRenames) {
               {{"m 2, d 3", {1, 2, 3, 4, 5, 6}}}, {{"e 2, m 2", {1, 4, 2, 5}}});
 }
 
+TEST(Ops, SliceFromAnOffset) {
+  expectTiles("%one = arith.constant 1 : index\n"
+              "%r0 = tile.slice %i0 \"d\" as \"d\" at %one : !tile.tile<m 2, d 3, f64> -> !tile.tile<m 2, d 2, f64>",
+              {{"m 2, d 3", {1, 2, 3, 4, 5, 6}}}, {{"m 2, d 2", {2, 3, 5, 6}}});
+}
+
 TEST(Ops, RopeHalf) {
   // Two frequencies, 1 and 0.01; features 1 to 4 are rotated, pairs (1, 3) and (2, 4); direction -1.
   double c0 = std::cos(3.0), s0 = std::sin(3.0), c1 = std::cos(0.03), s1 = std::sin(0.03);

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What benchmarks claim about arithmetic and memory, against figures worked out by hand. Nothing is timed.
+
+#include "bench/measure/Arena.h"
+#include "bench/measure/Statistics.h"
+#include "bench/phases/Work.h"
+#include "bench/phases/Workload.h"
+
+#include "lowering/execute/Executable.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+
+using namespace tpac;
+using namespace tpac::bench;
+
+namespace {
+
+nlohmann::json config(const std::string &name) {
+  std::ifstream file(std::string(TPAC_SOURCE_ROOT "/configs/") + name + ".json");
+  return nlohmann::json::parse(file);
+}
+
+TEST(Statistics, Median) {
+  EXPECT_EQ(median({3, 1, 2}), 2);
+  EXPECT_EQ(median({4, 1, 2, 3}), 2.5);
+  EXPECT_TRUE(std::isnan(median({})));
+}
+
+TEST(Work, MultiplyAdds) {
+  EXPECT_EQ(decodeMultiplyAdds(Dimensions(config("mha-32x64"))), 2 * 32 * 64);
+  EXPECT_EQ(decodeMultiplyAdds(Dimensions(config("gqa-32x128-g8"))), 2 * 32 * 128);
+  EXPECT_EQ(decodeMultiplyAdds(Dimensions(config("mla-16"))), 16 * (2 * 512 + 64));
+  EXPECT_EQ(decodeMultiplyAdds(Dimensions(config("t6-decode-32"))), 16 * 64 + 32 * 16 + 32 * 64);
+  EXPECT_EQ(decodeMultiplyAdds(Dimensions(config("t6-medium"))), 6 * 2 * 64 + 47 * 6 * 2 + 47 * 2 * 64);
+  EXPECT_EQ(decodeMultiplyAdds(Dimensions(config("t6-medium-kvonly"))), 29 * 2 * 65 + 29 * 2 * 64);
+  EXPECT_EQ(prefillMultiplyAdds(Dimensions(config("t6-medium"))), 47 * 128);
+  EXPECT_EQ(Dimensions(config("t6-medium-heads-24-47")).heads, 23);
+  EXPECT_EQ(Dimensions(config("tpa4-16x2x2")).d, 64);
+}
+
+TEST(Work, VisibleTokens) {
+  Dimensions causal(config("t6-medium"));
+  EXPECT_EQ(visiblePairs(causal, 1, 100), 100);
+  EXPECT_EQ(visiblePairs(causal, 4, 4), 10);
+  EXPECT_EQ(visiblePairs(causal, 2, 100), 99 + 100);
+  EXPECT_EQ(firstVisible(causal, 1, 100), 0);
+  Dimensions window = causal;
+  window.window = 10;
+  EXPECT_EQ(visiblePairs(window, 2, 100), 20);
+  EXPECT_EQ(firstVisible(window, 2, 100), 89);
+}
+
+TEST(Work, MaterialisedMember) {
+  nlohmann::json dense = materialised(config("t6-medium-heads-24-47"));
+  EXPECT_EQ(dense["heads"], 23);
+  EXPECT_EQ(decodeMultiplyAdds(Dimensions(dense)), 2 * 23 * 64);
+  EXPECT_THROW(materialised(config("mla-16")), std::invalid_argument);
+}
+
+struct Case {
+  const char *config;
+  Phase phase;
+  int64_t bytesPerToken; // of the cache alone
+};
+
+class WorkloadOf : public testing::TestWithParam<Case> {};
+
+// A small workload is laid out, called once per unit, and must count the bytes that MATH's table gives.
+TEST_P(WorkloadOf, CountsBytesAndRuns) {
+  const auto &[name, phase, bytesPerToken] = GetParam();
+  Row row{phase, name, config(name), 48, phase == Phase::decode ? 1 : 16, 2, 1, "tpac"};
+  auto executable = Executable::compile(row.variant.dump(), std::span(&phase, 1), CodePath::reference);
+  Arena arena;
+  ThreadTeam team(1);
+  Workload workload(row, executable->signature(phase), arena, team, 1 << 20, 1 << 28);
+  ASSERT_GE(workload.units(), 1);
+  int64_t streamed = 0;
+  std::vector<StreamGroup> groups = workload.streams(0);
+  ASSERT_EQ(groups.size(), 3u) << "two requests, and the tensors of tokens";
+  for (const StreamGroup &group : groups)
+    streamed += streamBytes(group);
+  int64_t cache = streamBytes(groups[0]);
+  EXPECT_EQ(streamBytes(groups[1]), cache);
+  int64_t rows = phase == Phase::append ? 16 : 48;
+  EXPECT_EQ(cache, rows * bytesPerToken);
+  // Positions and lengths are touched, but too small to be streamed.
+  EXPECT_LE(streamed, workload.unitBytes());
+  EXPECT_GE(streamed, workload.unitBytes() - 4 * (32 + 3 + 2));
+  for (int64_t unit = 0; unit < workload.units(); ++unit)
+    ASSERT_EQ(workload.call(executable->function(phase), unit), 0);
+  uint64_t read = 0;
+  for (const StreamGroup &group : groups)
+    read ^= walkStreams(group, streamWalks()[0], Isa::portable) ^ walkStreams(group, streamWalks()[3], bestIsa());
+  EXPECT_EQ(read, 0u) << "two walks over the same data must read the same";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Configs, WorkloadOf,
+    testing::Values(Case{"mha-32x64", Phase::decode, 8192}, Case{"t6-decode-32", Phase::decode, 384},
+                    Case{"t6-medium", Phase::decode, 888}, Case{"t6-medium", Phase::prefill, 888},
+                    Case{"t6-medium-int8", Phase::append, 632}, Case{"mla-16", Phase::decode, 1152}),
+    [](const auto &instance) {
+      std::string name = std::string(phaseName(instance.param.phase)) + "_" + instance.param.config;
+      std::replace(name.begin(), name.end(), '-', '_');
+      return name;
+    });
+
+} // namespace
