@@ -92,10 +92,14 @@ llvm::Expected<ScheduleAttr> tpac::defaultCpuSchedule(VariantAttr variant, Phase
 
   // Large tiles first: of the first size with a legal schedule, the order with the fewest operations.
   SmallVector<int64_t> queryTiles = {16, 8, 4, 2, 1};
-  if (phase == Phase::decode)
+  SmallVector<int64_t> tokenTiles = {64, 32, 16, 8};
+  if (phase == Phase::decode) {
+    // One query reads each block once: what counts is that the block's tiles stay in the L1 cache (docs/perf-log.md).
     queryTiles = {1};
+    tokenTiles = {16, 8};
+  }
   for (int64_t queries : queryTiles)
-    for (int64_t tokens : {64, 32, 16, 8})
+    for (int64_t tokens : tokenTiles)
       for (int64_t heads : headTiles) {
         ScheduleAttr best;
         double least = 0;

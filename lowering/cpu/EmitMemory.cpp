@@ -89,6 +89,17 @@ void byStride(ImplicitLocOpBuilder &b, Access &access, bool alongLast, llvm::fun
   contiguous();
 }
 
+/// Dimension of the memory that a loop around `op` walks along, and the loop: a stream.
+std::optional<std::pair<size_t, scf::ForOp>> streamOf(tile::LoadOp op) {
+  for (auto [dimension, index] : llvm::enumerate(op.getIndices())) {
+    auto argument = dyn_cast<BlockArgument>(index);
+    auto loop = argument ? dyn_cast<scf::ForOp>(argument.getOwner()->getParentOp()) : scf::ForOp();
+    if (loop && loop.getInductionVar() == argument)
+      return std::pair(dimension, loop);
+  }
+  return std::nullopt;
+}
+
 /// The limit of `axis`, or null.
 Value limitOf(const Access &access, StringAttr axis) { return access.limits.lookup(axis); }
 
@@ -102,6 +113,17 @@ void Emitter::load(tile::LoadOp op, const Tile &result) {
   Type storage = type.getElementType();
   // Vectors of the storage type are converted, so that f64 takes two registers per vector of a full f32's length.
   int64_t width = commonWidth(result, {});
+
+  // While a block of a stream is read, the next one is asked for: prefetches spread over the loads overlap with all that is computed
+  // between them, and never fault.
+  auto stream = streamOf(op);
+  auto prefetchNext = [&](SmallVector<Value> at) {
+    if (!stream)
+      return;
+    auto [dimension, streamLoop] = *stream;
+    at[dimension] = arith::AddIOp::create(b, at[dimension], streamLoop.getStep());
+    memref::PrefetchOp::create(b, access.memory, at, /*isWrite=*/false, /*localityHint=*/3, /*isDataCache=*/true);
+  };
 
   // The subtree of axes from `depth` on: elements up to the limits, zeros beyond.
   Point point;
@@ -135,6 +157,7 @@ void Emitter::load(tile::LoadOp op, const Tile &result) {
       laneLoop(type, width, point, [&] {
         auto memoryType = VectorType::get({width}, access.type().getElementType());
         SmallVector<Value> at = access.at(b, point);
+        prefetchNext(at);
         Value loaded;
         Value limit = limited ? limitOf(access, lane) : Value();
         auto first = point.lookup(lane).getDefiningOp<arith::ConstantIndexOp>();

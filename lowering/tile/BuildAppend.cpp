@@ -58,6 +58,8 @@ private:
             tile::RopeOp::create(p.b, p.loc, type, variant.getRope(), variant.getRopeBlock(), "d", token, positions);
       }
       if (variant.getTypes().isQuantized()) {
+        // Scales are in the type of the arithmetic, and so are the quotients.
+        token = p.convert(token, p.arithmetic);
         auto values = ProgramBuilder::typeOf(token).withElementType(variant.getTypes().getToken());
         auto scale = TileType::get(p.b.getContext(), Axes{{"n", n}, {"r", rank}}, p.arithmetic);
         auto quantized = tile::QuantizeOp::create(p.b, p.loc, values, scale, token, "d");
