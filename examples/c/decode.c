@@ -198,6 +198,7 @@ int main(void) {
   decode.v_token_cache.data = vTokenCache;
   decode.out.data = out;
   decode.lse.data = lse;
+  decode.executor = NULL; /* this thread alone; an engine sets its executor here */
   check("decode", t6_medium_decode(&decode));
 
   const int mhaBytes = 2 * heads * (kFeatures + vFeatures);

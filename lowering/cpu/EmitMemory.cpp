@@ -114,8 +114,8 @@ void Emitter::load(tile::LoadOp op, const Tile &result) {
   // Vectors of the storage type are converted, so that f64 takes two registers per vector of a full f32's length.
   int64_t width = commonWidth(result, {});
 
-  // While a block of a stream is read, the next one is asked for: prefetches spread over the loads overlap with all that is computed
-  // between them, and never fault.
+  // While a block of a stream is read, the next one is asked for: prefetches spread over the loads overlap with all
+  // that is computed between them, and never fault.
   auto stream = streamOf(op);
   auto prefetchNext = [&](SmallVector<Value> at) {
     if (!stream)

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Writes the C entry points in the LLVM dialect: argument checks, loops over token_start and lengths, memref
-// descriptors, the call. What is checked, and its texts, stand in StatusChecks.cpp.
+// Writes the C entry points in the LLVM dialect: argument checks, loops over token_start and lengths, the call or the
+// work items. How arguments are read stands in ArgumentBlock.cpp; what is checked, and its texts, in StatusChecks.cpp.
 
 #include "lowering/emit/CInterface.h"
 
+#include "lowering/emit/ArgumentBlock.h"
 #include "lowering/emit/SignatureText.h"
 #include "lowering/emit/StatusChecks.h"
 
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
-#include "mlir/IR/Builders.h"
 #include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
@@ -18,72 +17,178 @@ namespace tpac {
 
 namespace {
 
-/// Builds the body of one PREFIX_PHASE function. The insertion point always stands at the end of the block in which
-/// all checks so far have passed.
-class EntryBuilder {
+/// Functions of a phase in the module, by their names (lowering/tile/BuildPrograms.h). The reference path has the
+/// first alone.
+struct PhaseFunctions {
+  PhaseFunctions(ModuleOp module, Phase phase) {
+    const StringRef name(phaseName(phase));
+    auto find = [&](StringRef suffix) { return module.lookupSymbol<LLVM::LLVMFuncOp>((name + suffix).str()); };
+    all = find("");
+    items = find("_items");
+    run = find("_run");
+    splitItems = find("_split_items");
+    splitRun = find("_split_run");
+    mergeRun = find("_merge_run");
+  }
+  bool hasItems() const { return items && run; }
+  bool canSplit() const { return hasItems() && splitItems && splitRun && mergeRun; }
+
+  LLVM::LLVMFuncOp all, items, run, splitItems, splitRun, mergeRun;
+};
+
+/// Cached tokens per part of a phase's split program.
+constexpr llvm::StringLiteral splitAttribute = "tpac.split";
+
+int64_t splitOf(ModuleOp module, Phase phase) {
+  PhaseFunctions functions(module, phase);
+  if (!functions.canSplit())
+    return 0;
+  auto split = functions.splitRun->getAttrOfType<IntegerAttr>(splitAttribute);
+  return split ? split.getInt() : 0;
+}
+
+/// `llvm.func @name(%args, %index)`: calls `run` with the tensors of the argument block, with the part tensors where
+/// `hasParts`, and with the index. What executors call.
+LLVM::LLVMFuncOp addTask(ModuleOp module, const PhaseSignature &signature, StringRef name, LLVM::LLVMFuncOp run,
+                         bool hasParts) {
+  ArgumentBlock block(module, signature);
+  LLVM::LLVMFuncOp task =
+      block.startFunction(name, LLVM::LLVMVoidType::get(module.getContext()), {block.pointer(), block.i64()});
+  block.loadAll();
+  SmallVector<Value> operands = block.descriptors();
+  if (hasParts) {
+    Value workspace = block.loadWord(block.pointer(), requiredWords(signature) + workspaceWord);
+    llvm::append_range(operands, block.partDescriptors(workspace));
+  }
+  operands.push_back(task.getArgument(1));
+  LLVM::CallOp::create(block.builder, block.loc, run, operands);
+  LLVM::ReturnOp::create(block.builder, block.loc, ValueRange{});
+  return task;
+}
+
+/// PREFIX_PHASE_workspace_size(tokens, batch, capacity).
+void addWorkspaceSize(ModuleOp module, const PhaseSignature &signature, StringRef name) {
+  ArgumentBlock block(module, signature);
+  const Type i64 = block.i64();
+  LLVM::LLVMFuncOp function = block.startFunction(name, i64, {i64, i64, i64});
+  Value accepted;
+  for (Value size : function.getArguments()) {
+    Value inRange = block.compare(LLVM::ICmpPredicate::ule, size, block.constant(largestSize));
+    accepted = accepted ? LLVM::AndOp::create(block.builder, block.loc, accepted, inRange).getResult() : inRange;
+  }
+  Value bytes = block.workspaceBytes(function.getArgument(0), block.partsOf(function.getArgument(2)));
+  Value result = LLVM::SelectOp::create(block.builder, block.loc, accepted, bytes, block.constant(0));
+  LLVM::ReturnOp::create(block.builder, block.loc, result);
+}
+
+/// Builds the body of one PREFIX_PHASE function.
+class EntryBuilder : private ArgumentBlock {
 public:
   EntryBuilder(ModuleOp module, const PhaseSignature &signature, const std::vector<StatusCheck> &checks)
-      : module(module), builder(module.getContext()), loc(module.getLoc()), signature(signature), checks(checks) {}
+      : ArgumentBlock(module, signature), checks(checks), functions(module, signature.phase) {}
 
-  void build(StringRef name, LLVM::LLVMFuncOp phaseFunction) {
-    builder.setInsertionPointToEnd(module.getBody());
-    auto pointer = LLVM::LLVMPointerType::get(module.getContext());
-    function =
-        LLVM::LLVMFuncOp::create(builder, loc, name, LLVM::LLVMFunctionType::get(builder.getI32Type(), {pointer}));
-    Block *entry = function.addEntryBlock(builder);
-    args = entry->getArgument(0);
-    exit = builder.createBlock(&function.getBody());
-    exit->addArgument(builder.getI32Type(), loc);
-    LLVM::ReturnOp::create(builder, loc, exit->getArgument(0));
-    builder.setInsertionPointToEnd(entry);
+  void build(const std::string &name) {
+    LLVM::LLVMFuncOp task, splitTask, mergeTask;
+    if (functions.hasItems())
+      task = addTask(module, signature, name + "_task", functions.run, /*hasParts=*/false);
+    if (signature.split > 0) {
+      splitTask = addTask(module, signature, name + "_split_task", functions.splitRun, /*hasParts=*/true);
+      mergeTask = addTask(module, signature, name + "_merge_task", functions.mergeRun, /*hasParts=*/true);
+      addWorkspaceSize(module, signature, name + "_workspace_size");
+    }
 
+    startFunction(name, builder.getI32Type(), {pointer()});
+    exit = appendBlock({builder.getI32Type()});
+    {
+      OpBuilder::InsertionGuard guard(builder);
+      builder.setInsertionPointToEnd(exit);
+      LLVM::ReturnOp::create(builder, loc, exit->getArgument(0));
+    }
     for (const StatusCheck &check : checks)
       emitCheck(check);
 
-    SmallVector<Value> operands;
-    for (size_t index = 0; index < signature.tensors.size(); ++index) {
-      operands.append({data[index], data[index], constant(0)});
-      llvm::append_range(operands, shapes[index]);
-      llvm::append_range(operands, strides[index]);
+    SmallVector<Value> operands = descriptors();
+    if (signature.split > 0)
+      computeSplit(operands, splitTask, mergeTask);
+    if (functions.hasItems()) {
+      // Without an executor this is what the phase's own loop does, without finding out how many items there are.
+      Block *shared = appendBlock();
+      Block *alone = appendBlock();
+      LLVM::CondBrOp::create(builder, loc, isNull(executor), alone, ValueRange{}, shared, ValueRange{});
+      builder.setInsertionPointToEnd(shared);
+      runOnExecutor(call(functions.items, operands), task);
+      LLVM::BrOp::create(builder, loc, ValueRange{status(0)}, exit);
+      builder.setInsertionPointToEnd(alone);
     }
-    LLVM::CallOp::create(builder, loc, phaseFunction, operands);
+    LLVM::CallOp::create(builder, loc, functions.all, operands);
     LLVM::BrOp::create(builder, loc, ValueRange{status(0)}, exit);
   }
 
 private:
-  Value constant(int64_t value) {
-    return LLVM::ConstantOp::create(builder, loc, builder.getI64Type(), builder.getI64IntegerAttr(value));
-  }
   Value status(int32_t value) {
     return LLVM::ConstantOp::create(builder, loc, builder.getI32Type(), builder.getI32IntegerAttr(value));
   }
-  Value compare(LLVM::ICmpPredicate predicate, Value left, Value right) {
-    return LLVM::ICmpOp::create(builder, loc, predicate, left, right);
-  }
-  Value isNull(Value pointerValue) {
-    Value null = LLVM::ZeroOp::create(builder, loc, pointerValue.getType());
-    return compare(LLVM::ICmpPredicate::eq, pointerValue, null);
+  Value call(LLVM::LLVMFuncOp callee, ValueRange operands) {
+    return LLVM::CallOp::create(builder, loc, callee, operands).getResult();
   }
 
-  /// Element `index` of an array of `type` at `base`.
-  Value loadElement(Type type, Value base, Value index) {
-    Value address = LLVM::GEPOp::create(builder, loc, base.getType(), type, base, ValueRange{index});
-    return LLVM::LoadOp::create(builder, loc, type, address);
-  }
-  /// Word `index` of the argument block.
-  Value loadWord(Type type, size_t index) { return loadElement(type, args, constant(static_cast<int64_t>(index))); }
-  /// Element `index` of the i32 vector `tensor`, as i64.
-  Value loadInt(size_t tensor, Value index) {
-    Value offset = LLVM::MulOp::create(builder, loc, index, strides[tensor][0]);
-    Value element = loadElement(builder.getI32Type(), data[tensor], offset);
-    return LLVM::SExtOp::create(builder, loc, builder.getI64Type(), element);
+  // --- Work items ---
+
+  /// Field `index` of the executor: context, concurrency, run.
+  Value executorField(int32_t index) {
+    Type type = LLVM::LLVMStructType::getLiteral(module.getContext(), {pointer(), builder.getI32Type(), pointer()});
+    Value address =
+        LLVM::GEPOp::create(builder, loc, pointer(), type, executor, ArrayRef<LLVM::GEPArg>{int32_t(0), index});
+    return LLVM::LoadOp::create(builder, loc, pointer(), address);
   }
 
-  Block *appendBlock(TypeRange arguments = {}) {
-    OpBuilder::InsertionGuard guard(builder);
-    SmallVector<Location> locations(arguments.size(), loc);
-    return builder.createBlock(exit, arguments, locations);
+  /// executor->run(executor->context, task, args, count)
+  void runOnExecutor(Value count, LLVM::LLVMFuncOp task) {
+    Value context = executorField(0), run = executorField(2);
+    Value address = LLVM::AddressOfOp::create(builder, loc, task);
+    auto type = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(module.getContext()),
+                                            {pointer(), pointer(), pointer(), i64()});
+    LLVM::CallOp::create(builder, loc, type, ValueRange{run, context, address, args, count});
   }
+
+  /// All `count` items of `run`: by the executor where there is one, else one after another.
+  void runItems(Value count, LLVM::LLVMFuncOp task, LLVM::LLVMFuncOp run, ArrayRef<Value> operands) {
+    Block *shared = appendBlock();
+    Block *alone = appendBlock();
+    Block *after = appendBlock();
+    LLVM::CondBrOp::create(builder, loc, isNull(executor), alone, ValueRange{}, shared, ValueRange{});
+    builder.setInsertionPointToEnd(shared);
+    runOnExecutor(count, task);
+    LLVM::BrOp::create(builder, loc, ValueRange{}, after);
+    builder.setInsertionPointToEnd(alone);
+    forEach(count, constant(0), [&](Value index, Value carried) {
+      SmallVector<Value> withIndex(operands);
+      withIndex.push_back(index);
+      LLVM::CallOp::create(builder, loc, run, withIndex);
+      return carried;
+    });
+    LLVM::BrOp::create(builder, loc, ValueRange{}, after);
+    builder.setInsertionPointToEnd(after);
+  }
+
+  /// Where there is a workspace and more than one part: the parts, then their merge, and out. Else goes on.
+  void computeSplit(ArrayRef<Value> operands, LLVM::LLVMFuncOp splitTask, LLVM::LLVMFuncOp mergeTask) {
+    Value many = compare(LLVM::ICmpPredicate::ugt, partsOf(size("capacity")), constant(1));
+    Value given = compare(LLVM::ICmpPredicate::ne, workspace, null());
+    Block *inParts = appendBlock();
+    Block *whole = appendBlock();
+    LLVM::CondBrOp::create(builder, loc, LLVM::AndOp::create(builder, loc, many, given), inParts, ValueRange{}, whole,
+                           ValueRange{});
+    builder.setInsertionPointToEnd(inParts);
+    SmallVector<Value> withParts(operands);
+    llvm::append_range(withParts, partDescriptors(workspace));
+    runItems(call(functions.splitItems, withParts), splitTask, functions.splitRun, withParts);
+    runItems(call(functions.items, operands), mergeTask, functions.mergeRun, withParts);
+    LLVM::BrOp::create(builder, loc, ValueRange{status(0)}, exit);
+    builder.setInsertionPointToEnd(whole);
+  }
+
+  // --- Checks ---
 
   /// Returns `failureStatus` from the function where `failed`, else goes on.
   void failIf(Value failed, int32_t failureStatus) {
@@ -92,95 +197,55 @@ private:
     builder.setInsertionPointToEnd(next);
   }
 
-  /// for b in 0 .. batch: carried = body(b, carried). Returns the last `carried`.
+  /// Returns `failureStatus` where `present` and what `failed` then finds, else goes on.
+  void failIfPresent(Value present, llvm::function_ref<Value()> failed, int32_t failureStatus) {
+    Block *look = appendBlock();
+    Block *next = appendBlock();
+    LLVM::CondBrOp::create(builder, loc, present, look, ValueRange{}, next, ValueRange{});
+    builder.setInsertionPointToEnd(look);
+    failIf(failed(), failureStatus);
+    LLVM::BrOp::create(builder, loc, ValueRange{}, next);
+    builder.setInsertionPointToEnd(next);
+  }
+
   Value forEachRequest(Value initial, llvm::function_ref<Value(Value, Value)> body) {
-    Type i64 = builder.getI64Type();
-    Block *header = appendBlock({i64, i64});
-    Block *inside = appendBlock();
-    Block *after = appendBlock();
-    LLVM::BrOp::create(builder, loc, ValueRange{constant(0), initial}, header);
-    builder.setInsertionPointToEnd(header);
-    Value request = header->getArgument(0), carried = header->getArgument(1);
-    Value more = compare(LLVM::ICmpPredicate::slt, request, sizes[sizeIndex(signature, "batch")]);
-    LLVM::CondBrOp::create(builder, loc, more, inside, ValueRange{}, after, ValueRange{});
-    builder.setInsertionPointToEnd(inside);
-    Value next = body(request, carried);
-    Value nextRequest = LLVM::AddOp::create(builder, loc, request, constant(1));
-    LLVM::BrOp::create(builder, loc, ValueRange{nextRequest, next}, header);
-    builder.setInsertionPointToEnd(after);
-    return carried;
+    return forEach(size("batch"), initial, body);
   }
 
-  void computeShape(const PhaseTensor &tensor) {
-    SmallVector<Value> shape;
-    for (const Dimension &dimension : tensor.shape) {
-      Value extent = constant(dimension.size);
-      if (!dimension.symbol.empty())
-        extent = LLVM::AddOp::create(builder, loc, sizes[sizeIndex(signature, dimension.symbol)], extent);
-      shape.push_back(extent);
-    }
-    shapes.push_back(shape);
-  }
-
-  /// Appends the strides of tensor `index`: those given, or row-major ones where the pointer is NULL.
-  void loadStrides(size_t index) {
-    auto pointer = LLVM::LLVMPointerType::get(module.getContext());
-    const size_t rank = shapes[index].size();
-    SmallVector<Value> contiguous(rank);
-    Value running = constant(1);
-    for (size_t dimension = rank; dimension-- > 0;) {
-      contiguous[dimension] = running;
-      if (dimension > 0)
-        running = LLVM::MulOp::create(builder, loc, running, shapes[index][dimension]);
-    }
-    Value given = loadWord(pointer, firstTensorWord() + 2 * index + 1);
-    Block *load = appendBlock();
-    Block *join = appendBlock(SmallVector<Type>(rank, builder.getI64Type()));
-    LLVM::CondBrOp::create(builder, loc, isNull(given), join, contiguous, load, ValueRange{});
-    builder.setInsertionPointToEnd(load);
-    SmallVector<Value> loaded;
-    for (size_t dimension = 0; dimension < rank; ++dimension)
-      loaded.push_back(loadElement(builder.getI64Type(), given, constant(static_cast<int64_t>(dimension))));
-    LLVM::BrOp::create(builder, loc, loaded, join);
-    builder.setInsertionPointToEnd(join);
-    strides.push_back(SmallVector<Value>(join->getArguments()));
+  /// Whether `address` is no multiple of `alignment`, a power of two.
+  Value isMisaligned(Value address, int64_t alignment) {
+    Value number = LLVM::PtrToIntOp::create(builder, loc, i64(), address);
+    Value rest = LLVM::AndOp::create(builder, loc, number, constant(alignment - 1));
+    return compare(LLVM::ICmpPredicate::ne, rest, constant(0));
   }
 
   void emitCheck(const StatusCheck &check) {
     using Predicate = LLVM::ICmpPredicate;
-    auto pointer = LLVM::LLVMPointerType::get(module.getContext());
 
     switch (check.kind) {
     case CheckKind::argsNull:
       return failIf(isNull(args), check.status);
     case CheckKind::structSize: {
-      Value expected = constant(static_cast<int64_t>(8 * argumentWords(signature)));
-      return failIf(compare(Predicate::slt, loadWord(builder.getI64Type(), 0), expected), check.status);
+      Value expected = constant(static_cast<int64_t>(8 * requiredWords(signature)));
+      return failIf(compare(Predicate::slt, loadWord(i64(), 0), expected), check.status);
     }
-    case CheckKind::sizeRange: {
-      Value size = loadWord(builder.getI64Type(), 1 + check.index);
-      sizes.push_back(size);
+    case CheckKind::sizeRange:
+      loadSize();
       // Unsigned, so that negative sizes are above the bound too.
-      return failIf(compare(Predicate::ugt, size, constant(largestSize)), check.status);
-    }
+      return failIf(compare(Predicate::ugt, sizes.back(), constant(largestSize)), check.status);
     case CheckKind::dataNull: {
-      computeShape(signature.tensors[check.index]);
-      data.push_back(loadWord(pointer, firstTensorWord() + 2 * check.index));
+      loadData();
       Value failed = isNull(data.back());
-      for (Value extent : shapes[check.index])
+      for (Value extent : shapes.back())
         failed = LLVM::AndOp::create(builder, loc, failed, compare(Predicate::ne, extent, constant(0)));
       return failIf(failed, check.status);
     }
-    case CheckKind::dataAlignment: {
-      Value address = LLVM::PtrToIntOp::create(builder, loc, builder.getI64Type(), data[check.index]);
-      Value mask = constant(elementSize(signature.tensors[check.index].elementType) - 1);
-      Value rest = LLVM::AndOp::create(builder, loc, address, mask);
-      return failIf(compare(Predicate::ne, rest, constant(0)), check.status);
-    }
+    case CheckKind::dataAlignment:
+      return failIf(isMisaligned(data.back(), elementSize(signature.tensors[check.index].elementType)), check.status);
     case CheckKind::strideNegative: {
-      loadStrides(check.index);
+      loadStrides();
       Value failed = LLVM::ConstantOp::create(builder, loc, builder.getI1Type(), builder.getBoolAttr(false));
-      for (Value stride : strides[check.index])
+      for (Value stride : strides.back())
         failed = LLVM::OrOp::create(builder, loc, failed, compare(Predicate::slt, stride, constant(0)));
       return failIf(failed, check.status);
     }
@@ -189,51 +254,56 @@ private:
       return failIf(compare(Predicate::slt, firstTokenStart, constant(0)), check.status);
     case CheckKind::tokenStartOrder:
       lastTokenStart = forEachRequest(firstTokenStart, [&](Value request, Value previous) {
-        Value next = loadInt(check.index, LLVM::AddOp::create(builder, loc, request, constant(1)));
+        Value next = loadInt(check.index, add(request, constant(1)));
         failIf(compare(Predicate::slt, next, previous), check.status);
         return next;
       });
       return;
     case CheckKind::tokenStartLast:
-      return failIf(compare(Predicate::sgt, lastTokenStart, sizes[sizeIndex(signature, "tokens")]), check.status);
+      return failIf(compare(Predicate::sgt, lastTokenStart, size("tokens")), check.status);
     case CheckKind::lengthRange:
       forEachRequest(constant(0), [&](Value request, Value carried) {
         Value length = loadInt(check.index, request);
-        failIf(compare(Predicate::ugt, length, sizes[sizeIndex(signature, "capacity")]), check.status);
+        failIf(compare(Predicate::ugt, length, size("capacity")), check.status);
         return carried;
       });
       return;
     case CheckKind::appendedLength: {
       const size_t tokenStart = tensorIndex(signature, "token_start");
       forEachRequest(firstTokenStart, [&](Value request, Value begin) {
-        Value end = loadInt(tokenStart, LLVM::AddOp::create(builder, loc, request, constant(1)));
+        Value end = loadInt(tokenStart, add(request, constant(1)));
         Value added = LLVM::SubOp::create(builder, loc, end, begin);
-        Value length = LLVM::AddOp::create(builder, loc, loadInt(check.index, request), added);
-        failIf(compare(Predicate::sgt, length, sizes[sizeIndex(signature, "capacity")]), check.status);
+        Value length = add(loadInt(check.index, request), added);
+        failIf(compare(Predicate::sgt, length, size("capacity")), check.status);
         return end;
       });
       return;
     }
+    case CheckKind::executorRun: {
+      executor = loadOptionalWord(pointer(), executorWord);
+      Value given = compare(Predicate::ne, executor, null());
+      return failIfPresent(given, [&] { return isNull(executorField(2)); }, check.status);
+    }
+    case CheckKind::workspaceAlignment:
+      workspace = loadOptionalWord(pointer(), workspaceWord);
+      return failIf(isMisaligned(workspace, workspaceAlignment), check.status);
+    case CheckKind::workspaceSize: {
+      Value bytes = loadOptionalWord(i64(), workspaceSizeWord);
+      Value needed = workspaceBytes(size("tokens"), partsOf(size("capacity")));
+      Value given = compare(Predicate::ne, workspace, null());
+      Value small = compare(Predicate::slt, bytes, needed);
+      return failIf(LLVM::AndOp::create(builder, loc, given, small), check.status);
+    }
     }
   }
 
-  size_t firstTensorWord() const { return 1 + signature.sizes.size(); }
-
-  ModuleOp module;
-  OpBuilder builder;
-  Location loc;
-  const PhaseSignature &signature;
   const std::vector<StatusCheck> &checks;
+  PhaseFunctions functions;
 
-  LLVM::LLVMFuncOp function;
-  Value args;
   /// Returns its argument.
   Block *exit = nullptr;
-  SmallVector<Value> sizes;
-  SmallVector<Value> data;
-  SmallVector<SmallVector<Value>> shapes;
-  SmallVector<SmallVector<Value>> strides;
   Value firstTokenStart, lastTokenStart;
+  Value executor, workspace;
 };
 
 /// PREFIX_status_message: all texts in one string and their offsets in a table, which needs no relocations.
@@ -278,51 +348,78 @@ void addStatusMessage(ModuleOp module, StringRef symbolPrefix, const std::vector
   LLVM::ReturnOp::create(builder, loc, text);
 }
 
-LogicalResult checkPhaseFunction(ModuleOp module, LLVM::LLVMFuncOp function, const PhaseSignature &signature) {
-  std::string_view name = phaseName(signature.phase);
+/// Fails where `function`, called `name`, does not take the tensors of the phase, then the part tensors where
+/// `hasParts`, then an i64 where `takesIndex`, or does not return `result`.
+LogicalResult checkFunction(ModuleOp module, LLVM::LLVMFuncOp function, const Twine &name,
+                            const PhaseSignature &signature, bool hasParts = false, bool takesIndex = false,
+                            Type result = {}) {
   if (!function)
-    return module.emitError() << "expected 'llvm.func @" << StringRef(name) << "' for the C interface; found none";
-  SmallVector<Type> expected;
-  auto pointer = LLVM::LLVMPointerType::get(module.getContext());
-  Type i64 = IntegerType::get(module.getContext(), 64);
-  for (const PhaseTensor &tensor : signature.tensors) {
-    expected.append({pointer, pointer, i64});
-    expected.append(2 * tensor.shape.size(), i64);
-  }
-  auto expectedType = LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(module.getContext()), expected);
+    return module.emitError() << "expected 'llvm.func @" << name << "' for the C interface; found none";
+  MLIRContext *context = module.getContext();
+  SmallVector<Type> expected = descriptorTypes(context, signature, hasParts);
+  if (takesIndex)
+    expected.push_back(IntegerType::get(context, 64));
+  auto expectedType = LLVM::LLVMFunctionType::get(result ? result : LLVM::LLVMVoidType::get(context), expected);
   if (function.getFunctionType() != expectedType)
     return function.emitError() << "has type " << function.getFunctionType() << "; expected " << expectedType
                                 << ", one memref descriptor per tensor of the phase";
   return success();
 }
 
+LogicalResult checkPhaseFunctions(ModuleOp module, const PhaseSignature &signature) {
+  const StringRef name(phaseName(signature.phase));
+  const Type i64 = IntegerType::get(module.getContext(), 64);
+  PhaseFunctions functions(module, signature.phase);
+  if (failed(checkFunction(module, functions.all, name, signature)))
+    return failure();
+  if (functions.hasItems() &&
+      (failed(checkFunction(module, functions.items, name + "_items", signature, false, false, i64)) ||
+       failed(checkFunction(module, functions.run, name + "_run", signature, false, true))))
+    return failure();
+  if (signature.split > 0 &&
+      (failed(checkFunction(module, functions.splitItems, name + "_split_items", signature, true, false, i64)) ||
+       failed(checkFunction(module, functions.splitRun, name + "_split_run", signature, true, true)) ||
+       failed(checkFunction(module, functions.mergeRun, name + "_merge_run", signature, true, true))))
+    return failure();
+  return success();
+}
+
 } // namespace
+
+std::vector<PhaseSignature> getSplitSignatures(ModuleOp llvmDialectModule, ArrayRef<PhaseSignature> signatures) {
+  std::vector<PhaseSignature> result(signatures.begin(), signatures.end());
+  for (PhaseSignature &signature : result)
+    signature.split = splitOf(llvmDialectModule, signature.phase);
+  return result;
+}
 
 LogicalResult addCInterface(ModuleOp llvmDialectModule, StringRef symbolPrefix, ArrayRef<PhaseSignature> signatures) {
   const std::string prefix = symbolPrefix.str();
-  const std::vector<PhaseSignature> signatureList(signatures.begin(), signatures.end());
+  const std::vector<PhaseSignature> signatureList = getSplitSignatures(llvmDialectModule, signatures);
 
-  llvm::StringSet<> exported;
+  llvm::StringSet<> exported, internal;
   exported.insert(prefix + "_status_message");
-  for (const PhaseSignature &signature : signatures) {
-    auto phaseFunction = llvmDialectModule.lookupSymbol<LLVM::LLVMFuncOp>(StringRef(phaseName(signature.phase)));
-    if (failed(checkPhaseFunction(llvmDialectModule, phaseFunction, signature)))
+  for (const PhaseSignature &signature : signatureList) {
+    if (failed(checkPhaseFunctions(llvmDialectModule, signature)))
       return failure();
-    if (!exported.insert(functionName(prefix, signature.phase)).second)
+    const std::string name = functionName(prefix, signature.phase);
+    if (!exported.insert(name).second)
       return llvmDialectModule.emitError()
              << "phase '" << StringRef(phaseName(signature.phase)) << "' is listed twice for the C interface";
+    if (signature.split > 0)
+      exported.insert(workspaceSizeName(prefix, signature.phase));
+    for (const char *suffix : {"_task", "_split_task", "_merge_task"})
+      internal.insert(name + suffix);
   }
-  for (const auto &name : exported)
-    if (Operation *taken = llvmDialectModule.lookupSymbol(name.getKey()))
-      return taken->emitError() << "has the name of a C function of the pack, '" << name.getKey() << "'";
+  for (const llvm::StringSet<> *names : {&exported, &internal})
+    for (const auto &name : *names)
+      if (Operation *taken = llvmDialectModule.lookupSymbol(name.getKey()))
+        return taken->emitError() << "has the name of a C function of the pack, '" << name.getKey() << "'";
 
   const auto checks = statusChecks(prefix, signatureList);
-  for (size_t index = 0; index < signatureList.size(); ++index) {
-    const PhaseSignature &signature = signatureList[index];
-    auto phaseFunction = llvmDialectModule.lookupSymbol<LLVM::LLVMFuncOp>(StringRef(phaseName(signature.phase)));
-    EntryBuilder(llvmDialectModule, signature, checks[index])
-        .build(functionName(prefix, signature.phase), phaseFunction);
-  }
+  for (size_t index = 0; index < signatureList.size(); ++index)
+    EntryBuilder(llvmDialectModule, signatureList[index], checks[index])
+        .build(functionName(prefix, signatureList[index].phase));
   addStatusMessage(llvmDialectModule, prefix, statusTable(prefix, signatureList));
 
   for (auto function : llvmDialectModule.getOps<LLVM::LLVMFuncOp>())

@@ -13,13 +13,21 @@
 
 namespace tpac {
 
+/// `signatures` with the split of each phase that the module can compute in parts: one that has `@PHASE_split_run`,
+/// whose attribute `tpac.split` says how many cached tokens a part has.
+std::vector<PhaseSignature> getSplitSignatures(mlir::ModuleOp llvmDialectModule,
+                                               llvm::ArrayRef<PhaseSignature> signatures);
+
 /// Expects `llvm.func @PHASE` for each signature, taking one expanded memref descriptor (allocated pointer, aligned
-/// pointer, offset, sizes, strides) per tensor in the signature's order and returning nothing. Adds
+/// pointer, offset, sizes, strides) per tensor in the signature's order and returning nothing. Where there are
+/// `@PHASE_items` and `@PHASE_run` too, and those of split caches (lowering/tile/BuildPrograms.h), an executor runs
+/// them; else it is accepted and does nothing. Adds
 ///   llvm.func @PREFIX_PHASE(!llvm.ptr) -> i32            checks its arguments, calls the phase, returns a status
+///   llvm.func @PREFIX_PHASE_workspace_size(i64, i64, i64) -> i64   bytes, of phases that can split their cache
 ///   llvm.func @PREFIX_status_message(i32) -> !llvm.ptr   NUL-terminated text of a status
 /// and makes every other definition in the module internal, so that these are all that it exports. The statuses are
-/// those of statusTable (StatusChecks.h). Reports to the module's diagnostics and fails where a phase is missing, has
-/// other arguments, or a name is taken.
+/// those of statusTable (StatusChecks.h) of getSplitSignatures. Reports to the module's diagnostics and fails where a
+/// phase is missing, a function has other arguments, or a name is taken.
 mlir::LogicalResult addCInterface(mlir::ModuleOp llvmDialectModule, llvm::StringRef symbolPrefix,
                                   llvm::ArrayRef<PhaseSignature> signatures);
 

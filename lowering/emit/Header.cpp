@@ -5,6 +5,7 @@
 #include "lowering/emit/Header.h"
 
 #include "lowering/emit/SignatureText.h"
+#include "lowering/emit/StatusChecks.h"
 #include "lowering/emit/VariantConstants.h"
 
 #include "llvm/ADT/StringRef.h"
@@ -96,7 +97,38 @@ typedef struct tpac_tensor {
 typedef char tpac_pointers_are_8_bytes[sizeof(void *) == 8 ? 1 : -1];
 #endif
 
+#ifndef TPAC_EXECUTOR_DEFINED
+#define TPAC_EXECUTOR_DEFINED
+/* How a kernel runs its work items. `run` calls task(argument, index) once for each index in 0 .. count-1, possibly at
+ * the same time from several threads, and returns when all have returned. Items do not wait for one another, so one
+ * thread may run them all. What was written before `run` is visible to every item, and what items wrote is visible
+ * after it. */
+typedef struct tpac_executor {
+  void *context;
+  int32_t concurrency; /* threads that may run at once, the caller's included */
+  void (*run)(void *context, void (*task)(void *argument, int64_t index), void *argument, int64_t count);
+} tpac_executor;
+#endif
+
 )";
+
+/// What the function that gives a workspace's size says about workspaces.
+std::string workspaceText(const std::string &prefix, const PhaseSignature &signature) {
+  const std::string function = functionName(prefix, signature.phase);
+  return "/* Bytes of the workspace with which " + function + " splits the caches of its requests into parts of " +
+         std::to_string(signature.split) +
+         "\n * tokens, so that few long requests keep many threads busy; 0 where `capacity` is one part, and for "
+         "sizes\n"
+         " * out of range. The workspace is the caller's, aligned to " +
+         std::to_string(workspaceAlignment) +
+         " bytes; what it holds before and after a call\n"
+         " * means nothing. Calls that run at the same time need one each. Parts have a fixed size: with a workspace "
+         "as\n"
+         " * without one, results do not depend on the executor and its threads. With and without a workspace they "
+         "may\n"
+         " * differ in the last bits. */\nint64_t " +
+         workspaceSizeName(prefix, signature.phase) + "(int64_t tokens, int64_t batch, int64_t capacity);\n\n";
+}
 
 std::string phaseText(const std::string &prefix, const PhaseSignature &signature) {
   const std::string function = functionName(prefix, signature.phase);
@@ -110,11 +142,18 @@ std::string phaseText(const std::string &prefix, const PhaseSignature &signature
       comment += ": " + commentText(tensor.description);
     addField(text, "tpac_tensor " + tensor.name + ";", comment);
   }
+  addField(text, "const tpac_executor *executor;", "runs the work items; NULL: the calling thread does");
+  if (signature.split > 0) {
+    addField(text, "void *workspace;", "for parts of split caches, see below; NULL: caches are not split");
+    addField(text, "int64_t workspace_size;", "bytes of it");
+  }
   text += "} " + function + "_args;\n\n";
   text += "/* " + phaseDescription(signature.phase) + "\n * Returns 0, or a status (" + prefix +
           "_status_message) where an argument is refused; then nothing was "
           "written. */\n";
   text += "TPAC_MUST_USE int32_t " + function + "(const " + function + "_args *args);\n\n";
+  if (signature.split > 0)
+    text += workspaceText(prefix, signature);
   return text;
 }
 
@@ -130,8 +169,11 @@ llvm::Expected<std::string> headerText(const Pack &pack) {
       "/* Kernel pack " + pack.name +
       ": Tensor Product Attention, compiled by tpac. Generated.\n *\n"
       " * All memory is the caller's: no function keeps a pointer after it returns. Functions may run in\n"
-      " * several threads at once as long as no call writes what another one reads or writes.\n"
-      " * C99 or later, C++17 or later. Set struct_size and every other field of an argument block.\n"
+      " * several threads at once as long as no call writes what another one reads or writes. An executor computes\n"
+      " * the work items of a call on its threads, and results do not depend on how many it has: they are the same\n"
+      " * bits as without one. Executor, argument block and memory must stay as they are until the call returns.\n"
+      " * C99 or later, C++17 or later. Set struct_size and every other field of an argument block. A block may end\n"
+      " * (struct_size) behind its last tensor: fields behind that end count as NULL and 0.\n"
       " */\n";
   const std::string guard = "TPAC_PACK_" + upper(prefix) + "_H";
   text += "#ifndef " + guard + "\n#define " + guard + "\n\n#include <stdint.h>\n\n";

@@ -37,6 +37,8 @@ ordered_json phaseJson(const std::string &prefix, const PhaseSignature &signatur
       entry["shape"].push_back(dimensionText(dimension));
     phase["tensors"].push_back(entry);
   }
+  if (signature.split > 0)
+    phase["workspace_size_function"] = workspaceSizeName(prefix, signature.phase);
   phase["schedule"] = {{"origin", "reference"}};
   return phase;
 }

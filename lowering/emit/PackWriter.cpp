@@ -259,7 +259,9 @@ llvm::Error writePack(mlir::ModuleOp llvmDialectModule, const Pack &pack, llvm::
     const fs::path made = siblingOf(directory, "new");
     DirectoryRemover remover{made};
     fs::create_directory(made);
-    if (llvm::Error error = fillDirectory(made, pack, *target, *object))
+    Pack described = pack;
+    described.signatures = getSplitSignatures(llvmDialectModule, pack.signatures);
+    if (llvm::Error error = fillDirectory(made, described, *target, *object))
       return error;
     return moveIntoPlace(made, directory);
   } catch (const fs::filesystem_error &error) {

@@ -20,6 +20,10 @@ std::string functionName(std::string_view symbolPrefix, Phase phase) {
   return std::string(symbolPrefix) + "_" + std::string(phaseName(phase));
 }
 
+std::string workspaceSizeName(std::string_view symbolPrefix, Phase phase) {
+  return functionName(symbolPrefix, phase) + "_workspace_size";
+}
+
 std::string dimensionText(const Dimension &dimension) {
   if (dimension.symbol.empty())
     return std::to_string(dimension.size);

@@ -18,6 +18,8 @@ namespace tpac {
 std::string symbolName(std::string_view variantName);
 /// PREFIX_PHASE, the C function of a phase.
 std::string functionName(std::string_view symbolPrefix, Phase phase);
+/// PREFIX_PHASE_workspace_size, which a phase has that splits its cache.
+std::string workspaceSizeName(std::string_view symbolPrefix, Phase phase);
 
 /// "tokens", "batch + 1", "47".
 std::string dimensionText(const Dimension &dimension);

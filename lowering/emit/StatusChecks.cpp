@@ -8,10 +8,6 @@
 
 namespace tpac {
 
-size_t argumentWords(const PhaseSignature &signature) {
-  return 1 + signature.sizes.size() + 2 * signature.tensors.size();
-}
-
 namespace {
 
 std::vector<StatusCheck> checksOf(std::string_view symbolPrefix, const PhaseSignature &signature, int32_t firstStatus) {
@@ -23,7 +19,7 @@ std::vector<StatusCheck> checksOf(std::string_view symbolPrefix, const PhaseSign
 
   add(CheckKind::argsNull, 0, "args is NULL; expected a pointer to " + function + "_args");
   add(CheckKind::structSize, 0,
-      "args.struct_size is less than " + std::to_string(8 * argumentWords(signature)) + "; expected sizeof(" +
+      "args.struct_size is less than " + std::to_string(8 * requiredWords(signature)) + "; expected sizeof(" +
           function + "_args)");
   for (size_t index = 0; index < signature.sizes.size(); ++index)
     add(CheckKind::sizeRange, index,
@@ -54,6 +50,14 @@ std::vector<StatusCheck> checksOf(std::string_view symbolPrefix, const PhaseSign
       add(CheckKind::appendedLength, lengths,
           "the new tokens do not fit the cache; expected lengths[b] + token_start[b + 1] - token_start[b] <= capacity "
           "for each request b");
+  }
+  add(CheckKind::executorRun, 0, "executor.run is NULL; expected a function, or a NULL executor");
+  if (signature.split > 0) {
+    add(CheckKind::workspaceAlignment, 0,
+        "workspace is not aligned; expected a multiple of " + std::to_string(workspaceAlignment) + " bytes, or NULL");
+    add(CheckKind::workspaceSize, 0,
+        "workspace_size is smaller than " + workspaceSizeName(symbolPrefix, signature.phase) +
+            "(tokens, batch, capacity); expected at least that many bytes, or a NULL workspace");
   }
   return checks;
 }

@@ -17,9 +17,12 @@ namespace tpac {
 /// Run-time sizes are bounded so that i32 values can count them.
 inline constexpr int64_t largestSize = 2147483647;
 
+/// Bytes of which a workspace's address is a multiple.
+inline constexpr int64_t workspaceAlignment = 64;
+
 enum class CheckKind {
   argsNull,           // the argument block's pointer
-  structSize,         // struct_size smaller than the block this pack knows
+  structSize,         // struct_size smaller than the block up to the last tensor
   sizeRange,          // run-time size `index` outside 0 .. largestSize
   dataNull,           // data of tensor `index` is NULL and the tensor is not empty
   dataAlignment,      // data of tensor `index` is not a multiple of the element size
@@ -29,6 +32,9 @@ enum class CheckKind {
   tokenStartLast,     // token_start[batch] > tokens
   lengthRange,        // lengths[b] outside 0 .. capacity
   appendedLength,     // lengths[b] plus the new tokens of b exceeds capacity
+  executorRun,        // an executor is given, whose `run` is NULL
+  workspaceAlignment, // workspace is not a multiple of workspaceAlignment
+  workspaceSize,      // a workspace is given, and smaller than the parts of the split cache
 };
 
 struct StatusCheck {
@@ -39,9 +45,6 @@ struct StatusCheck {
   int32_t status;
   std::string message;
 };
-
-/// 8-byte words of a phase's argument block.
-size_t argumentWords(const PhaseSignature &signature);
 
 /// The checks of each signature, in the order in which they are made. Statuses count 1, 2, ... through all signatures.
 std::vector<std::vector<StatusCheck>> statusChecks(std::string_view symbolPrefix,

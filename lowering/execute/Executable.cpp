@@ -39,6 +39,8 @@ struct tpac::Executable::Implementation {
     PhaseSignature signature;
     PhaseFunction function;
     const char *(*statusMessage)(int32_t);
+    /// nullptr where the phase never splits its cache.
+    int64_t (*workspaceSize)(int64_t tokens, int64_t batch, int64_t capacity);
   };
 
   /// Compiles `phases` along `path` into one object, whose symbols begin with `prefix`.
@@ -54,9 +56,13 @@ struct tpac::Executable::Implementation {
       throw std::runtime_error("the C interface of '" + prefix + "' could not be made");
     check(jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(take(emitObject(*module, target)), prefix)));
     auto message = take(jit->lookup(prefix + "_status_message")).toPtr<const char *(*)(int32_t)>();
-    for (PhaseSignature &signature : signatures) {
+    for (PhaseSignature &signature : getSplitSignatures(*module, signatures)) {
       auto function = take(jit->lookup(functionName(prefix, signature.phase))).toPtr<PhaseFunction>();
-      entries.push_back({std::move(signature), function, message});
+      decltype(Entry::workspaceSize) workspaceSize = nullptr;
+      if (signature.split > 0)
+        workspaceSize = take(jit->lookup(workspaceSizeName(prefix, signature.phase)))
+                            .toPtr<int64_t (*)(int64_t, int64_t, int64_t)>();
+      entries.push_back({std::move(signature), function, message, workspaceSize});
     }
   }
 
@@ -103,6 +109,11 @@ const tpac::PhaseSignature &tpac::Executable::signature(Phase phase) const {
 }
 
 tpac::PhaseFunction tpac::Executable::function(Phase phase) const { return implementation->of(phase).function; }
+
+int64_t tpac::Executable::workspaceSize(Phase phase, int64_t tokens, int64_t batch, int64_t capacity) const {
+  auto function = implementation->of(phase).workspaceSize;
+  return function ? function(tokens, batch, capacity) : 0;
+}
 
 std::string tpac::Executable::statusMessage(Phase phase, int32_t status) const {
   return implementation->of(phase).statusMessage(status);

@@ -25,6 +25,8 @@ public:
 
   const PhaseSignature &signature(Phase phase) const;
   PhaseFunction function(Phase phase) const;
+  /// Bytes of the workspace with which `phase` splits its caches (PhaseCall::setWorkspace); 0 where it splits none.
+  int64_t workspaceSize(Phase phase, int64_t tokens, int64_t batch, int64_t capacity) const;
   /// The text of a status that `function(phase)` returned.
   std::string statusMessage(Phase phase, int32_t status) const;
 

@@ -59,6 +59,13 @@ void PhaseCall::setTensor(std::string_view name, void *tensorData, std::span<con
   strides[index].assign(tensorStrides.begin(), tensorStrides.end());
 }
 
+void PhaseCall::setExecutor(const void *given) { executor = given; }
+
+void PhaseCall::setWorkspace(void *given, int64_t bytes) {
+  workspace = given;
+  workspaceSize = bytes;
+}
+
 std::vector<int64_t> PhaseCall::shapeOf(std::string_view name) const {
   std::vector<int64_t> shape;
   for (const Dimension &dimension : signature.tensors[tensorIndex(name)].shape) {
@@ -77,7 +84,7 @@ std::vector<int64_t> PhaseCall::shapeOf(std::string_view name) const {
 
 int32_t PhaseCall::run(PhaseFunction function) const {
   static_assert(sizeof(void *) == sizeof(int64_t), "the argument block is made of 8-byte words");
-  std::vector<int64_t> words(1 + sizes.size() + 2 * data.size());
+  std::vector<int64_t> words(requiredWords(signature) + optionalWords);
   words[0] = static_cast<int64_t>(words.size() * sizeof(int64_t));
   size_t word = 1;
   for (size_t index = 0; index < sizes.size(); ++index) {
@@ -94,6 +101,9 @@ int32_t PhaseCall::run(PhaseFunction function) const {
     std::memcpy(&words[word++], &data[index], sizeof(void *));
     std::memcpy(&words[word++], &tensorStrides, sizeof(void *));
   }
+  std::memcpy(&words[word + executorWord], &executor, sizeof(void *));
+  std::memcpy(&words[word + workspaceWord], &workspace, sizeof(void *));
+  words[word + workspaceSizeWord] = workspaceSize;
   return function(words.data());
 }
 

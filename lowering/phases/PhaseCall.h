@@ -25,6 +25,13 @@ public:
   /// Points tensor `name` at caller-owned memory, contiguous or with the given strides (in elements).
   void setTensor(std::string_view name, void *data, std::span<const int64_t> strides = {});
 
+  /// How the phase runs its work items: a tpac_executor of the caller (runtime/include/tpac/executor.h), or nullptr, as
+  /// it is before: the calling thread computes everything.
+  void setExecutor(const void *executor);
+  /// Memory of the caller, aligned to 64 bytes, for the parts of split caches; nullptr, as it is before: caches are not
+  /// split. A phase that never splits takes no notice of it.
+  void setWorkspace(void *workspace, int64_t bytes);
+
   /// Shape of tensor `name` under the sizes set so far.
   std::vector<int64_t> shapeOf(std::string_view name) const;
 
@@ -40,6 +47,9 @@ private:
   std::vector<std::optional<int64_t>> sizes;
   std::vector<void *> data;
   std::vector<std::vector<int64_t>> strides;
+  const void *executor = nullptr;
+  void *workspace = nullptr;
+  int64_t workspaceSize = 0;
 };
 
 } // namespace tpac

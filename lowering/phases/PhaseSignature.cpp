@@ -24,6 +24,10 @@ std::string_view phaseName(Phase phase) {
   throw std::invalid_argument("phaseName: no such phase");
 }
 
+size_t requiredWords(const PhaseSignature &signature) {
+  return 1 + signature.sizes.size() + 2 * signature.tensors.size();
+}
+
 std::string_view elementTypeName(ElementType type) {
   switch (type) {
   case ElementType::f64:

@@ -55,7 +55,18 @@ struct PhaseSignature {
   std::vector<std::string> sizes;
   /// In the order of the argument block.
   std::vector<PhaseTensor> tensors;
+  /// Cached tokens per part where a workspace lets the phase split its cache; 0: it never does. Follows from how the
+  /// phase is computed, not from the variant: see getSplitSignatures (lowering/emit/CInterface.h).
+  int64_t split = 0;
 };
+
+/// 8-byte words of a phase's argument block up to the last tensor: every block has them.
+size_t requiredWords(const PhaseSignature &signature);
+
+/// Words behind them, which a caller may leave out: a block that ends before a word holds 0 there.
+inline constexpr size_t executorWord = 0, workspaceWord = 1, workspaceSizeWord = 2;
+/// How many there are; the workspace's are read where the phase splits its cache.
+inline constexpr size_t optionalWords = 3;
 
 } // namespace tpac
 

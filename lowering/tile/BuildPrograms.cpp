@@ -304,8 +304,7 @@ private:
     auto loop =
         scf::ForOp::create(b, loc, p.index(0), requests(p), p.index(1), ValueRange{none, index},
                            [&](OpBuilder &, Location, Value request, ValueRange state) {
-                             auto [begin, end] = rowsOf(p, request);
-                             Value items = itemsOf(p, p.sub(end, begin));
+                             Value items = itemsOfRequest(p, request, hasParts);
                              Value searching = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::eq, state[0], none);
                              Value inside = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, state[1], items);
                              Value here = arith::AndIOp::create(b, loc, searching, inside);
@@ -415,6 +414,7 @@ private:
   void buildSplitRun(func::FuncOp item, func::FuncOp partItem) {
     OpBuilder::InsertionGuard guard(b);
     func::FuncOp function = createFunction("_split_run", {"index"}, false, /*hasParts=*/true);
+    function->setAttr("tpac.split", b.getI64IntegerAttr(schedule.getSplit()));
     ProgramBuilder p = programOf(function.getArguments());
     ValueRange memory = function.getArguments().drop_back();
     WorkItem work;

@@ -7,10 +7,12 @@
 #include "lowering/execute/Executable.h"
 #include "lowering/phases/BuildPhases.h"
 #include "lowering/tile/Interpreter.h"
+#include "tests/unit/emit/TestExecutor.h"
 
 #include "mlir/IR/MLIRContext.h"
 
 #include <algorithm>
+#include <cstring>
 #include <stdexcept>
 
 namespace property {
@@ -18,10 +20,34 @@ namespace {
 
 using tpac::Phase;
 
+/// Memory for split caches, aligned, between guards. Its bytes make NaN of every type.
+class Workspace {
+public:
+  explicit Workspace(int64_t size) : size(static_cast<size_t>(size)), lines(2 + (this->size + 63) / 64) {
+    std::memset(lines.data(), 0xff, 64 * lines.size());
+  }
+
+  void *data() { return &lines[1]; }
+  bool isIntact() const {
+    const auto *bytes = reinterpret_cast<const unsigned char *>(lines.data());
+    auto isPoison = [](unsigned char byte) { return byte == 0xff; };
+    return std::all_of(bytes, bytes + 64, isPoison) &&
+           std::all_of(bytes + 64 + size, bytes + 64 * lines.size(), isPoison);
+  }
+
+private:
+  struct alignas(64) Line {
+    unsigned char bytes[64];
+  };
+  size_t size;
+  std::vector<Line> lines;
+};
+
 class CompiledProgram : public Program {
 public:
   CompiledProgram(const Route &route, const std::string &variantJson, std::span<const Phase> phases)
-      : executable(tpac::Executable::compile(variantJson, phases, route.path, route.target)) {}
+      : executable(tpac::Executable::compile(variantJson, phases, route.path, route.target)),
+        isShared(route.name == "fused") {}
 
   const tpac::PhaseSignature &signature(Phase phase) const override { return executable->signature(phase); }
 
@@ -32,13 +58,27 @@ public:
       call.setSize(signature.sizes[i], sizes[i]);
     for (const Argument &argument : arguments)
       call.setTensor(argument.name, argument.data, argument.strides);
+    tpac::test::TestExecutor executor(2, static_cast<unsigned>(sizes.front()));
+    int64_t workspaceSize = phase == Phase::decode ? executable->workspaceSize(phase, sizes[0], sizes[1], sizes[2]) : 0;
+    Workspace workspace(workspaceSize);
+    if (isShared) {
+      call.setExecutor(executor.get());
+      if (phase == Phase::decode)
+        call.setWorkspace(workspace.data(), workspaceSize);
+    }
     if (int32_t status = call.run(executable->function(phase)))
       throw std::runtime_error(std::string(tpac::phaseName(phase)) + " returned status " + std::to_string(status) +
                                ": " + executable->statusMessage(phase, status));
+    if (!workspace.isIntact())
+      throw std::runtime_error(std::string(tpac::phaseName(phase)) + " wrote beside its workspace");
+    if (isShared && executor.runs() == 0)
+      throw std::runtime_error(std::string(tpac::phaseName(phase)) + " did not use its executor");
   }
 
 private:
   std::unique_ptr<tpac::Executable> executable;
+  /// Whether calls run on two threads, in random order.
+  bool isShared;
 };
 
 template <typename T> T take(llvm::Expected<T> expected) {

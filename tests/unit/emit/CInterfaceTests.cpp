@@ -71,7 +71,15 @@ struct RawArguments {
   std::vector<int32_t> start = {0, 1, 3}, lengths = {3, 1};
   std::vector<float> out0 = std::vector<float>(9, 1), lse0 = std::vector<float>(3, 1), out1 = out0,
                      out = std::vector<float>(9), lse = std::vector<float>(3);
+  /// Appends a word to the block.
+  void addWord(int64_t value) {
+    words.push_back(value);
+    words[0] += 8;
+  }
+
   std::vector<int64_t> strides;
+  /// context, concurrency, run
+  std::vector<int64_t> emptyExecutor = {0, 1, 0};
   std::vector<int64_t> words;
 };
 
@@ -115,6 +123,12 @@ void breakArgument(RawArguments &arguments, const StatusCheck &check, const Phas
   case CheckKind::appendedLength:
     arguments.lengths[1] = 3;
     break;
+  case CheckKind::executorRun:
+    arguments.addWord(RawArguments::word(arguments.emptyExecutor));
+    break;
+  case CheckKind::workspaceAlignment:
+  case CheckKind::workspaceSize:
+    FAIL() << "the phases of this pack split no caches";
   }
 }
 
@@ -207,9 +221,33 @@ TEST_F(CInterfaceTest, mergesThroughLibm) {
 
 TEST_F(CInterfaceTest, acceptsLargerArgumentBlocks) {
   RawArguments arguments(Phase::merge);
-  arguments.words[0] += 8;
+  arguments.addWord(0);
+  for (size_t word = 1; word <= optionalWords; ++word)
+    arguments.addWord(-1);
+  EXPECT_EQ(function(Phase::merge)(arguments.words.data()), 0);
+}
+
+TEST_F(CInterfaceTest, readsNoWordBehindTheBlock) {
+  RawArguments arguments(Phase::merge);
+  // No pointer: it would be followed if it were taken for an executor.
   arguments.words.push_back(-1);
   EXPECT_EQ(function(Phase::merge)(arguments.words.data()), 0);
+  EXPECT_EQ(arguments.out, std::vector<float>(9, 2));
+}
+
+TEST_F(CInterfaceTest, phasesWithoutWorkItemsTakeNoNoticeOfExecutors) {
+  static int calls;
+  calls = 0;
+  struct {
+    void *context;
+    int32_t concurrency;
+    void (*run)(void *, void (*)(void *, int64_t), void *, int64_t);
+  } executor = {nullptr, 2, [](void *, void (*)(void *, int64_t), void *, int64_t) { ++calls; }};
+  RawArguments arguments(Phase::merge);
+  arguments.addWord(static_cast<int64_t>(reinterpret_cast<uintptr_t>(&executor)));
+  ASSERT_EQ(function(Phase::merge)(arguments.words.data()), 0);
+  EXPECT_EQ(arguments.out, std::vector<float>(9, 2));
+  EXPECT_EQ(calls, 0);
 }
 
 TEST_F(CInterfaceTest, returnsEveryStatusAndWritesNothing) {

@@ -93,7 +93,7 @@ TEST_F(PackTest, headerCompilesInEveryLanguageItNames) {
   writeText(source, "#include \"test_pack_1.h\"\n#include \"other.h\"\n#include \"test_pack_1.h\"\n"
                     "int use(void);\nint use(void) {\n  test_pack_1_append_args args;\n"
                     "  args.struct_size = (int64_t)sizeof args;\n  args.tokens = TEST_PACK_1_HEADS;\n"
-                    "  return sizeof args == 96 && test_pack_1_append(&args) == 0;\n}\n");
+                    "  return sizeof args == 104 && test_pack_1_append(&args) == 0;\n}\n");
   const std::string flags = " -Wall -Wextra -Werror -pedantic -c -o /dev/null -I" + (pack / "include").string() +
                             " -I" + directory->path().string() + " ";
   int compilers = 0;
@@ -121,17 +121,51 @@ TEST_F(PackTest, headerCompilesInEveryLanguageItNames) {
 TEST_F(PackTest, headerStatesConstantsShapesAndMeaning) {
   const std::string header = readText(pack / "include/test_pack_1.h");
   for (const char *expected :
-       {"TEST_PACK_1_LAYER_HEADS = 5,", "TEST_PACK_1_FIRST_HEAD = 1,", "TEST_PACK_1_HEADS = 3,",
-        "TEST_PACK_1_Q_RANK = 3,", "TEST_PACK_1_Q_FEATURES = 8,", "TEST_PACK_1_K_RANK = 2,",
-        "TEST_PACK_1_K_TOKEN0_SIZE = 4,", "TEST_PACK_1_K_TOKEN1_SIZE = 2,", "TEST_PACK_1_K_FEATURES = 8,",
-        "TEST_PACK_1_V_RANK = 3,", "TEST_PACK_1_V_TOKEN_SIZE = 7,", "TEST_PACK_1_ROPE_FEATURES = 4,",
-        "TEST_PACK_1_CACHE_BYTES_PER_TOKEN = 12,", "#define TEST_PACK_1_ROPE_BASE 5000.0 ",
+       {"TEST_PACK_1_LAYER_HEADS = 5,",
+        "TEST_PACK_1_FIRST_HEAD = 1,",
+        "TEST_PACK_1_HEADS = 3,",
+        "TEST_PACK_1_Q_RANK = 3,",
+        "TEST_PACK_1_Q_FEATURES = 8,",
+        "TEST_PACK_1_K_RANK = 2,",
+        "TEST_PACK_1_K_TOKEN0_SIZE = 4,",
+        "TEST_PACK_1_K_TOKEN1_SIZE = 2,",
+        "TEST_PACK_1_K_FEATURES = 8,",
+        "TEST_PACK_1_V_RANK = 3,",
+        "TEST_PACK_1_V_TOKEN_SIZE = 7,",
+        "TEST_PACK_1_ROPE_FEATURES = 4,",
+        "TEST_PACK_1_CACHE_BYTES_PER_TOKEN = 12,",
+        "#define TEST_PACK_1_ROPE_BASE 5000.0 ",
         "tpac_tensor k_head; /* in, bf16 [tokens, 2, 3]: head factor of K */",
         "tpac_tensor token_start; /* in, i32 [batch + 1]: first token of each request, then tokens */",
         "tpac_tensor k_head_cache; /* inout, bf16 [batch, capacity, 2, 3]: cached / * factor * / */",
         "TPAC_MUST_USE int32_t test_pack_1_merge(const test_pack_1_merge_args *args);",
-        "const char *test_pack_1_status_message(int32_t status);"})
+        "const char *test_pack_1_status_message(int32_t status);",
+        "const tpac_executor *executor; /* runs the work items; NULL: the calling thread does */"})
     EXPECT_NE(header.find(expected), std::string::npos) << expected << "\n" << header;
+  // Nothing of it splits caches.
+  EXPECT_EQ(header.find("workspace"), std::string::npos) << header;
+}
+
+TEST(Header, definesExecutorsAsTheRuntimeDoes) {
+  auto header = headerText(testPack());
+  ASSERT_TRUE(bool(header));
+  const std::string runtime = readText(TPAC_SOURCE_ROOT "/runtime/include/tpac/executor.h");
+  const size_t begin = runtime.find("#ifndef TPAC_EXECUTOR_DEFINED"), end = runtime.find("#endif", begin);
+  ASSERT_NE(end, std::string::npos);
+  EXPECT_NE(header->find(runtime.substr(begin, end - begin)), std::string::npos);
+}
+
+TEST(Header, describesWorkspacesOfSplitCaches) {
+  Pack pack = testPack();
+  pack.signatures[0].phase = Phase::decode;
+  pack.signatures[0].split = 4096;
+  auto header = headerText(pack);
+  ASSERT_TRUE(bool(header));
+  for (const char *expected :
+       {"void *workspace; /* for parts of split caches, see below; NULL: caches are not split */",
+        "int64_t workspace_size; /* bytes of it */", "parts of 4096\n", "aligned to 64 bytes",
+        "int64_t test_pack_1_decode_workspace_size(int64_t tokens, int64_t batch, int64_t capacity);"})
+    EXPECT_NE(header->find(expected), std::string::npos) << expected << "\n" << *header;
 }
 
 TEST(Header, hasConstantsForEveryConfig) {

@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Decode on several threads and in parts: programs under schedules whose parts are short, called through the C
+// interface. What attention is, is not tested here: with and without parts must agree, and threads must not matter.
+
+#include "dialect/TPADialect.h"
+#include "dialect/json/VariantJson.h"
+#include "lowering/cpu/Passes.h"
+#include "lowering/emit/CInterface.h"
+#include "lowering/emit/ObjectFile.h"
+#include "lowering/emit/SignatureText.h"
+#include "lowering/phases/BuildPhases.h"
+#include "lowering/phases/PhaseCall.h"
+#include "lowering/reference/Registration.h"
+#include "lowering/tile/BuildPrograms.h"
+#include "tests/unit/emit/TestExecutor.h"
+
+#include "mlir/IR/MLIRContext.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Transforms/Passes.h"
+#include "llvm/ExecutionEngine/Orc/LLJIT.h"
+#include "llvm/Support/TargetSelect.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <map>
+#include <stdexcept>
+
+namespace tpac::test {
+
+namespace {
+
+constexpr int64_t heads = 6, features = 8, split = 16;
+
+constexpr const char *variantJson = R"({
+  "tpac_variant": 1, "name": "threads", "heads": 6,
+  "q": {"rank": 3, "head": {"source": "contextual"}, "token": [{"source": "contextual", "size": 8}]},
+  "k": {"rank": 2, "head": {"source": "contextual"}, "token": [{"source": "contextual", "size": 8}]},
+  "v": {"rank": 2, "head": {"source": "contextual"}, "token": [{"source": "contextual", "size": 8}]},
+  "rope": {"d_rot": 8},
+  "types": {"activation": "f32", "head": "f32", "token": "f32", "output": "f32", "compute": "f32"}
+})";
+
+template <typename T> T take(llvm::Expected<T> expected) {
+  if (!expected)
+    throw std::runtime_error(llvm::toString(expected.takeError()));
+  return std::move(*expected);
+}
+
+/// decode of the variant above, under a schedule of the test.
+class Decode {
+public:
+  Decode(int64_t queries, int64_t headTile, int64_t partTokens) : context(dialects()) {
+    auto variant = take(mlir::tpa::readVariant(variantJson, "variant", context));
+    auto schedule = mlir::tpa::ScheduleAttr::get(&context, /*tokens=*/8, queries, headTile,
+                                                 mlir::tpa::ScoreOrder::merged, mlir::tpa::ValueOrder::factored,
+                                                 variant.getTypes().getCompute(), /*query_parts=*/1, partTokens);
+    if (llvm::Error error = checkSchedule(variant, schedule))
+      throw std::runtime_error(llvm::toString(std::move(error)));
+    auto module = buildPrograms(variant, {{Phase::decode, schedule}});
+    mlir::PassManager passes(&context);
+    passes.addPass(mlir::createCanonicalizerPass());
+    passes.addPass(mlir::createCSEPass());
+    mlir::tpa::buildCpuPipeline(passes, {4, 16});
+    if (mlir::failed(passes.run(*module)))
+      throw std::runtime_error("the programs cannot be lowered");
+    signature = getSplitSignatures(*module, getPhaseSignature(variant, Phase::decode)).front();
+    if (mlir::failed(addCInterface(*module, "p", signature)))
+      throw std::runtime_error("the C interface cannot be made");
+    llvm::InitializeNativeTarget();
+    llvm::InitializeNativeTargetAsmPrinter();
+    jit = take(llvm::orc::LLJITBuilder().create());
+    std::string object = take(emitObject(*module, take(findTarget("host"))));
+    if (llvm::Error error = jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(object, "p")))
+      throw std::runtime_error(llvm::toString(std::move(error)));
+    function = take(jit->lookup("p_decode")).toPtr<PhaseFunction>();
+    statusMessage = take(jit->lookup("p_status_message")).toPtr<const char *(*)(int32_t)>();
+    if (partTokens > 0)
+      workspaceSize = take(jit->lookup("p_decode_workspace_size")).toPtr<int64_t (*)(int64_t, int64_t, int64_t)>();
+  }
+
+  bool exports(const std::string &name) {
+    auto found = jit->lookup(name);
+    if (found)
+      return true;
+    llvm::consumeError(found.takeError());
+    return false;
+  }
+
+private:
+  static mlir::DialectRegistry dialects() {
+    mlir::DialectRegistry registry;
+    mlir::tpa::registerReferenceDialects(registry);
+    mlir::tpa::registerCpuDialects(registry);
+    return registry;
+  }
+
+  mlir::MLIRContext context;
+  std::unique_ptr<llvm::orc::LLJIT> jit;
+
+public:
+  PhaseSignature signature;
+  PhaseFunction function = nullptr;
+  const char *(*statusMessage)(int32_t) = nullptr;
+  int64_t (*workspaceSize)(int64_t, int64_t, int64_t) = nullptr;
+};
+
+/// A workspace between guards; its numbers are NaN.
+struct Workspace {
+  explicit Workspace(int64_t size) : size(size), bytes(static_cast<size_t>(size + 2 * guard + 64), 0xff) {}
+
+  unsigned char *data() {
+    auto address = reinterpret_cast<uintptr_t>(bytes.data() + guard);
+    return bytes.data() + guard + (64 - address % 64) % 64;
+  }
+  bool isIntact() {
+    return std::all_of(bytes.data(), data(), isPoison) &&
+           std::all_of(data() + size, bytes.data() + bytes.size(), isPoison);
+  }
+  bool isUntouched() { return std::all_of(bytes.begin(), bytes.end(), isPoison); }
+
+  static bool isPoison(unsigned char byte) { return byte == 0xff; }
+  static constexpr int64_t guard = 256;
+  int64_t size;
+  std::vector<unsigned char> bytes;
+};
+
+/// Requests with caches of no, one and several parts, on and beside the borders of parts.
+struct Requests {
+  std::vector<int32_t> queries = {1, 0, 1, 2, 3, 5, 1};
+  std::vector<int32_t> lengths = {0, 7, 1, 16, 17, 61, 64};
+  int64_t capacity = 70;
+};
+
+/// A call and its memory.
+class Call {
+public:
+  Call(const Decode &decode, const Requests &requests) : decode(decode), call(decode.signature) {
+    starts = {0};
+    for (int32_t queries : requests.queries)
+      starts.push_back(starts.back() + queries);
+    lengths = requests.lengths;
+    tokens = starts.back();
+    batch = static_cast<int64_t>(lengths.size());
+    capacity = requests.capacity;
+    for (size_t request = 0; request < lengths.size(); ++request)
+      for (int32_t query = 0; query < requests.queries[request]; ++query)
+        positions.push_back(lengths[request] - requests.queries[request] + query);
+    call.setSize("tokens", tokens);
+    call.setSize("batch", batch);
+    call.setSize("capacity", capacity);
+    std::mt19937 generator(7);
+    std::uniform_real_distribution<float> distribution(-2, 2);
+    for (const PhaseTensor &tensor : decode.signature.tensors) {
+      if (tensor.elementType == ElementType::i32)
+        continue;
+      std::vector<int64_t> shape = call.shapeOf(tensor.name);
+      int64_t count = 1;
+      for (int64_t extent : shape)
+        count *= extent;
+      std::vector<float> &values = memory[tensor.name];
+      values.assign(static_cast<size_t>(count), std::numeric_limits<float>::quiet_NaN());
+      const int64_t row = tensor.name.ends_with("_cache") ? shape[2] * shape[3] : count;
+      for (int64_t i = 0; i < count && tensor.access == Access::in; ++i)
+        // Slots behind the length of a request stay NaN.
+        if (row == count || i / row % capacity < lengths[static_cast<size_t>(i / row / capacity)])
+          values[static_cast<size_t>(i)] = distribution(generator);
+      call.setTensor(tensor.name, values.data());
+    }
+    call.setTensor("positions", positions.data());
+    call.setTensor("token_start", starts.data());
+    call.setTensor("lengths", lengths.data());
+  }
+
+  /// out and lse behind one another.
+  std::vector<float> run(const tpac_executor *executor, Workspace *workspace, PhaseFunction function = nullptr) {
+    for (const char *name : {"out", "lse"})
+      std::ranges::fill(memory[name], std::numeric_limits<float>::quiet_NaN());
+    const int32_t status = statusOf(executor, workspace ? workspace->data() : nullptr, workspace ? workspace->size : 0,
+                                    function ? function : decode.function);
+    EXPECT_EQ(status, 0) << decode.statusMessage(status);
+    std::vector<float> result = memory["out"];
+    result.insert(result.end(), memory["lse"].begin(), memory["lse"].end());
+    return result;
+  }
+
+  int32_t statusOf(const tpac_executor *executor, void *workspace, int64_t workspaceSize, PhaseFunction function) {
+    call.setExecutor(executor);
+    call.setWorkspace(workspace, workspaceSize);
+    return call.run(function);
+  }
+
+  int64_t neededBytes() const { return decode.workspaceSize(tokens, batch, capacity); }
+
+  const Decode &decode;
+  PhaseCall call;
+  std::vector<int32_t> starts, lengths, positions;
+  std::map<std::string, std::vector<float>> memory;
+  int64_t tokens, batch, capacity;
+};
+
+bool sameBits(const std::vector<float> &a, const std::vector<float> &b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+/// Largest difference; where one is not finite (lse of rows that see nothing), both must be the same.
+double difference(const std::vector<float> &a, const std::vector<float> &b) {
+  double largest = 0;
+  for (size_t i = 0; i < a.size(); ++i)
+    if (a[i] != b[i])
+      largest = std::max(largest, std::isfinite(a[i] - b[i]) ? std::fabs(double(a[i]) - b[i]) : INFINITY);
+  return largest;
+}
+
+struct Tiles {
+  int64_t queries, heads;
+};
+
+class WorkItems : public ::testing::TestWithParam<Tiles> {};
+
+TEST_P(WorkItems, partsAgreeWithTheWholeAndThreadsDoNotMatter) {
+  const auto [queries, headTile] = GetParam();
+  Decode decode(queries, headTile, split);
+  ASSERT_EQ(decode.signature.split, split);
+  Requests requests;
+  Call call(decode, requests);
+  int64_t items = 0, parts = 0;
+  for (size_t request = 0; request < requests.lengths.size(); ++request) {
+    const int64_t tiles = (requests.queries[request] + queries - 1) / queries * ((heads + headTile - 1) / headTile);
+    items += tiles;
+    parts += tiles * std::max<int64_t>(1, (requests.lengths[request] + split - 1) / split);
+  }
+
+  const std::vector<float> whole = call.run(nullptr, nullptr);
+  for (float value : whole)
+    ASSERT_FALSE(std::isnan(value));
+  Workspace alone(call.neededBytes());
+  const std::vector<float> inParts = call.run(nullptr, &alone);
+  EXPECT_TRUE(alone.isIntact());
+  EXPECT_FALSE(alone.isUntouched());
+  EXPECT_LT(difference(whole, inParts), 1e-5);
+  // Other sums, other roundings: the parts were really computed apart.
+  EXPECT_FALSE(sameBits(whole, inParts));
+
+  for (int threads : {1, 2, 3})
+    for (unsigned seed : {1u, 2u}) {
+      TestExecutor executor(threads, seed);
+      EXPECT_TRUE(sameBits(call.run(executor.get(), nullptr), whole)) << threads;
+      EXPECT_EQ(executor.runs(), 1);
+      EXPECT_EQ(executor.items(), items);
+      TestExecutor partExecutor(threads, seed);
+      Workspace workspace(call.neededBytes());
+      EXPECT_TRUE(sameBits(call.run(partExecutor.get(), &workspace), inParts)) << threads;
+      EXPECT_TRUE(workspace.isIntact());
+      EXPECT_EQ(partExecutor.runs(), 2);
+      EXPECT_EQ(partExecutor.items(), parts + items);
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Tiles, WorkItems, testing::Values(Tiles{1, 6}, Tiles{1, 3}, Tiles{4, 6}, Tiles{2, 4}),
+                         [](const auto &info) {
+                           return "queries" + std::to_string(info.param.queries) + "heads" +
+                                  std::to_string(info.param.heads);
+                         });
+
+/// One request has no other one's items to skip.
+TEST(WorkItem, splitsOneLongRequest) {
+  Decode decode(1, heads, split);
+  Call call(decode, {{2}, {63}, 64});
+  Workspace workspace(call.neededBytes());
+  TestExecutor executor(3, 5);
+  const std::vector<float> whole = call.run(nullptr, nullptr);
+  EXPECT_LT(difference(call.run(executor.get(), &workspace), whole), 1e-5);
+  EXPECT_EQ(executor.items(), 2 * 4 + 2);
+}
+
+TEST(WorkItem, capacitiesOfOnePartNeedNoWorkspace) {
+  Decode decode(1, heads, split);
+  Call call(decode, {{1, 2}, {5, 16}, 16});
+  EXPECT_EQ(call.neededBytes(), 0);
+  const std::vector<float> whole = call.run(nullptr, nullptr);
+  TestExecutor executor(2, 3);
+  Workspace workspace(0);
+  EXPECT_TRUE(sameBits(call.run(executor.get(), &workspace), whole));
+  EXPECT_TRUE(workspace.isUntouched());
+  EXPECT_EQ(executor.runs(), 1);
+}
+
+TEST(WorkItem, workspaceSizeCountsPartsAndSaturates) {
+  Decode decode(1, heads, split);
+  const int64_t row = heads * (features + 1) * 4, largest = 2147483647;
+  EXPECT_EQ(decode.workspaceSize(3, 9, 17), 3 * 2 * row);
+  EXPECT_EQ(decode.workspaceSize(3, 9, 32), 3 * 2 * row);
+  EXPECT_EQ(decode.workspaceSize(3, 1, 33), 3 * 3 * row);
+  EXPECT_EQ(decode.workspaceSize(3, 1, 16), 0);
+  EXPECT_EQ(decode.workspaceSize(3, 1, 0), 0);
+  EXPECT_EQ(decode.workspaceSize(0, 1, 33), 0);
+  EXPECT_EQ(decode.workspaceSize(largest, 1, 33), largest * 3 * row);
+  EXPECT_EQ(decode.workspaceSize(largest, 1, largest), std::numeric_limits<int64_t>::max());
+  for (int64_t outside : {int64_t(-1), largest + 1}) {
+    EXPECT_EQ(decode.workspaceSize(outside, 1, 33), 0);
+    EXPECT_EQ(decode.workspaceSize(1, outside, 33), 0);
+    EXPECT_EQ(decode.workspaceSize(1, 1, outside), 0);
+  }
+}
+
+TEST(WorkItem, refusesBadWorkspacesAndExecutors) {
+  Decode decode(1, heads, split);
+  Call call(decode, Requests());
+  const int64_t needed = call.neededBytes();
+  Workspace workspace(needed + 64);
+  auto message = [&](const tpac_executor *executor, void *data, int64_t size) {
+    return std::string(decode.statusMessage(call.statusOf(executor, data, size, decode.function)));
+  };
+  EXPECT_EQ(message(nullptr, workspace.data(), needed), "success");
+  EXPECT_EQ(message(nullptr, nullptr, needed), "success");
+  workspace = Workspace(needed + 64);
+  call.memory["out"].assign(call.memory["out"].size(), -7);
+  const std::string tooSmall = "p_decode: workspace_size is smaller than p_decode_workspace_size(tokens, batch, "
+                               "capacity); expected at least that many bytes, or a NULL workspace";
+  for (int64_t size : {needed - 1, int64_t(0), int64_t(-1), std::numeric_limits<int64_t>::min()})
+    EXPECT_EQ(message(nullptr, workspace.data(), size), tooSmall) << size;
+  EXPECT_EQ(message(nullptr, workspace.data() + 32, needed),
+            "p_decode: workspace is not aligned; expected a multiple of 64 bytes, or NULL");
+  const tpac_executor empty = {nullptr, 1, nullptr};
+  EXPECT_EQ(message(&empty, nullptr, 0), "p_decode: executor.run is NULL; expected a function, or a NULL executor");
+  EXPECT_TRUE(workspace.isUntouched());
+  EXPECT_EQ(call.memory["out"], std::vector<float>(call.memory["out"].size(), -7));
+}
+
+/// What callShortened passes on of a block: the words up to `keptWords`, and behind them what is no pointer.
+PhaseFunction shortenedFunction;
+size_t keptWords, wholeWords;
+
+int32_t callShortened(const void *args) {
+  std::vector<int64_t> words(wholeWords, -1);
+  std::memcpy(words.data(), args, 8 * keptWords);
+  words[0] = static_cast<int64_t>(8 * keptWords);
+  return shortenedFunction(words.data());
+}
+
+TEST(WorkItem, olderBlocksEndEarlier) {
+  Decode decode(1, heads, split);
+  Call call(decode, Requests());
+  const size_t required = requiredWords(decode.signature);
+  wholeWords = required + optionalWords;
+  shortenedFunction = decode.function;
+  const std::vector<float> whole = call.run(nullptr, nullptr);
+  Workspace workspace(call.neededBytes());
+  TestExecutor executor(2, 1);
+
+  keptWords = required;
+  EXPECT_TRUE(sameBits(call.run(executor.get(), &workspace, callShortened), whole));
+  EXPECT_EQ(executor.runs(), 0);
+  keptWords = required + 1;
+  EXPECT_TRUE(sameBits(call.run(executor.get(), &workspace, callShortened), whole));
+  EXPECT_EQ(executor.runs(), 1);
+  EXPECT_TRUE(workspace.isUntouched());
+
+  // A workspace without its size has size 0.
+  keptWords = required + 2;
+  EXPECT_NE(call.statusOf(executor.get(), workspace.data(), workspace.size, callShortened), 0);
+  keptWords = required - 1;
+  EXPECT_EQ(std::string(decode.statusMessage(call.statusOf(nullptr, nullptr, 0, callShortened))),
+            "p_decode: args.struct_size is less than " + std::to_string(8 * required) +
+                "; expected sizeof(p_decode_args)");
+}
+
+TEST(WorkItem, schedulesWithoutSplitHaveNoWorkspace) {
+  Decode decode(1, heads, 0);
+  EXPECT_EQ(decode.signature.split, 0);
+  EXPECT_FALSE(decode.exports("p_decode_workspace_size"));
+  Call call(decode, Requests());
+  const std::vector<float> whole = call.run(nullptr, nullptr);
+  TestExecutor executor(2, 1);
+  Workspace workspace(64);
+  EXPECT_TRUE(sameBits(call.run(executor.get(), &workspace), whole));
+  EXPECT_TRUE(workspace.isUntouched());
+  EXPECT_EQ(executor.runs(), 1);
+}
+
+} // namespace
+
+} // namespace tpac::test
