@@ -4,16 +4,11 @@
 
 #include "lowering/cpu/Passes.h"
 
+#include "lowering/reference/Passes.h"
 #include "lowering/tile/TileDialect.h"
 
-#include "mlir/Conversion/AffineToStandard/AffineToStandard.h"
-#include "mlir/Conversion/ConvertToLLVM/ToLLVMPass.h"
-#include "mlir/Conversion/ReconcileUnrealizedCasts/ReconcileUnrealizedCasts.h"
-#include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
 #include "mlir/Conversion/VectorToLLVM/ConvertVectorToLLVM.h"
-#include "mlir/Dialect/Arith/Transforms/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Pass/PassOptions.h"
@@ -27,17 +22,7 @@ void tpa::buildCpuPipeline(OpPassManager &passes, const CpuOptions &options) {
   passes.addNestedPass<func::FuncOp>(createTilesToCpu({options.lanes, options.registers}));
   passes.addPass(createCanonicalizerPass());
   passes.addPass(createCSEPass());
-  // Single bf16 elements; vectors are converted by tpa-tiles-to-cpu.
-  arith::ArithExpandOpsPassOptions expand;
-  expand.includeBf16 = true;
-  passes.addPass(arith::createArithExpandOpsPass(expand));
-  passes.addPass(memref::createExpandStridedMetadataPass());
-  passes.addPass(createLowerAffinePass());
-  passes.addPass(createSCFToControlFlowPass());
-  passes.addPass(createConvertToLLVMPass());
-  passes.addPass(createReconcileUnrealizedCastsPass());
-  passes.addPass(createCanonicalizerPass());
-  passes.addPass(createCSEPass());
+  addLlvmConversion(passes);
 }
 
 namespace {

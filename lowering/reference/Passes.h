@@ -26,6 +26,9 @@ void buildReferenceTensorPipeline(OpPassManager &passes);
 /// tensor of their signature, write their results in place and return nothing.
 void buildHostPipeline(OpPassManager &passes);
 
+/// The last steps to the LLVM dialect: scf, arith, math, memref and (where registered) vector ops.
+void addLlvmConversion(OpPassManager &passes);
+
 /// Both as textual pipelines: `tpa-reference-tensors`, `tpa-host`.
 void registerReferencePipelines();
 

@@ -29,6 +29,20 @@ void tpa::buildReferenceTensorPipeline(OpPassManager &passes) {
   passes.addPass(createCSEPass());
 }
 
+void tpa::addLlvmConversion(OpPassManager &passes) {
+  // bf16 conversions as integer arithmetic: targets without the instructions would call a library.
+  arith::ArithExpandOpsPassOptions expand;
+  expand.includeBf16 = true;
+  passes.addPass(arith::createArithExpandOpsPass(expand));
+  passes.addPass(memref::createExpandStridedMetadataPass());
+  passes.addPass(createLowerAffinePass());
+  passes.addPass(createSCFToControlFlowPass());
+  passes.addPass(createConvertToLLVMPass());
+  passes.addPass(createReconcileUnrealizedCastsPass());
+  passes.addPass(createCanonicalizerPass());
+  passes.addPass(createCSEPass());
+}
+
 void tpa::buildHostPipeline(OpPassManager &passes) {
   bufferization::OneShotBufferizePassOptions bufferize;
   bufferize.bufferizeFunctionBoundaries = true;
@@ -44,17 +58,7 @@ void tpa::buildHostPipeline(OpPassManager &passes) {
   passes.addPass(createLowerAffinePass());
   passes.addPass(createCanonicalizerPass());
   passes.addPass(createCSEPass());
-  // bf16 conversions as integer arithmetic: targets without the instructions would call a library.
-  arith::ArithExpandOpsPassOptions expand;
-  expand.includeBf16 = true;
-  passes.addPass(arith::createArithExpandOpsPass(expand));
-  passes.addPass(memref::createExpandStridedMetadataPass());
-  passes.addPass(createLowerAffinePass());
-  passes.addPass(createSCFToControlFlowPass());
-  passes.addPass(createConvertToLLVMPass());
-  passes.addPass(createReconcileUnrealizedCastsPass());
-  passes.addPass(createCanonicalizerPass());
-  passes.addPass(createCSEPass());
+  addLlvmConversion(passes);
 }
 
 void tpa::registerReferencePipelines() {
