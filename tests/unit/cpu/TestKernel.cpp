@@ -17,8 +17,10 @@
 #include "llvm/Support/TargetSelect.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <random>
 #include <stdexcept>
+#include <string_view>
 
 using namespace mlir;
 
@@ -156,6 +158,13 @@ void TestKernel::interpret(const std::vector<MemoryView> &memory, const std::vec
   if (llvm::Error error = tpac::interpret(*implementation->module, "main", arguments,
                                           rounded ? Arithmetic::rounded : Arithmetic::exact))
     throw std::runtime_error(llvm::toString(std::move(error)));
+}
+
+std::span<const mlir::tpa::CpuOptions> testedOptions() {
+  static constexpr mlir::tpa::CpuOptions all[] = {{16, 32}, {8, 16}, {4, 16}};
+  const char *effort = std::getenv("TPAC_TEST_EFFORT");
+  bool quick = effort && std::string_view(effort) == "quick";
+  return std::span(all).first(quick ? 1 : std::size(all));
 }
 
 } // namespace tpac::test

@@ -9,6 +9,7 @@
 #include "lowering/tile/MemoryView.h"
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -53,8 +54,8 @@ private:
   std::unique_ptr<Implementation> implementation;
 };
 
-/// What is compiled for: AVX-512, AVX2, and vectors of four.
-inline constexpr mlir::tpa::CpuOptions allOptions[] = {{16, 32}, {8, 16}, {4, 16}};
+/// What is compiled for: AVX-512, AVX2, and vectors of four; where TPAC_TEST_EFFORT is quick, the first alone.
+std::span<const mlir::tpa::CpuOptions> testedOptions();
 
 } // namespace tpac::test
 
