@@ -24,6 +24,7 @@ struct CheckOptions {
   std::string variant;
   std::string model;
   std::vector<std::string> storage = {"f32", "bf16"};
+  bool reference = false;
   bool json = false;
 };
 
@@ -89,6 +90,7 @@ void checkAgainstModel(const CheckOptions &options) {
     ModelCheckOptions check;
     check.variantJson = file.jsonWithStorage(storage);
     check.directory = options.model;
+    check.path = options.reference ? CodePath::reference : CodePath::fused;
     for (ModelCheckRow &row : checkModel(check))
       rows.push_back(std::move(row));
   }
@@ -144,6 +146,8 @@ void addCheckCommand(CLI::App &app) {
                           "attention and compare with the recording");
   command->add_option("--storage", options->storage, "element types to check with --model; default: f32 bf16")
       ->check(CLI::IsMember({"f64", "f32", "bf16", "f16"}))
+      ->needs(model);
+  command->add_flag("--reference", options->reference, "with --model: the reference path in place of the fused one")
       ->needs(model);
   command->add_flag("--json", options->json, "print JSON");
   command->callback([options] {

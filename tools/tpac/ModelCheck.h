@@ -6,6 +6,8 @@
 #ifndef TPAC_TOOLS_TPAC_MODELCHECK_H
 #define TPAC_TOOLS_TPAC_MODELCHECK_H
 
+#include "lowering/phases/CodePath.h"
+
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -22,6 +24,7 @@ struct ModelCheckOptions {
   /// Accepted relative error; without one, that of the variant's types (defaultTolerance in ModelErrors.h). fp8 and
   /// int8 need one.
   std::optional<double> tolerance;
+  CodePath path = CodePath::fused;
 };
 
 /// One phase of one layer.

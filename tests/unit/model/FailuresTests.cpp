@@ -17,7 +17,7 @@ class Failures : public ModelCopy {
 protected:
   /// One letter per row (layer 0 prefill, decode, layer 3 prefill, decode): "p"ass or "F"ail.
   std::string verdicts(const nlohmann::json &variant = withStorage(config("t6-mini"), "f32")) {
-    rows = checkModel({variant.dump(), directory, std::nullopt});
+    rows = checkModel({variant.dump(), directory, std::nullopt, CodePath::reference});
     std::string text;
     for (const ModelCheckRow &row : rows)
       text += row.pass ? "p" : "F";

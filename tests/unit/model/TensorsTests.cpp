@@ -124,7 +124,7 @@ namespace {
 class DamagedFiles : public ModelCopy {
 protected:
   std::string message() const {
-    return thrownBy([&] { checkModel({config("t6-mini").dump(), directory, std::nullopt}); });
+    return thrownBy([&] { checkModel({config("t6-mini").dump(), directory, std::nullopt, CodePath::reference}); });
   }
   std::string weights() const { return file(".safetensors").string() + ": "; }
   std::string recording() const { return file(".reference.safetensors").string() + ": "; }
@@ -148,7 +148,7 @@ TEST_F(DamagedFiles, NoWeightOfTheLayer) {
   json["architecture"] = "T6_kvonly";
   writeConfiguration(json);
   rewrite(".reference.safetensors", "layer0.attention_input", nullptr);
-  std::string found = thrownBy([&] { checkModel({variant.dump(), directory, std::nullopt}); });
+  std::string found = thrownBy([&] { checkModel({variant.dump(), directory, std::nullopt, CodePath::reference}); });
   std::string prefix = "transformer.h.3.attn.";
   EXPECT_TRUE(found.starts_with(weights() + "looked for tensor " + prefix + "c_qkv.c_q.weight or " + prefix +
                                 "c_q.weight, found "))
