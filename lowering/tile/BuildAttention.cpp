@@ -240,14 +240,20 @@ private:
     Value &result = known[keyOf(k, rank)];
     if (result)
       return result;
+    return result = loadKey(block, rankOf(k, rank), rotate);
+  }
+
+  /// K's token factor at `rank`, rotated where asked.
+  Value loadKey(const Block &block, Along rank, bool rotate) {
+    FactorizationAttr k = variant.getK();
     SmallVector<Value> factors;
     for (size_t i = 0; i < k.getToken().size(); ++i)
-      factors.push_back(loadToken(block, k, "k", keyFeatures, i, rankOf(k, rank)));
+      factors.push_back(loadToken(block, k, "k", keyFeatures, i, rank));
     if (rotate) {
       Value positions = p.load("key_positions_cache", cached(block, {}), sizesOf(k, keyFeatures));
       factors.front() = rope(factors.front(), smallAxis(k, keyFeatures, 0), positions);
     }
-    return result = joined(k, keyFeatures, factors);
+    return joined(k, keyFeatures, factors);
   }
 
   Value valueToken(Block &block, std::optional<int64_t> rank) {
@@ -264,7 +270,8 @@ private:
         v.getHead().isFixed() == variant.getK().getHead().isFixed()) {
       key = keyToken(block, rank, variant.getVSees() != ValueSees::rotated);
     } else {
-      key = foreignKeyToken(block, rank);
+      bool rotate = variant.rotatesKeysOnRead() && variant.getVSees() == ValueSees::rotated;
+      key = loadKey(block, rankOf(v, rank), rotate);
     }
     TileType type = ProgramBuilder::typeOf(key);
     Axes axes;
@@ -275,19 +282,6 @@ private:
         axes.emplace_back(axis.getValue(), size);
     return tile::SliceOp::create(p.b, p.loc, TileType::get(p.b.getContext(), axes, type.getElementType()), key,
                                  keyFeatures, valueFeatures, /*offset=*/Value());
-  }
-
-  /// K's token factor at a rank of V's head factor, where the two sides' head factors differ in kind.
-  Value foreignKeyToken(Block &block, std::optional<int64_t> rank) {
-    FactorizationAttr k = variant.getK();
-    SmallVector<Value> factors;
-    for (size_t i = 0; i < k.getToken().size(); ++i)
-      factors.push_back(loadToken(block, k, "k", keyFeatures, i, rankOf(variant.getV(), rank)));
-    if (variant.rotatesKeysOnRead() && variant.getVSees() == ValueSees::rotated) {
-      Value positions = p.load("key_positions_cache", cached(block, {}), sizesOf(k, keyFeatures));
-      factors.front() = rope(factors.front(), smallAxis(k, keyFeatures, 0), positions);
-    }
-    return joined(k, keyFeatures, factors);
   }
 
   /// A head factor of one rank, {m, h} or, learned, {h}; null where fixed.
