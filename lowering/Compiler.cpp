@@ -40,11 +40,11 @@ static llvm::Expected<OwningOpRef<ModuleOp>> buildScheduledPrograms(tpa::Variant
 static tpa::CpuOptions cpuOptionsOf(const tpac::CodeTarget &target) {
   auto has = [&](StringRef feature) { return llvm::is_contained(target.features, feature); };
   if (target.cpu == "x86-64-v4" || has("+avx512f"))
-    return {16, 32};
+    return {16, 32, target.amx};
   if (target.cpu == "x86-64-v3" || has("+avx2"))
-    return {8, 16};
+    return {8, 16, /*amx=*/false};
   bool aarch64 = StringRef(target.triple).starts_with("aarch64");
-  return {4, aarch64 ? 32 : 16};
+  return {4, aarch64 ? 32 : 16, /*amx=*/false};
 }
 
 static void addFusedPasses(PassManager &passes, tpac::Stage stage, const tpac::CodeTarget &target) {

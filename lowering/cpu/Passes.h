@@ -26,13 +26,15 @@ struct CpuOptions {
   int64_t lanes = 16;
   /// Vector registers: 32 (AVX-512, NEON) or 16 (AVX2, SSE).
   int64_t registers = 32;
+  /// Whether there are AMX tiles with bf16 products.
+  bool amx = false;
 };
 
 /// Functions of tile ops, with scf, arith and memref around them, to the LLVM dialect. Memrefs become expanded
 /// descriptors, as buildHostPipeline has them.
 void buildCpuPipeline(OpPassManager &passes, const CpuOptions &options);
 
-/// As the textual pipeline `tpa-cpu{lanes= registers=}`.
+/// As the textual pipeline `tpa-cpu{lanes= registers= amx=}`.
 void registerCpuPipelines();
 
 /// Dialects and interfaces that the pipeline needs, beyond those of the reference path.

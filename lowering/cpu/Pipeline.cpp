@@ -30,6 +30,7 @@ namespace {
 struct PipelineOptions : PassPipelineOptions<PipelineOptions> {
   Option<int64_t> lanes{*this, "lanes", llvm::cl::desc("f32 elements per vector"), llvm::cl::init(16)};
   Option<int64_t> registers{*this, "registers", llvm::cl::desc("vector registers"), llvm::cl::init(32)};
+  Option<bool> amx{*this, "amx", llvm::cl::desc("AMX tiles with bf16 products"), llvm::cl::init(false)};
 };
 
 } // namespace
@@ -37,7 +38,7 @@ struct PipelineOptions : PassPipelineOptions<PipelineOptions> {
 void tpa::registerCpuPipelines() {
   PassPipelineRegistration<PipelineOptions>("tpa-cpu", "tile programs to the LLVM dialect, for a CPU",
                                             [](OpPassManager &passes, const PipelineOptions &options) {
-                                              buildCpuPipeline(passes, {options.lanes, options.registers});
+                                              buildCpuPipeline(passes, {options.lanes, options.registers, options.amx});
                                             });
 }
 

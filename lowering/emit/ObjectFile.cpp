@@ -70,9 +70,16 @@ std::vector<CodeTarget> allTargets() {
   for (const auto &feature : llvm::sys::getHostCPUFeatures())
     host.features.push_back((feature.second ? "+" : "-") + feature.first().str());
   std::sort(host.features.begin(), host.features.end());
+  auto hostHas = [&](llvm::StringRef feature) { return llvm::is_contained(host.features, feature); };
+  host.amx = hostHas("+amx-tile") && hostHas("+amx-bf16");
   targets.push_back(std::move(host));
   for (const char *level : {"x86-64-v2", "x86-64-v3", "x86-64-v4"})
     targets.push_back({level, tripleFor(llvm::Triple::x86_64).str(), level, {}});
+  targets.push_back({"x86-64-amx",
+                     tripleFor(llvm::Triple::x86_64).str(),
+                     "x86-64-v4",
+                     {"+amx-bf16", "+amx-tile", "+avx512bf16", "+avx512fp16"},
+                     /*amx=*/true});
   targets.push_back({"aarch64", tripleFor(llvm::Triple::aarch64).str(), "generic", {}});
   std::erase_if(targets, [](const CodeTarget &target) { return !lookUp(llvm::Triple(target.triple)); });
   return targets;

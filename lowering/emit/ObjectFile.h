@@ -21,9 +21,12 @@ struct CodeTarget {
   std::string cpu;
   /// "+avx2", "-avx512f": what differs from the CPU's own features, sorted. Of `host`: every feature, as detected.
   std::vector<std::string> features;
+  /// Whether it has AMX tiles with bf16 products.
+  bool amx = false;
 };
 
-/// `host` (the CPU of this machine), `x86-64-v2`, `x86-64-v3`, `x86-64-v4`, `aarch64`, as far as this LLVM has them.
+/// `host` (the CPU of this machine), `x86-64-v2`, `x86-64-v3`, `x86-64-v4`, `x86-64-amx` (v4 with AMX-BF16, as from
+/// Sapphire Rapids on), `aarch64`, as far as this LLVM has them.
 std::vector<std::string> acceptedTargets();
 
 /// The target of that name; an error that lists the accepted names where there is none.

@@ -74,7 +74,7 @@ void addBuildCommand(CLI::App &app) {
   CLI::App *command = app.add_subcommand("build", "Compile a variant into a kernel pack: header, libraries, manifest.");
   auto options = std::make_shared<BuildOptions>();
   command->add_option("VARIANT", options->variant, "variant file (JSON)")->required();
-  command->add_option("--target", options->target, "host, x86-64-v2, x86-64-v3, x86-64-v4 or aarch64")
+  command->add_option("--target", options->target, "host, x86-64-v2, x86-64-v3, x86-64-v4, x86-64-amx or aarch64")
       ->capture_default_str();
   command->add_option("-o,--output", options->directory, "directory of the pack; a pack there is replaced")->required();
   command->add_flag("--reference", options->reference, "kernels of the reference path in place of fused ones");
