@@ -20,15 +20,26 @@ void tpac::registerCompilerDialects(DialectRegistry &registry) {
   tpa::registerCpuDialects(registry);
 }
 
+/// What the CPU target must know of `target`.
+static tpac::CpuTraits cpuTraitsOf(const tpac::CodeTarget &target) {
+  auto has = [&](StringRef feature) { return llvm::is_contained(target.features, feature); };
+  if (target.cpu == "x86-64-v4" || has("+avx512f"))
+    return {16, 32, target.amx};
+  if (target.cpu == "x86-64-v3" || has("+avx2"))
+    return {8, 16};
+  bool aarch64 = StringRef(target.triple).starts_with("aarch64");
+  return {4, aarch64 ? 32 : 16};
+}
+
 /// Tile programs under the CPU's default schedules.
-static llvm::Expected<OwningOpRef<ModuleOp>> buildScheduledPrograms(tpa::VariantAttr variant,
-                                                                    ArrayRef<tpac::Phase> phases) {
+static llvm::Expected<OwningOpRef<ModuleOp>>
+buildScheduledPrograms(tpa::VariantAttr variant, ArrayRef<tpac::Phase> phases, const tpac::CpuTraits &traits) {
   SmallVector<tpac::ScheduledPhase> scheduled;
   for (tpac::Phase phase : phases) {
     if (phase == tpac::Phase::project)
       return llvm::createStringError(
           "project is no phase of the fused path: engines have matrix products of their own");
-    llvm::Expected<tpa::ScheduleAttr> schedule = tpac::defaultCpuSchedule(variant, phase);
+    llvm::Expected<tpa::ScheduleAttr> schedule = tpac::defaultCpuSchedule(variant, phase, traits);
     if (!schedule)
       return schedule.takeError();
     scheduled.push_back({phase, *schedule});
@@ -36,23 +47,12 @@ static llvm::Expected<OwningOpRef<ModuleOp>> buildScheduledPrograms(tpa::Variant
   return tpac::buildPrograms(variant, scheduled);
 }
 
-/// What the CPU pipeline must know of `target`.
-static tpa::CpuOptions cpuOptionsOf(const tpac::CodeTarget &target) {
-  auto has = [&](StringRef feature) { return llvm::is_contained(target.features, feature); };
-  if (target.cpu == "x86-64-v4" || has("+avx512f"))
-    return {16, 32, target.amx};
-  if (target.cpu == "x86-64-v3" || has("+avx2"))
-    return {8, 16, /*amx=*/false};
-  bool aarch64 = StringRef(target.triple).starts_with("aarch64");
-  return {4, aarch64 ? 32 : 16, /*amx=*/false};
-}
-
 static void addFusedPasses(PassManager &passes, tpac::Stage stage, const tpac::CodeTarget &target) {
   // What the builder says twice for clearness, such as an index.
   passes.addPass(createCanonicalizerPass());
   passes.addPass(createCSEPass());
   if (stage >= tpac::Stage::target)
-    tpa::buildCpuPipeline(passes, cpuOptionsOf(target));
+    tpa::buildCpuPipeline(passes, cpuTraitsOf(target));
 }
 
 static void addReferencePasses(PassManager &passes, tpac::Stage stage) {
@@ -73,7 +73,7 @@ llvm::Expected<OwningOpRef<ModuleOp>> tpac::lowerPhases(tpa::VariantAttr variant
   PassManager passes(context);
   OwningOpRef<ModuleOp> module;
   if (path == CodePath::fused && stage != Stage::variant) {
-    auto programs = buildScheduledPrograms(variant, phases);
+    auto programs = buildScheduledPrograms(variant, phases, cpuTraitsOf(target));
     if (!programs)
       return programs.takeError();
     module = std::move(*programs);

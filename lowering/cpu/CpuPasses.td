@@ -47,9 +47,10 @@ def TilesToCpu : Pass<"tpa-tiles-to-cpu", "::mlir::func::FuncOp"> {
   }];
   let options = [
     Option<"lanes", "lanes", "int64_t", "16", "f32 elements per vector: 4, 8 or 16">,
-    Option<"registers", "registers", "int64_t", "32", "vector registers, 16 or 32">
+    Option<"registers", "registers", "int64_t", "32", "vector registers, 16 or 32">,
+    Option<"amx", "amx", "bool", "false", "loops of attention on AMX tiles where their operands are bf16; needs 16 lanes">
   ];
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect",
+  let dependentDialects = ["::mlir::amx::AMXDialect", "::mlir::LLVM::LLVMDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect",
                            "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
 }
 

@@ -69,6 +69,32 @@ int64_t blockBytes(VariantAttr variant, Phase phase, ScheduleAttr schedule) {
   return size * (keys + n * h * m + n * h * features);
 }
 
+/// Whether matrix tiles take the token factors of `side`: a row of features per cached token.
+bool hasMatrixRows(FactorizationAttr side) {
+  return side.getOrder() == 2 && !side.hasMap(HeadMap::one_hot) && !side.getToken().front().isLearned();
+}
+
+/// Decode by matrix tiles, heads as their columns; null where the variant does not suit them.
+ScheduleAttr matrixSchedule(VariantAttr variant, Phase phase) {
+  int64_t heads = tpac::largestHeadTile(variant);
+  if (phase != Phase::decode || !variant.getTypes().getCompute().isF32() || heads <= 8 || variant.rotatesKeysOnRead() ||
+      variant.getV().isShared() || !hasMatrixRows(variant.getK()) || !hasMatrixRows(variant.getV()) ||
+      variant.getKeyFeatures() % 32 != 0 || variant.getValueFeatures() % 16 != 0)
+    return {};
+  // A query that is rounded anyway has no second part.
+  int64_t parts = variant.getQueryPrecision() == QueryPrecision::storage ? 1 : 2;
+  for (int64_t tokens : {256, 128, 64}) {
+    auto schedule =
+        ScheduleAttr::get(variant.getContext(), tokens, /*queries=*/1, heads, ScoreOrder::merged, ValueOrder::factored,
+                          BFloat16Type::get(variant.getContext()), parts, splitTokens);
+    if (llvm::Error error = tpac::checkCpuSchedule(variant, phase, schedule))
+      llvm::consumeError(std::move(error));
+    else
+      return schedule;
+  }
+  return {};
+}
+
 } // namespace
 
 llvm::Error tpac::checkCpuSchedule(VariantAttr variant, Phase phase, ScheduleAttr schedule) {
@@ -81,7 +107,10 @@ llvm::Error tpac::checkCpuSchedule(VariantAttr variant, Phase phase, ScheduleAtt
   return llvm::Error::success();
 }
 
-llvm::Expected<ScheduleAttr> tpac::defaultCpuSchedule(VariantAttr variant, Phase phase) {
+llvm::Expected<ScheduleAttr> tpac::defaultCpuSchedule(VariantAttr variant, Phase phase, const CpuTraits &traits) {
+  if (traits.amx)
+    if (ScheduleAttr schedule = matrixSchedule(variant, phase))
+      return schedule;
   MLIRContext *context = variant.getContext();
   Type compute = variant.getTypes().getCompute();
   int64_t largest = largestHeadTile(variant);

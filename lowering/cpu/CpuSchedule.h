@@ -6,6 +6,7 @@
 #define TPAC_LOWERING_CPU_CPUSCHEDULE_H
 
 #include "dialect/TPADialect.h"
+#include "lowering/cpu/CpuTraits.h"
 #include "lowering/phases/PhaseSignature.h"
 
 #include "llvm/Support/Error.h"
@@ -19,9 +20,11 @@ inline constexpr int64_t largestCpuBlock = 1 << 20;
 /// accepted.
 llvm::Error checkCpuSchedule(mlir::tpa::VariantAttr variant, Phase phase, mlir::tpa::ScheduleAttr schedule);
 
-/// A legal schedule, chosen by operation counts: the order of contraction with the fewest multiply-adds per block. An
-/// error where even the smallest tiles are too large.
-llvm::Expected<mlir::tpa::ScheduleAttr> defaultCpuSchedule(mlir::tpa::VariantAttr variant, Phase phase);
+/// A legal schedule for a CPU with `traits`, chosen by operation counts: the order of contraction with the fewest
+/// multiply-adds per block, bf16 operands where matrix tiles take them as they are cached. An error where even the
+/// smallest tiles are too large.
+llvm::Expected<mlir::tpa::ScheduleAttr> defaultCpuSchedule(mlir::tpa::VariantAttr variant, Phase phase,
+                                                           const CpuTraits &traits);
 
 } // namespace tpac
 

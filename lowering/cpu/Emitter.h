@@ -62,7 +62,6 @@ public:
   void merge(const Tile &out0, const Tile &lse0, const Tile &out1, const Tile &lse1, const Tile &out, const Tile &lse);
   void quantize(StringAttr axis, const Tile &input, const Tile &values, const Tile &scale);
 
-private:
   // --- Geometry
   // -------------------------------------------------------------------------------------------------------
 
@@ -110,6 +109,7 @@ private:
   /// Makes the padding of a tile finite that is then written element by element.
   void clearPadding(const Tile &tile, int64_t width);
 
+private:
   // --- Rows: all elements along one axis
   // --------------------------------------------------------------------------------
 

@@ -5,6 +5,8 @@
 #ifndef TPAC_LOWERING_CPU_PASSES_H
 #define TPAC_LOWERING_CPU_PASSES_H
 
+#include "lowering/cpu/CpuTraits.h"
+
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/Pass/Pass.h"
 
@@ -20,19 +22,9 @@ namespace mlir::tpa {
 #define GEN_PASS_REGISTRATION
 #include "lowering/cpu/CpuPasses.h.inc"
 
-/// What the pipeline knows of a CPU.
-struct CpuOptions {
-  /// f32 elements per vector: 16 (AVX-512), 8 (AVX2) or 4 (NEON, SSE).
-  int64_t lanes = 16;
-  /// Vector registers: 32 (AVX-512, NEON) or 16 (AVX2, SSE).
-  int64_t registers = 32;
-  /// Whether there are AMX tiles with bf16 products.
-  bool amx = false;
-};
-
 /// Functions of tile ops, with scf, arith and memref around them, to the LLVM dialect. Memrefs become expanded
 /// descriptors, as buildHostPipeline has them.
-void buildCpuPipeline(OpPassManager &passes, const CpuOptions &options);
+void buildCpuPipeline(OpPassManager &passes, const tpac::CpuTraits &cpu);
 
 /// As the textual pipeline `tpa-cpu{lanes= registers= amx=}`.
 void registerCpuPipelines();

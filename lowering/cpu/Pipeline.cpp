@@ -8,6 +8,8 @@
 #include "lowering/tile/TileDialect.h"
 
 #include "mlir/Conversion/VectorToLLVM/ConvertVectorToLLVM.h"
+#include "mlir/Dialect/AMX/AMXDialect.h"
+#include "mlir/Dialect/AMX/Transforms.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Pass/PassManager.h"
@@ -17,9 +19,9 @@
 
 using namespace mlir;
 
-void tpa::buildCpuPipeline(OpPassManager &passes, const CpuOptions &options) {
-  passes.addNestedPass<func::FuncOp>(createTileLayouts({options.lanes}));
-  passes.addNestedPass<func::FuncOp>(createTilesToCpu({options.lanes, options.registers}));
+void tpa::buildCpuPipeline(OpPassManager &passes, const tpac::CpuTraits &cpu) {
+  passes.addNestedPass<func::FuncOp>(createTileLayouts({cpu.lanes}));
+  passes.addNestedPass<func::FuncOp>(createTilesToCpu({cpu.lanes, cpu.registers, cpu.amx}));
   passes.addPass(createCanonicalizerPass());
   passes.addPass(createCSEPass());
   addLlvmConversion(passes);
@@ -30,7 +32,7 @@ namespace {
 struct PipelineOptions : PassPipelineOptions<PipelineOptions> {
   Option<int64_t> lanes{*this, "lanes", llvm::cl::desc("f32 elements per vector"), llvm::cl::init(16)};
   Option<int64_t> registers{*this, "registers", llvm::cl::desc("vector registers"), llvm::cl::init(32)};
-  Option<bool> amx{*this, "amx", llvm::cl::desc("AMX tiles with bf16 products"), llvm::cl::init(false)};
+  Option<bool> amx{*this, "amx", llvm::cl::desc("AMX tiles for bf16 operands"), llvm::cl::init(false)};
 };
 
 } // namespace
@@ -43,6 +45,7 @@ void tpa::registerCpuPipelines() {
 }
 
 void tpa::registerCpuDialects(DialectRegistry &registry) {
-  registry.insert<tile::TileDialect, vector::VectorDialect>();
+  registry.insert<amx::AMXDialect, tile::TileDialect, vector::VectorDialect>();
+  registerConvertAMXToLLVMInterface(registry);
   vector::registerConvertVectorToLLVMInterface(registry);
 }

@@ -4,10 +4,13 @@
 // Emitter's business.
 
 #include "lowering/cpu/Emitter.h"
+#include "lowering/cpu/MatrixLoopEmitter.h"
 #include "lowering/cpu/Passes.h"
 
+#include "mlir/Dialect/AMX/AMXDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -30,11 +33,12 @@ bool isTile(Value value) { return isa<TileType>(value.getType()); }
 /// a loop's body takes what is free before the loop.
 class Lowering {
 public:
-  Lowering(func::FuncOp function, int64_t lanes, int64_t registers)
+  Lowering(func::FuncOp function, int64_t lanes, int64_t registers, bool amx)
       : function(function), b(function.getLoc(), function.getContext()),
         emitter(
             b, lanes, registers, [this](TileType type) { return acquire(type); },
-            [this](const Tile &tile) { give(tile.memory); }) {}
+            [this](const Tile &tile) { give(tile.memory); }),
+        amx(amx) {}
 
   LogicalResult run() {
     if (failed(lower(function.getBody().front())))
@@ -242,7 +246,8 @@ private:
   // --- Loops and branches
   // -------------------------------------------------------------------------------------------------
 
-  LogicalResult lowerLoop(scf::ForOp loop) {
+  /// Gives each tile that `loop` carries its buffer; these buffers belong to the loop until they are unpinned.
+  SmallVector<Value> pinCarried(scf::ForOp loop) {
     SmallVector<Value> pinned;
     for (auto [operand, argument, result] :
          llvm::zip(loop.getInitArgsMutable(), loop.getRegionIterArgs(), loop.getResults())) {
@@ -261,10 +266,56 @@ private:
       if (carried.insert(memory).second)
         pinned.push_back(memory);
     }
+    return pinned;
+  }
+
+  LogicalResult lowerLoop(scf::ForOp loop) {
+    if (amx)
+      if (std::optional<MatrixLoop> matrixLoop = MatrixLoop::match(loop))
+        return lowerMatrixLoop(loop, *matrixLoop);
+    SmallVector<Value> pinned = pinCarried(loop);
     if (failed(lower(*loop.getBody())))
       return failure();
     b.setInsertionPoint(loop.getBody()->getTerminator());
     yield(loop.getBody()->getTerminator()->getOperands(), loop.getResults());
+    for (Value memory : pinned)
+      carried.erase(memory);
+    structured.push_back(loop);
+    return success();
+  }
+
+  LogicalResult lowerMatrixLoop(scf::ForOp loop, MatrixLoop &matrixLoop) {
+    SmallVector<Value> pinned = pinCarried(loop);
+    auto allocate = [this](MemRefType type) -> Value {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(&function.getBody().front());
+      return memref::AllocaOp::create(b, type, b.getI64IntegerAttr(64));
+    };
+    MatrixLoopEmitter stages(emitter, b, matrixLoop, [this](Value tile) { return bufferOf(tile); }, allocate);
+    b.setInsertionPoint(loop);
+    stages.packQueries();
+    // What the stages neither compute nor read themselves comes before them.
+    SmallVector<Operation *> staged;
+    for (Operation &op : llvm::make_early_inc_range(loop.getBody()->without_terminator())) {
+      b.setLoc(op.getLoc());
+      b.setInsertionPoint(&op);
+      if (isa<tile::TileDialect>(op.getDialect())) {
+        if (matrixLoop.staged.contains(&op) || stages.isDirect(op.getResult(0)))
+          staged.push_back(&op);
+        else
+          emit(&op);
+        tileOps.push_back(&op);
+      }
+      if (!llvm::is_contained(staged, &op))
+        releaseAfter(&op);
+    }
+    Operation *terminator = loop.getBody()->getTerminator();
+    b.setInsertionPoint(terminator);
+    auto carriedTile = [&](unsigned number) { return bufferOf(loop.getRegionIterArg(number)); };
+    stages.emitBlock(carriedTile(matrixLoop.maxNumber()), carriedTile(matrixLoop.sumNumber()),
+                     carriedTile(matrixLoop.accumulatorNumber()));
+    for (Operation *op : staged)
+      releaseAfter(op);
     for (Value memory : pinned)
       carried.erase(memory);
     structured.push_back(loop);
@@ -385,6 +436,7 @@ private:
   func::FuncOp function;
   ImplicitLocOpBuilder b;
   Emitter emitter;
+  bool amx;
   llvm::DenseMap<Value, Value> buffers;
   llvm::DenseMap<MemRefType, SmallVector<Value>> pool;
   /// Buffers of tiles that an enclosing loop carries: they belong to the loop, not to the pool.
@@ -416,7 +468,7 @@ struct TilesToCpuPass : tpa::impl::TilesToCpuBase<TilesToCpuPass> {
       function.emitOpError("expected one block");
       return signalPassFailure();
     }
-    if (failed(Lowering(function, lanes, registers).run()))
+    if (failed(Lowering(function, lanes, registers, amx).run()))
       signalPassFailure();
   }
 };

@@ -249,6 +249,8 @@ private:
         failed = LLVM::OrOp::create(builder, loc, failed, compare(Predicate::slt, stride, constant(0)));
       return failIf(failed, check.status);
     }
+    case CheckKind::strideOfRow:
+      return failIf(compare(Predicate::ne, strides.back().back(), constant(1)), check.status);
     case CheckKind::tokenStartNegative:
       firstTokenStart = loadInt(check.index, constant(0));
       return failIf(compare(Predicate::slt, firstTokenStart, constant(0)), check.status);

@@ -27,6 +27,10 @@
 
 #include <algorithm>
 #include <mutex>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace tpac {
 
@@ -64,6 +68,17 @@ llvm::Triple tripleFor(llvm::Triple::ArchType architecture) {
   return llvm::Triple(llvm::Triple::getArchTypeName(architecture) + "-unknown-linux-gnu");
 }
 
+/// Whether this process may use AMX tiles: Linux wants to be asked once, and threads inherit the answer.
+bool mayUseTiles() {
+#if defined(__linux__) && defined(__x86_64__)
+  constexpr long requestPermission = 0x1023, tileData = 18;
+  static const bool granted = syscall(SYS_arch_prctl, requestPermission, tileData) == 0;
+  return granted;
+#else
+  return false;
+#endif
+}
+
 std::vector<CodeTarget> allTargets() {
   std::vector<CodeTarget> targets;
   CodeTarget host{"host", llvm::sys::getDefaultTargetTriple(), llvm::sys::getHostCPUName().str(), {}};
@@ -71,7 +86,7 @@ std::vector<CodeTarget> allTargets() {
     host.features.push_back((feature.second ? "+" : "-") + feature.first().str());
   std::sort(host.features.begin(), host.features.end());
   auto hostHas = [&](llvm::StringRef feature) { return llvm::is_contained(host.features, feature); };
-  host.amx = hostHas("+amx-tile") && hostHas("+amx-bf16");
+  host.amx = hostHas("+amx-tile") && hostHas("+amx-bf16") && mayUseTiles();
   targets.push_back(std::move(host));
   for (const char *level : {"x86-64-v2", "x86-64-v3", "x86-64-v4"})
     targets.push_back({level, tripleFor(llvm::Triple::x86_64).str(), level, {}});

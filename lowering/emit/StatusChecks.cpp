@@ -34,6 +34,11 @@ std::vector<StatusCheck> checksOf(std::string_view symbolPrefix, const PhaseSign
     // What MLIR generates for memrefs takes strides as unsigned.
     add(CheckKind::strideNegative, index,
         tensor.name + ".strides holds a negative stride; expected 0 or more for each dimension, or NULL");
+    // Kernels read rows of a cache as vectors and matrix tiles.
+    if (isCache(tensor))
+      add(CheckKind::strideOfRow, index,
+          tensor.name +
+              ".strides does not end with 1; expected the last dimension of a cache to be contiguous, or NULL");
   }
 
   const int tokenStart = tensorIndex(signature, "token_start");

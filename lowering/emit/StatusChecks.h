@@ -27,6 +27,7 @@ enum class CheckKind {
   dataNull,           // data of tensor `index` is NULL and the tensor is not empty
   dataAlignment,      // data of tensor `index` is not a multiple of the element size
   strideNegative,     // a given stride of tensor `index` < 0
+  strideOfRow,        // a given stride of the last dimension of cache tensor `index` is not 1
   tokenStartNegative, // token_start[0] < 0
   tokenStartOrder,    // token_start[b + 1] < token_start[b]
   tokenStartLast,     // token_start[batch] > tokens

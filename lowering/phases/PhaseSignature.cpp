@@ -24,6 +24,8 @@ std::string_view phaseName(Phase phase) {
   throw std::invalid_argument("phaseName: no such phase");
 }
 
+bool isCache(const PhaseTensor &tensor) { return tensor.shape.size() > 1 && tensor.shape[1].symbol == "capacity"; }
+
 size_t requiredWords(const PhaseSignature &signature) {
   return 1 + signature.sizes.size() + 2 * signature.tensors.size();
 }

@@ -60,6 +60,9 @@ struct PhaseSignature {
   int64_t split = 0;
 };
 
+/// Whether `tensor` holds something of every cached token: [batch, capacity, ...]. Its last dimension has stride 1.
+bool isCache(const PhaseTensor &tensor);
+
 /// 8-byte words of a phase's argument block up to the last tensor: every block has them.
 size_t requiredWords(const PhaseSignature &signature);
 

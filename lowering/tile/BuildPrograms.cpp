@@ -119,6 +119,8 @@ Type memoryType(const tpac::PhaseTensor &tensor, MLIRContext *context) {
     llvm_unreachable("unknown element type");
   }();
   SmallVector<int64_t> strides(shape.size(), ShapedType::kDynamic);
+  if (tpac::isCache(tensor))
+    strides.back() = 1;
   return MemRefType::get(shape, elementType, StridedLayoutAttr::get(context, ShapedType::kDynamic, strides));
 }
 

@@ -22,15 +22,15 @@ std::string textOf(const Buffer::Index &index) {
 
 } // namespace
 
-Buffer::Buffer(oracle::Type type, std::vector<int64_t> shape, bool strided, Random &random)
+Buffer::Buffer(oracle::Type type, std::vector<int64_t> shape, bool strided, bool hasRows, Random &random)
     : elementType(type), dimensions(std::move(shape)), elementStrides(dimensions.size()) {
   std::vector<size_t> order(dimensions.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::reverse(order.begin(), order.end()); // fastest first
   if (strided)
-    for (size_t i = order.size(); i > 1; --i)
-      std::swap(order[i - 1], order[random.range(0, static_cast<int64_t>(i) - 1)]);
-  int64_t stride = strided ? random.range(1, 2) : 1;
+    for (size_t i = order.size(), first = hasRows; i > first + 1; --i)
+      std::swap(order[i - 1], order[random.range(static_cast<int64_t>(first), static_cast<int64_t>(i) - 1)]);
+  int64_t stride = strided && !hasRows ? random.range(1, 2) : 1;
   for (size_t dimension : order) {
     elementStrides[dimension] = stride;
     stride *= std::max<int64_t>(1, dimensions[dimension]);

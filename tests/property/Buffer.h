@@ -23,9 +23,10 @@ public:
   using Index = std::vector<int64_t>;
 
   Buffer() = default;
-  /// Poisoned throughout: NaN in floating-point types, a large number in integers. Where `strided`, dimensions are
-  /// permuted and padded; the data is aligned to the element size, by chance to no more.
-  Buffer(oracle::Type type, std::vector<int64_t> shape, bool strided, Random &random);
+  /// Poisoned throughout: NaN in floating-point types, a large number in integers. Where `strided`, dimensions (but for
+  /// the last one where `hasRows`: it has stride 1) are permuted and padded; the data is aligned to the element size,
+  /// by chance to no more.
+  Buffer(oracle::Type type, std::vector<int64_t> shape, bool strided, bool hasRows, Random &random);
 
   void *data();
   /// One per dimension, or empty where the tensor is contiguous and the caller passes none.

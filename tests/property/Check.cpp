@@ -91,7 +91,8 @@ private:
   // ---- Calls ----
 
   Buffer makeBuffer(const oracle::TensorSpec &spec, const oracle::Sizes &sizes) {
-    return Buffer(spec.type, sizes.of(spec.shape), workload.strided, random);
+    bool isCache = spec.shape.size() > 1 && spec.shape[1].symbol == "capacity";
+    return Buffer(spec.type, sizes.of(spec.shape), workload.strided, isCache, random);
   }
 
   /// Calls `phase` of `called`: every tensor of its signature is taken from `buffers`.

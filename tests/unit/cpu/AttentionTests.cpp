@@ -121,7 +121,7 @@ BODY( limits ["m"] (%rest))
   return text;
 }
 
-void check(const Shape &shape, const mlir::tpa::CpuOptions &options, const std::vector<int64_t> &lengths) {
+void check(const Shape &shape, const tpac::CpuTraits &options, const std::vector<int64_t> &lengths) {
   TestKernel kernel(decode(shape), options);
   for (int64_t length : lengths) {
     SCOPED_TRACE("length " + std::to_string(length) + ", lanes " + std::to_string(options.lanes) + ", heads " +
@@ -172,7 +172,7 @@ void check(const Shape &shape, const mlir::tpa::CpuOptions &options, const std::
 } // namespace
 
 TEST(CpuAttention, OddShapes) {
-  for (const mlir::tpa::CpuOptions &options : testedOptions())
+  for (const tpac::CpuTraits &options : testedOptions())
     for (const Shape &shape :
          {Shape{47, 64, 64, 6, 2, 32, ElementType::bf16, false}, Shape{11, 33, 20, 3, 1, 16, ElementType::f16, true},
           Shape{7, 8, 8, 2, 3, 8, ElementType::f32, true}, Shape{1, 40, 17, 1, 1, 24, ElementType::f32, false},

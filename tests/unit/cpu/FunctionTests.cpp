@@ -17,7 +17,7 @@ namespace {
 constexpr int64_t count = 1 << 12;
 
 /// `y = op(x)` for f32 x.
-TestTensor evaluate(const std::string &op, const TestTensor &x, const mlir::tpa::CpuOptions &options) {
+TestTensor evaluate(const std::string &op, const TestTensor &x, const tpac::CpuTraits &options) {
   std::string program = R"(
     !x = !tile.tile<m 4096, h 1, f32>
     !s = !tile.tile<h 1, f32>
@@ -48,7 +48,7 @@ TEST(CpuFunctions, Exp2) {
                             -1e-30, -1e-7};
   for (size_t i = 0; i < std::size(special); ++i)
     x.set(i, special[i]);
-  for (const mlir::tpa::CpuOptions &options : testedOptions()) {
+  for (const tpac::CpuTraits &options : testedOptions()) {
     TestTensor y = evaluate(op, x, options);
     for (int64_t i = 0; i < count; ++i) {
       double argument = x.at(i);
@@ -69,7 +69,7 @@ TEST(CpuFunctions, NanStaysNan) {
       %y, %m, %l, %c = tile.softmax_step %x, %max, %max : !x, !s -> !x)";
   for (const std::string &op : {softmax, std::string("%y = tile.softcap %x, 5.0 : !x -> !x"),
                                 std::string("%y = tile.head_function sigmoid %x : !x -> !x")})
-    for (const mlir::tpa::CpuOptions &options : testedOptions()) {
+    for (const tpac::CpuTraits &options : testedOptions()) {
       TestTensor y = evaluate(op, x, options);
       for (int64_t i = 0; i < count; ++i)
         EXPECT_EQ(std::isnan(y.at(i)), i == 7) << op;
@@ -79,7 +79,7 @@ TEST(CpuFunctions, NanStaysNan) {
 TEST(CpuFunctions, Tanh) {
   for (double scale : {0.01, 1.0, 20.0}) {
     TestTensor x = TestTensor::random(ElementType::f32, {count, 1}, scale, 6);
-    for (const mlir::tpa::CpuOptions &options : testedOptions()) {
+    for (const tpac::CpuTraits &options : testedOptions()) {
       TestTensor y = evaluate("%y = tile.softcap %x, 1.0 : !x -> !x", x, options);
       for (int64_t i = 0; i < count; ++i)
         EXPECT_NEAR(y.at(i), std::tanh(x.at(i)), std::min(3e-7, 1e-6 * std::abs(std::tanh(x.at(i))))) << x.at(i);

@@ -79,7 +79,7 @@ std::string program(const std::vector<Operand> &inputs, const std::vector<Operan
 void expectAgreement(const std::vector<Operand> &inputs, const std::vector<Operand> &outputs, const std::string &body,
                      double relative) {
   std::string text = program(inputs, outputs, body);
-  for (const mlir::tpa::CpuOptions &options : testedOptions()) {
+  for (const tpac::CpuTraits &options : testedOptions()) {
     SCOPED_TRACE(text + "lanes " + std::to_string(options.lanes));
     TestKernel kernel(text, options);
     std::vector<TestTensor> got, expected;
@@ -346,7 +346,7 @@ TEST(CpuOps, Quantize) {
 TEST(CpuOps, LimitsAndStrides) {
   constexpr int64_t rows = 5, columns = 37;
   for (ElementType type : {ElementType::f32, ElementType::bf16, ElementType::i8})
-    for (const mlir::tpa::CpuOptions &options : testedOptions()) {
+    for (const tpac::CpuTraits &options : testedOptions()) {
       std::string element(elementTypeName(type));
       std::string memory = "memref<?x?x" + element + ", strided<[?, ?], offset: ?>>";
       std::string tile = "!tile.tile<m 5, d 37, " + element + ">";
@@ -417,7 +417,7 @@ TEST(CpuOps, TilesThroughLoopsAndBranches) {
       tile.store %s, %out[%c2, %c0] axes ["", "h"] : !t -> memref<3x11xf32>
       return
     })";
-  for (const mlir::tpa::CpuOptions &options : testedOptions()) {
+  for (const tpac::CpuTraits &options : testedOptions()) {
     TestKernel kernel(text, options);
     TestTensor in = TestTensor::random(ElementType::f32, {2, 11}, 1.0, 3);
     for (int64_t n : {0, 1, 2, 3})

@@ -84,7 +84,7 @@ bool TestTensor::isIntact() const {
 // -----------------------------------------------------------------------------------------------------------
 
 struct TestKernel::Implementation {
-  Implementation(const std::string &program, const tpa::CpuOptions &options) : context(dialects()) {
+  Implementation(const std::string &program, const tpac::CpuTraits &options) : context(dialects()) {
     std::string diagnostics;
     ScopedDiagnosticHandler collect(&context, [&](Diagnostic &diagnostic) {
       diagnostics += diagnostic.str() + '\n';
@@ -122,7 +122,7 @@ struct TestKernel::Implementation {
   void *entry = nullptr;
 };
 
-TestKernel::TestKernel(const std::string &program, const tpa::CpuOptions &options)
+TestKernel::TestKernel(const std::string &program, const tpac::CpuTraits &options)
     : implementation(std::make_unique<Implementation>(program, options)) {}
 
 TestKernel::~TestKernel() = default;
@@ -160,8 +160,8 @@ void TestKernel::interpret(const std::vector<MemoryView> &memory, const std::vec
     throw std::runtime_error(llvm::toString(std::move(error)));
 }
 
-std::span<const mlir::tpa::CpuOptions> testedOptions() {
-  static constexpr mlir::tpa::CpuOptions all[] = {{16, 32}, {8, 16}, {4, 16}};
+std::span<const tpac::CpuTraits> testedOptions() {
+  static constexpr tpac::CpuTraits all[] = {{16, 32}, {8, 16}, {4, 16}};
   const char *effort = std::getenv("TPAC_TEST_EFFORT");
   bool quick = effort && std::string_view(effort) == "quick";
   return std::span(all).first(quick ? 1 : std::size(all));

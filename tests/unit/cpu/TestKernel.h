@@ -42,7 +42,7 @@ private:
 class TestKernel {
 public:
   /// Throws std::runtime_error with the diagnostics.
-  TestKernel(const std::string &program, const mlir::tpa::CpuOptions &options);
+  TestKernel(const std::string &program, const tpac::CpuTraits &options);
   ~TestKernel();
 
   void run(const std::vector<MemoryView> &memory, const std::vector<int64_t> &indices) const;
@@ -55,7 +55,7 @@ private:
 };
 
 /// What is compiled for: AVX-512, AVX2, and vectors of four; where TPAC_TEST_EFFORT is quick, the first alone.
-std::span<const mlir::tpa::CpuOptions> testedOptions();
+std::span<const tpac::CpuTraits> testedOptions();
 
 } // namespace tpac::test
 

@@ -107,6 +107,10 @@ void breakArgument(RawArguments &arguments, const StatusCheck &check, const Phas
     arguments.strides.back() = -1;
     arguments.words[dataWord + 1] = RawArguments::word(arguments.strides);
     break;
+  case CheckKind::strideOfRow:
+    arguments.strides.assign(signature.tensors[check.index].shape.size(), 2);
+    arguments.words[dataWord + 1] = RawArguments::word(arguments.strides);
+    break;
   case CheckKind::tokenStartNegative:
     arguments.start[0] = -1;
     break;

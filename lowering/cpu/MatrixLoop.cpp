@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "lowering/cpu/MatrixLoop.h"
+
+using namespace mlir;
+using namespace mlir::tpa;
+using namespace mlir::tpa::cpu;
+using tile::TileType;
+
+namespace {
+
+TileType typeOf(Value tile) { return cast<TileType>(tile.getType()); }
+
+StringAttr lastAxis(TileType type) { return type.getRank() == 0 ? StringAttr() : type.getAxes().back(); }
+
+/// Reads a loop's body back to front.
+class Matcher {
+public:
+  explicit Matcher(scf::ForOp loop) { m.loop = loop; }
+
+  std::optional<MatrixLoop> run() {
+    if (!findStep() || !findValues() || !findGeometry() || !isExpression(m.step.getLogits(), Value()))
+      return std::nullopt;
+    for (const MatrixLoop::ValueProduct &product : m.values)
+      if (!isExpression(product.weights, m.step.getProbabilities()))
+        return std::nullopt;
+    // Nothing else may read what the stages keep to themselves.
+    for (Operation *op : m.staged)
+      for (Operation *user : op->getUsers())
+        if (!m.staged.contains(user) && !isa<scf::YieldOp>(user))
+          return std::nullopt;
+    m.mask = m.step.getLogits().getDefiningOp<tile::MaskOp>();
+    return std::move(m);
+  }
+
+private:
+  bool isInside(Value value) {
+    Operation *op = value.getDefiningOp();
+    return op && op->getBlock() == m.loop.getBody();
+  }
+  bool isCarried(Value value) {
+    auto argument = dyn_cast<BlockArgument>(value);
+    return argument && argument.getOwner() == m.loop.getBody() && argument.getArgNumber() > 0;
+  }
+
+  bool findStep() {
+    for (tile::SoftmaxStepOp step : m.loop.getBody()->getOps<tile::SoftmaxStepOp>()) {
+      if (m.step)
+        return false;
+      m.step = step;
+    }
+    if (!m.step || m.loop.getNumResults() != 3 || !isCarried(m.step.getMax()) || !isCarried(m.step.getSum()))
+      return false;
+    m.staged.insert(m.step);
+    auto yielded = m.loop.getBody()->getTerminator()->getOperands();
+    return yielded[m.maxNumber()] == m.step.getNewMax() && yielded[m.sumNumber()] == m.step.getNewSum();
+  }
+
+  /// From the yielded accumulator back over its products to the correction.
+  bool findValues() {
+    Value accumulator;
+    for (auto [number, value] : llvm::enumerate(m.loop.getBody()->getTerminator()->getOperands()))
+      if (number != m.maxNumber() && number != m.sumNumber())
+        accumulator = value;
+    while (auto dot = accumulator.getDefiningOp<tile::DotOp>()) {
+      if (!isInside(dot) || !dot.getAccumulator() || !typeOf(dot.getLhs()).getElementType().isBF16() ||
+          !typeOf(dot.getRhs()).getElementType().isBF16())
+        return false;
+      m.values.insert(m.values.begin(), {dot.getLhs(), dot.getRhs()});
+      m.staged.insert(dot);
+      accumulator = dot.getAccumulator();
+    }
+    m.correct = accumulator.getDefiningOp<tile::MulOp>();
+    if (m.values.empty() || !m.correct || !isInside(m.correct) || !isCarried(m.correct.getLhs()) ||
+        m.correct.getRhs() != m.step.getCorrection())
+      return false;
+    m.staged.insert(m.correct);
+    return true;
+  }
+
+  bool findGeometry() {
+    TileType logits = typeOf(m.step.getLogits());
+    TileType accumulator = m.correct.getType();
+    m.column = lastAxis(logits);
+    if (!m.column || m.column.getValue() == "m" || !logits.hasAxis("m") || lastAxis(accumulator) != m.column ||
+        !logits.getElementType().isF32())
+      return false;
+    for (StringAttr axis : logits.getAxes())
+      if (axis != m.column && axis.getValue() != "m")
+        m.outer.push_back(axis);
+    for (StringAttr axis : accumulator.getAxes())
+      if (!logits.hasAxis(axis)) {
+        if (m.valueFeatures)
+          return false;
+        m.valueFeatures = axis;
+      }
+    if (!m.valueFeatures)
+      return false;
+    m.tokens = logits.sizeOf("m");
+    m.columns = logits.sizeOf(m.column);
+    m.valueSize = accumulator.sizeOf(m.valueFeatures);
+    for (const MatrixLoop::ValueProduct &product : m.values) {
+      TileType values = typeOf(product.values);
+      if (values.getRank() != 2 || !values.hasAxis("m") || !values.hasAxis(m.valueFeatures) ||
+          typeOf(product.weights).getRank() != logits.getRank())
+        return false;
+    }
+    return m.tokens % matrixDepth == 0 && m.valueSize % matrixRows == 0 && 2 * m.columns > matrixColumns;
+  }
+
+  /// The score that ends in `dot`.
+  bool addScore(tile::DotOp dot) {
+    MatrixLoop::Score score;
+    score.result = dot;
+    for (Value value = dot; value;) {
+      auto product = value.getDefiningOp<tile::DotOp>();
+      if (!product || !isInside(product))
+        return false;
+      Value query = product.getLhs(), keys = product.getRhs();
+      if (isInside(query))
+        std::swap(query, keys);
+      TileType queryType = typeOf(query), keyType = typeOf(keys);
+      if (isInside(query) || !isInside(keys) || !queryType.getElementType().isBF16() ||
+          !keyType.getElementType().isBF16() || keyType.getRank() != 2 || !keyType.hasAxis("m") ||
+          lastAxis(queryType) != m.column)
+        return false;
+      StringAttr features = keyType.getAxes()[keyType.getAxes()[0].getValue() == "m" ? 1 : 0];
+      if (!queryType.hasAxis(features) || product.getType().hasAxis(features) ||
+          queryType.getRank() != static_cast<int64_t>(m.outer.size()) + 2)
+        return false;
+      if (m.keyFeatures && (m.keyFeatures != features || m.keySize != keyType.sizeOf(features)))
+        return false;
+      m.keyFeatures = features;
+      m.keySize = keyType.sizeOf(features);
+      if (m.keySize % matrixDepth != 0)
+        return false;
+      score.products.push_back({query, keys});
+      m.staged.insert(product);
+      value = product.getAccumulator();
+    }
+    m.scores.push_back(std::move(score));
+    return true;
+  }
+
+  /// Whether `value` is computed element by element from scores, head factors and `start`.
+  bool isExpression(Value value, Value start) {
+    if (value == start || !isInside(value))
+      return value == start || !isCarried(value);
+    Operation *op = value.getDefiningOp();
+    if (auto dot = dyn_cast<tile::DotOp>(op)) {
+      bool known = llvm::any_of(m.scores, [&](const MatrixLoop::Score &score) { return score.result == value; });
+      return known || addScore(dot);
+    }
+    if (auto load = dyn_cast<tile::LoadOp>(op)) {
+      if (readsVectors(load))
+        m.staged.insert(op);
+      return true;
+    }
+    if (isBefore(value))
+      return true;
+    if (!isa<tile::AddOp, tile::ConstantMulOp, tile::ConvertOp, tile::MaskOp, tile::MulOp, tile::SoftcapOp>(op))
+      return false;
+    m.staged.insert(op);
+    return llvm::all_of(op->getOperands(), [&](Value operand) {
+      return !isa<TileType>(operand.getType()) || isExpression(operand, start);
+    });
+  }
+
+  /// Whether the stages can read `load` as they go: along the columns one vector, else one element.
+  bool readsVectors(tile::LoadOp load) {
+    auto type = cast<MemRefType>(load.getMemory().getType());
+    return !load.getType().hasAxis(m.column) || (cast<StringAttr>(load.getAxes().getValue().back()) == m.column &&
+                                                 type.getStridesAndOffset().first.back() == 1);
+  }
+
+  /// Whether `value` depends on loads and tiles from outside of the loop alone, so that it can come before the stages.
+  bool isBefore(Value value) {
+    if (!isInside(value))
+      return !isCarried(value);
+    Operation *op = value.getDefiningOp();
+    if (isa<tile::DotOp, tile::SoftmaxStepOp>(op))
+      return false;
+    return llvm::all_of(op->getOperands(),
+                        [&](Value operand) { return !isa<TileType>(operand.getType()) || isBefore(operand); });
+  }
+
+  MatrixLoop m;
+};
+
+/// Whether rows of `load` stand in memory with stride 1, and every index is that of the loop or outside of it.
+bool readsRows(tile::LoadOp load) {
+  auto type = cast<MemRefType>(load.getMemory().getType());
+  auto [strides, offset] = type.getStridesAndOffset();
+  auto loop = dyn_cast<scf::ForOp>(load->getParentOp());
+  return type.getElementType().isBF16() && strides.back() == 1 && loop &&
+         llvm::all_of(load.getIndices(), [&](Value index) {
+           return index == loop.getInductionVar() || loop.isDefinedOutsideOfLoop(index);
+         });
+}
+
+SmallVector<StringRef> axesOf(tile::LoadOp load) {
+  SmallVector<StringRef> axes;
+  for (StringAttr axis : load.getAxes().getAsRange<StringAttr>())
+    if (!axis.empty())
+      axes.push_back(axis.getValue());
+  return axes;
+}
+
+} // namespace
+
+std::optional<MatrixLoop> MatrixLoop::match(scf::ForOp loop) { return Matcher(loop).run(); }
+
+bool cpu::isDirectRows(Value tile, StringAttr features) {
+  auto load = tile.getDefiningOp<tile::LoadOp>();
+  return load && readsRows(load) && axesOf(load) == SmallVector<StringRef>{"m", features.getValue()} &&
+         cast<StringAttr>(load.getAxes().getValue().back()) == features;
+}
+
+bool cpu::isDirectBlocks(Value tile, StringAttr features) {
+  auto load = tile.getDefiningOp<tile::LoadOp>();
+  return load && readsRows(load) && axesOf(load) == SmallVector<StringRef>{"m", features.getValue(), "m"} &&
+         cast<MemRefType>(load.getMemory().getType()).getShape().back() == matrixDepth;
+}

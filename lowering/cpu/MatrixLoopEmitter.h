@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Emits the stages of a MatrixLoop for AMX.
+
+#ifndef TPAC_LOWERING_CPU_MATRIXLOOPEMITTER_H
+#define TPAC_LOWERING_CPU_MATRIXLOOPEMITTER_H
+
+#include "lowering/cpu/Emitter.h"
+#include "lowering/cpu/MatrixLoop.h"
+
+namespace mlir::tpa::cpu {
+
+class MatrixLoopEmitter {
+public:
+  /// `bufferOf`: where a tile that the stages read is. `allocate`: memory at the function's entry.
+  MatrixLoopEmitter(Emitter &emitter, ImplicitLocOpBuilder &builder, MatrixLoop &loop,
+                    std::function<Tile(Value)> bufferOf, std::function<Value(MemRefType)> allocate);
+
+  /// Before the loop: queries as a matrix unit takes them.
+  void packQueries();
+
+  /// At the end of the loop's body: all stages of one block, one after the other. The state is kept in `max`, `sum` and
+  /// `accumulator`.
+  void emitBlock(const Tile &max, const Tile &sum, const Tile &accumulator);
+
+  /// Whether `keysOrValues` is read from memory by the stages themselves.
+  bool isDirect(Value keysOrValues) const;
+
+private:
+  /// A place in the stages' index space.
+  struct Place {
+    /// First token of the block.
+    Value token;
+    /// Which of the two halves of the scores and weights.
+    Value parity;
+    /// Index of each outer axis, and all of them as one.
+    Point outer;
+    Value outerIndex;
+  };
+  using Work = std::vector<std::function<void()>>;
+  struct State {
+    Tile max, sum, accumulator;
+  };
+
+  // --- Memory
+  Value matrixBuffer(ArrayRef<int64_t> shape, Type element);
+  Value blockIndex(const Place &place, Value index) const;
+  SmallVector<Value> loadIndices(tile::LoadOp load, const Place &place, const Point &point);
+  void overOuter(Place place, llvm::function_ref<void(const Place &)> body);
+
+  // --- Operands
+  struct Rows {
+    Value memory;
+    SmallVector<Value> indices;
+    Value stride;
+  };
+  /// Rows of keys from token `m` of the block on: features from `feature`.
+  Rows keyRows(Value keys, const Place &place, Value m, int64_t feature);
+  /// Features from `feature` on of 32 tokens from `m` of the block on.
+  Rows valueRows(Value values, const Place &place, Value m, int64_t feature);
+  void packKeys(Value keys, const Place &place, Value active);
+  void packValues(Value values, const Place &place, Value active);
+  void copyRows(tile::LoadOp load, const Place &place, Value memory, Value active);
+  void copyBlocks(tile::LoadOp load, const Place &place, Value memory, Value active);
+  Value rowStride(tile::LoadOp load, StringAttr axis);
+
+  // --- Expressions
+  Value evaluate(Value value, const Place &place, Point &point, Value probability);
+  Value evaluateLoad(tile::LoadOp load, const Place &place, Point &point);
+  Value evaluateMask(tile::MaskOp mask, Value input, const Place &place, Point &point);
+  Value exp2(Value x);
+
+  // --- Stages
+  /// The scores of 16 tokens from `m` on.
+  Work scoreWork(const Place &place, Value m);
+  void scoreStage(const Place &place, Value active);
+  void maxStage(const Place &place, Value active, const State &state);
+  /// Probabilities and weights of `count` tokens from `m` on; `base` and `sums`: one vector per group of columns.
+  Work weightWork(const Place &place, Value m, int64_t count, ArrayRef<Value> base, SmallVectorImpl<Value> &sums,
+                  bool prefetch);
+  void weightStage(const Place &place, Value active, const State &state, bool prefetch);
+  Work prefetchWork(const Place &place, Value m, int64_t count);
+  /// One step of 32 tokens for `features` groups of value features from `feature` on.
+  Work valueWork(const Place &place, Value m, int64_t product, int64_t feature, int64_t features, int64_t group,
+                 int64_t groupCount, SmallVectorImpl<Value> &sums);
+  void valueStage(const Place &place, Value active, const State &state);
+  Value activeTokens(const Place &place);
+  SmallVector<Value> loadAccumulator(const Place &place, const State &state, int64_t feature, int64_t features,
+                                     int64_t group, int64_t groupCount);
+  void storeAccumulator(const Place &place, const State &state, int64_t feature, int64_t features, int64_t group,
+                        int64_t groupCount, ArrayRef<Value> sums);
+  void rescale(const Place &place, const State &state, ArrayRef<Value> factors);
+  /// Accumulators at once: features and groups of columns.
+  std::pair<int64_t, int64_t> valuePass() const;
+
+  Value number(int64_t value) { return e.index(value); }
+  Value stateVector(const Tile &tile, const Place &place, int64_t group);
+  void writeState(const Tile &tile, const Place &place, int64_t group, Value vector);
+
+  Emitter &e;
+  ImplicitLocOpBuilder &b;
+  MatrixLoop &m;
+  std::function<Tile(Value)> bufferOf;
+  std::function<Value(MemRefType)> allocate;
+  int64_t outerSize = 1, groups = 1;
+  VectorType f32, i32;
+
+  /// Packed queries by tile: pairs of bf16 [outer][group][feature pair][16 columns].
+  llvm::MapVector<Value, Value> queries;
+  /// Scores: f32 [parity][outer][token][column]; weights: [parity][outer][group][token pair][column], as
+  /// pairs of bf16.
+  SmallVector<Value> scores, weightWords;
+  /// Keys and values that are not read where they stand: bf16 [token][feature], [32 tokens][feature][token].
+  llvm::MapVector<Value, Value> packed;
+};
+
+} // namespace mlir::tpa::cpu
+
+#endif // TPAC_LOWERING_CPU_MATRIXLOOPEMITTER_H
