@@ -33,7 +33,37 @@ void Emitter::fill(double value, const Tile &result) {
 }
 
 void Emitter::convert(const Tile &input, const Tile &result) {
+  int64_t square = std::min(commonWidth(input, {}), commonWidth(result, {}));
+  if (laneAxis(input.type) != laneAxis(result.type) && square > 1)
+    return transpose(input, result, square);
   elementwise(result, {input}, [](const Point &, ArrayRef<Value> in) { return in[0]; });
+}
+
+void Emitter::transpose(const Tile &input, const Tile &result, int64_t width) {
+  StringAttr from = laneAxis(input.type), to = laneAxis(result.type);
+  int64_t rows = laneSize(result.type);
+  Type element = storedType(result.type);
+  if (padded(rows) - rows >= width)
+    fill(0.0, result);
+  Point point;
+  loops(axesWithout(input.type, {from, to}), point, [&] {
+    groups(rows, width, [&](Value row, int64_t rowCount) {
+      groups(laneSize(input.type), width, [&](Value column, int64_t columnCount) {
+        SmallVector<Value> square(width, arith::ConstantOp::create(b, b.getZeroAttr(VectorType::get(width, element))));
+        point[from] = column;
+        for (int64_t i = 0; i < rowCount; ++i) {
+          point[to] = plus(row, i);
+          square[i] = read(input, point, from, width, element);
+        }
+        square = transposed(b, square);
+        point[to] = row;
+        for (int64_t i = 0; i < columnCount; ++i) {
+          point[from] = plus(column, i);
+          write(result, point, square[i]);
+        }
+      });
+    });
+  });
 }
 
 void Emitter::split(const Tile &input, const Tile &high, const Tile &low) {

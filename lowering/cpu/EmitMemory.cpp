@@ -8,6 +8,8 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
+#include <numeric>
+
 using namespace mlir;
 using namespace mlir::tpa;
 using namespace mlir::tpa::cpu;
@@ -20,6 +22,9 @@ struct Access {
   template <typename Op>
   Access(ImplicitLocOpBuilder &b, Op op, TileType type)
       : memory(op.getMemory()), base(op.getIndices()), axes(op.getAxes().template getAsRange<StringAttr>()) {
+    for (StringAttr axis : type.getAxes())
+      if (int64_t size = op.getBlockOfAxis(axis))
+        blocks[axis] = size;
     for (auto [axis, limit] : llvm::zip(op.getLimited().template getAsRange<StringAttr>(), op.getLimits())) {
       Value zero = arith::ConstantIndexOp::create(b, 0);
       Value size = arith::ConstantIndexOp::create(b, type.sizeOf(axis.getValue()));
@@ -44,35 +49,66 @@ struct Access {
   }
   Value asMemory(ImplicitLocOpBuilder &b, Value vector) const { return asElements(b, vector, type().getElementType()); }
 
-  SmallVector<Value> at(ImplicitLocOpBuilder &b, const Point &point) const {
+  /// Indices of the element at `point`; with `step`, of one so many elements further along dimension `stepped`.
+  SmallVector<Value> at(ImplicitLocOpBuilder &b, const Point &point, size_t stepped = 0, Value step = {}) const {
     SmallVector<Value> indices;
-    for (auto [index, axis] : llvm::zip(base, axes))
-      indices.push_back(axis.empty() ? index : arith::AddIOp::create(b, index, point.lookup(axis)));
+    Point elements;
+    for (auto [dimension, index, axis] : llvm::enumerate(base, axes)) {
+      Value place = elements.lookup(axis);
+      Value element = index;
+      if (!axis.empty() && !place)
+        element = arith::AddIOp::create(b, element, point.lookup(axis));
+      if (step && dimension == stepped)
+        element = arith::AddIOp::create(b, element, step);
+      if (int64_t block = blockOf(axis)) {
+        // Elements that are accessed have indices of 0 or more.
+        Value size = arith::ConstantIndexOp::create(b, block);
+        elements[axis] = place ? place : element;
+        element =
+            place ? Value(arith::RemUIOp::create(b, place, size)) : Value(arith::DivUIOp::create(b, element, size));
+      }
+      indices.push_back(element);
+    }
     return indices;
   }
 
-  bool isLast(StringAttr axis) const { return axis && !axes.empty() && axes.back() == axis; }
+  /// The axis along the last dimension, if any.
+  StringAttr lastAxis() const { return axes.empty() || axes.back().empty() ? StringAttr() : axes.back(); }
+  /// Elements per block of an axis in blocks, else 0.
+  int64_t blockOf(StringAttr axis) const { return axis ? blocks.lookup(axis) : 0; }
+  /// The most elements, of `width` or fewer, of which vectors along `axis` lie in one block each, if the first one
+  /// does.
+  int64_t widthAlong(StringAttr axis, int64_t width) const { return std::gcd(blockOf(axis), width); }
 
   Value memory;
   SmallVector<Value> base;
   SmallVector<StringAttr> axes;
+  llvm::SmallDenseMap<StringAttr, int64_t> blocks;
   Point limits;
 };
 
-/// Emits `contiguous` for a tensor whose last dimension has stride 1 and `strided` for others: both, where only the run
-/// decides.
-void byStride(ImplicitLocOpBuilder &b, Access &access, bool alongLast, llvm::function_ref<void()> contiguous,
-              llvm::function_ref<void()> strided) {
+/// Emits `contiguous` where vectors of `width` elements along `lane` are contiguous in the tensor, and `strided` where
+/// they are not: both, where only the run decides.
+void byStride(ImplicitLocOpBuilder &b, Access &access, StringAttr lane, int64_t width,
+              llvm::function_ref<void()> contiguous, llvm::function_ref<void()> strided) {
   MemRefType type = access.type();
   auto [strides, offset] = type.getStridesAndOffset();
-  if (!alongLast || (!ShapedType::isDynamic(strides.back()) && strides.back() != 1))
+  bool knowsStride = !lane || !ShapedType::isDynamic(strides.back());
+  bool isBlocked = access.blockOf(lane) != 0;
+  if (!lane || access.lastAxis() != lane || (knowsStride && strides.back() != 1) || (isBlocked && width == 1))
     return strided();
-  if (strides.back() == 1)
+  if (knowsStride && !isBlocked)
     return contiguous();
   auto metadata = memref::ExtractStridedMetadataOp::create(b, access.memory);
-  Value isOne = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, metadata.getStrides().back(),
-                                      arith::ConstantIndexOp::create(b, 1));
-  auto conditional = scf::IfOp::create(b, isOne, /*withElseRegion=*/true);
+  Value condition = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, metadata.getStrides().back(),
+                                          arith::ConstantIndexOp::create(b, 1));
+  if (isBlocked) {
+    Value first = access.base[llvm::find(access.axes, lane) - access.axes.begin()];
+    Value rest = arith::RemUIOp::create(b, first, arith::ConstantIndexOp::create(b, width));
+    Value aligned = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, rest, arith::ConstantIndexOp::create(b, 0));
+    condition = arith::AndIOp::create(b, condition, aligned);
+  }
+  auto conditional = scf::IfOp::create(b, condition, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(conditional.elseBlock());
   strided();
@@ -111,22 +147,30 @@ void Emitter::load(tile::LoadOp op, const Tile &result) {
   StringAttr lane = laneAxis(type);
   int64_t size = laneSize(type);
   Type storage = type.getElementType();
+  // Along an axis in blocks, elements stand together as they do along no other: loaded so, then transposed.
+  if (StringAttr last = access.lastAxis(); last && last != lane && access.blockOf(last) != 0) {
+    Tile along = allocate(type.withLastAxis(last));
+    load(op, along);
+    convert(along, result);
+    return release(along);
+  }
+
   // Vectors of the storage type are converted, so that f64 takes two registers per vector of a full f32's length.
-  int64_t width = commonWidth(result, {});
+  int64_t width = access.widthAlong(lane, commonWidth(result, {}));
 
   // While a block of a stream is read, the next one is asked for: prefetches spread over the loads overlap with all
   // that is computed between them, and never fault.
+  Point point;
   auto stream = streamOf(op);
-  auto prefetchNext = [&](SmallVector<Value> at) {
+  auto prefetchNext = [&] {
     if (!stream)
       return;
     auto [dimension, streamLoop] = *stream;
-    at[dimension] = arith::AddIOp::create(b, at[dimension], streamLoop.getStep());
-    memref::PrefetchOp::create(b, access.memory, at, /*isWrite=*/false, /*localityHint=*/3, /*isDataCache=*/true);
+    memref::PrefetchOp::create(b, access.memory, access.at(b, point, dimension, streamLoop.getStep()),
+                               /*isWrite=*/false, /*localityHint=*/3, /*isDataCache=*/true);
   };
 
   // The subtree of axes from `depth` on: elements up to the limits, zeros beyond.
-  Point point;
   std::function<void(size_t, bool, llvm::function_ref<void()>)> nest = [&](size_t depth, bool zeros,
                                                                            llvm::function_ref<void()> row) {
     size_t outer = type.getRank() == 0 ? 0 : type.getRank() - 1;
@@ -157,7 +201,7 @@ void Emitter::load(tile::LoadOp op, const Tile &result) {
       laneLoop(type, width, point, [&] {
         auto memoryType = VectorType::get({width}, access.type().getElementType());
         SmallVector<Value> at = access.at(b, point);
-        prefetchNext(at);
+        prefetchNext();
         Value loaded;
         Value limit = limited ? limitOf(access, lane) : Value();
         auto first = point.lookup(lane).getDefiningOp<arith::ConstantIndexOp>();
@@ -206,7 +250,7 @@ void Emitter::load(tile::LoadOp op, const Tile &result) {
       });
     });
   };
-  byStride(b, access, access.isLast(lane), contiguous, strided);
+  byStride(b, access, lane, width, contiguous, strided);
 }
 
 void Emitter::store(tile::StoreOp op, const Tile &value) {
@@ -215,7 +259,7 @@ void Emitter::store(tile::StoreOp op, const Tile &value) {
   StringAttr lane = laneAxis(type);
   int64_t size = laneSize(type);
   Type storage = type.getElementType();
-  int64_t width = commonWidth(value, {});
+  int64_t width = access.widthAlong(lane, commonWidth(value, {}));
 
   Point point;
   std::function<void(size_t, llvm::function_ref<void()>)> nest = [&](size_t depth, llvm::function_ref<void()> row) {
@@ -261,5 +305,5 @@ void Emitter::store(tile::StoreOp op, const Tile &value) {
         elements(whole);
     });
   };
-  byStride(b, access, access.isLast(lane), contiguous, [&] { nest(0, [&] { elements(index(0)); }); });
+  byStride(b, access, lane, width, contiguous, [&] { nest(0, [&] { elements(index(0)); }); });
 }

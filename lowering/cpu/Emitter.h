@@ -106,6 +106,8 @@ public:
   /// result[..] = body(operands[..]), every value in the result's arithmetic type.
   void elementwise(const Tile &result, ArrayRef<Tile> operands,
                    llvm::function_ref<Value(const Point &, ArrayRef<Value>)> body);
+  /// As convert, to another lane axis: squares of `width` vectors, transposed in registers.
+  void transpose(const Tile &input, const Tile &result, int64_t width);
   /// Makes the padding of a tile finite that is then written element by element.
   void clearPadding(const Tile &tile, int64_t width);
 

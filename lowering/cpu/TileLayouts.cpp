@@ -26,20 +26,6 @@ bool isFeature(StringRef axis) { return axis.starts_with("d") || axis.starts_wit
 
 StringRef lastAxis(TileType tile) { return tile.getRank() == 0 ? StringRef() : tile.getAxes().back().getValue(); }
 
-/// `tile` with axis `last` moved to the end.
-TileType withLast(TileType tile, StringRef last) {
-  SmallVector<StringAttr> axes;
-  SmallVector<int64_t> sizes;
-  for (auto [axis, size] : llvm::zip(tile.getAxes(), tile.getSizes()))
-    if (axis.getValue() != last) {
-      axes.push_back(axis);
-      sizes.push_back(size);
-    }
-  axes.push_back(StringAttr::get(tile.getContext(), last));
-  sizes.push_back(tile.sizeOf(last));
-  return TileType::get(tile.getContext(), axes, sizes, tile.getElementType());
-}
-
 /// Chooses the vector axis by a tile's axes and sizes alone, so that all values of one shape agree.
 class Layouts {
 public:
@@ -60,7 +46,7 @@ public:
   TileType layout(TileType tile) const {
     if (tile.getRank() < 2)
       return tile;
-    return withLast(tile, vectorAxis(tile));
+    return tile.withLastAxis(vectorAxis(tile));
   }
 
 private:
@@ -95,7 +81,7 @@ public:
     if (!converted) {
       OpBuilder builder(value.getContext());
       builder.setInsertionPointAfterValue(value);
-      converted = tile::ConvertOp::create(builder, value.getLoc(), withLast(tile, axis), value);
+      converted = tile::ConvertOp::create(builder, value.getLoc(), tile.withLastAxis(axis), value);
     }
     operand.set(converted);
   }

@@ -160,6 +160,25 @@ Value cpu::selectIfMinusInfinity(ImplicitLocOpBuilder &b, Value value, Value whe
   return compareAndSelect(b, arith::CmpFPredicate::OEQ, value, minusInfinity, whenSo, otherwise);
 }
 
+SmallVector<Value> cpu::transposed(ImplicitLocOpBuilder &b, ArrayRef<Value> rows) {
+  // Interleaving row i with row i + n/2, for all i, log2(n) times.
+  int64_t count = static_cast<int64_t>(rows.size()), half = count / 2;
+  SmallVector<int64_t> low, high;
+  for (int64_t i = 0; i < half; ++i) {
+    low.append({i, count + i});
+    high.append({half + i, count + half + i});
+  }
+  SmallVector<Value> square(rows);
+  for (int64_t step = 1; step < count; step *= 2) {
+    SmallVector<Value> next;
+    for (int64_t i = 0; i < half; ++i)
+      for (ArrayRef<int64_t> lanes : {ArrayRef(low), ArrayRef(high)})
+        next.push_back(vector::ShuffleOp::create(b, square[i], square[half + i], lanes));
+    square = std::move(next);
+  }
+  return square;
+}
+
 Value cpu::lanesBelow(ImplicitLocOpBuilder &b, int64_t width, Value base, Value limit) {
   auto type = VectorType::get({width}, b.getI32Type());
   SmallVector<Attribute> numbers;

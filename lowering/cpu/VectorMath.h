@@ -40,6 +40,9 @@ Value tanh(ImplicitLocOpBuilder &b, Value x);
 /// value == -infinity ? whenSo : otherwise.
 Value selectIfMinusInfinity(ImplicitLocOpBuilder &b, Value value, Value whenSo, Value otherwise);
 
+/// The columns of a square of vectors, as many as each has lanes, a power of two.
+SmallVector<Value> transposed(ImplicitLocOpBuilder &b, ArrayRef<Value> rows);
+
 /// A vector of booleans: lane number + `base` < `limit`, both of index type.
 Value lanesBelow(ImplicitLocOpBuilder &b, int64_t width, Value base, Value limit);
 

@@ -5,6 +5,7 @@
 #include "lowering/tile/ElementConversion.h"
 
 #include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/MathExtras.h"
 
 #include <algorithm>
 
@@ -25,61 +26,97 @@ static llvm::Error checkRange(const MemoryView &memory, size_t dimension, int64_
 
 namespace {
 
-/// The elements of a block of memory that exist: loops over them with offsets into the tile and, in elements, the
-/// memory.
+/// Elements of a tile and of memory, in steps: loops over them with offsets into both.
 struct MemoryBlock {
   AxisLoops<2> loops;
-  int64_t start = 0;
-  bool isEmpty = false;
+  /// Of the first element.
+  AxisLoops<2>::Offsets start = {};
 };
 
 } // namespace
 
+/// An axis in blocks from element `index` on, `count` of them, along `dimension` and `within`: each of `blocks` becomes
+/// one per block of the axis.
+static llvm::Error addBlockedAxis(SmallVectorImpl<MemoryBlock> &blocks, const MemoryView &memory, size_t dimension,
+                                  size_t within, int64_t index, int64_t count, int64_t tileStride) {
+  int64_t size = memory.shape[within];
+  int64_t first = llvm::divideFloorSigned(index, size), last = llvm::divideFloorSigned(index + count - 1, size);
+  if (llvm::Error error = checkRange(memory, dimension, first, last - first + 1))
+    return error;
+  SmallVector<MemoryBlock> parts;
+  for (const MemoryBlock &block : blocks)
+    for (int64_t number = first; number <= last; ++number) {
+      int64_t begin = std::max(index, number * size), end = std::min(index + count, (number + 1) * size);
+      MemoryBlock &part = parts.emplace_back(block);
+      part.start[0] += (begin - index) * tileStride;
+      part.start[1] += number * memory.strides[dimension] + (begin - number * size) * memory.strides[within];
+      part.loops.add(end - begin, {tileStride, memory.strides[within]});
+    }
+  blocks = std::move(parts);
+  return llvm::Error::success();
+}
+
+/// The elements that exist, none where a limit is 0.
 template <typename Op>
-static llvm::Expected<MemoryBlock> blockOf(Op op, TileType tile, const MemoryView &memory, ArrayRef<int64_t> indices,
-                                           ArrayRef<int64_t> limits) {
+static llvm::Expected<SmallVector<MemoryBlock>> blocksOf(Op op, TileType tile, const MemoryView &memory,
+                                                         ArrayRef<int64_t> indices, ArrayRef<int64_t> limits) {
   SmallVector<int64_t> counts(tile.getSizes());
   for (auto [axis, limit] : llvm::zip(op.getLimited().template getAsValueRange<StringAttr>(), limits)) {
     int64_t &count = counts[tile.indexOf(axis)];
     count = std::min(count, limit);
   }
-  MemoryBlock block;
-  block.isEmpty = llvm::any_of(counts, [](int64_t count) { return count <= 0; });
-  if (block.isEmpty)
-    return block;
-  for (auto [i, axis] : llvm::enumerate(op.getAxes().template getAsValueRange<StringAttr>())) {
+  SmallVector<MemoryBlock> blocks;
+  if (llvm::any_of(counts, [](int64_t count) { return count <= 0; }))
+    return blocks;
+  blocks.emplace_back();
+  auto axes = llvm::to_vector(op.getAxes().template getAsValueRange<StringAttr>());
+  for (auto [i, axis] : llvm::enumerate(axes)) {
     int64_t count = axis.empty() ? 1 : counts[tile.indexOf(axis)];
+    if (!axis.empty() && op.getBlockOfAxis(axis) != 0) {
+      if (static_cast<int64_t>(i) != op.getDimOfAxis(axis)) {
+        if (indices[i] != 0)
+          return llvm::createStringError(
+              llvm::formatv("dimension {0}: expected index 0, the place within a block, got {1}", i, indices[i]));
+        continue;
+      }
+      size_t within = std::distance(axes.begin(), std::find(axes.begin() + i + 1, axes.end(), axis));
+      if (llvm::Error error = addBlockedAxis(blocks, memory, i, within, indices[i], count, strideOf(tile, axis)))
+        return std::move(error);
+      continue;
+    }
     if (llvm::Error error = checkRange(memory, i, indices[i], count))
       return std::move(error);
-    block.start += indices[i] * memory.strides[i];
-    if (!axis.empty())
-      block.loops.add(count, {strideOf(tile, axis), memory.strides[i]});
+    for (MemoryBlock &block : blocks) {
+      block.start[1] += indices[i] * memory.strides[i];
+      if (!axis.empty())
+        block.loops.add(count, {strideOf(tile, axis), memory.strides[i]});
+    }
   }
-  return block;
+  return blocks;
 }
 
 llvm::Expected<TileValue> tpac::loadTile(LoadOp op, const MemoryView &memory, ArrayRef<int64_t> indices,
                                          ArrayRef<int64_t> limits) {
   TileValue result(op.getType());
-  llvm::Expected<MemoryBlock> block = blockOf(op, op.getType(), memory, indices, limits);
-  if (!block)
-    return block.takeError();
-  if (!block->isEmpty)
-    block->loops.forEach(
+  auto blocks = blocksOf(op, op.getType(), memory, indices, limits);
+  if (!blocks)
+    return blocks.takeError();
+  for (const MemoryBlock &block : *blocks)
+    block.loops.forEach(
         [&](const auto &at) { result.elements[at[0]] = readElement(memory.elementType, memory.at(at[1])); },
-        {0, block->start});
+        block.start);
   return result;
 }
 
 llvm::Error tpac::storeTile(StoreOp op, const TileValue &value, const MemoryView &memory, ArrayRef<int64_t> indices,
                             ArrayRef<int64_t> limits) {
-  llvm::Expected<MemoryBlock> block = blockOf(op, value.type, memory, indices, limits);
-  if (!block)
-    return block.takeError();
-  if (!block->isEmpty)
-    block->loops.forEach(
+  auto blocks = blocksOf(op, value.type, memory, indices, limits);
+  if (!blocks)
+    return blocks.takeError();
+  for (const MemoryBlock &block : *blocks)
+    block.loops.forEach(
         [&](const auto &at) { writeElement(memory.elementType, memory.at(at[1]), value.elements[at[0]]); },
-        {0, block->start});
+        block.start);
   return llvm::Error::success();
 }
 

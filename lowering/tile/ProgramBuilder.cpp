@@ -44,7 +44,7 @@ Value ProgramBuilder::load(StringRef name, ArrayRef<Along> dimensions, const Axe
   // The tile has the access's axes in the memory's order, with the sizes that `axes` gives them.
   Axes own;
   for (StringRef axis : access.axes)
-    if (!axis.empty())
+    if (!axis.empty() && llvm::none_of(own, [&](auto &pair) { return pair.first == axis; }))
       own.push_back(*llvm::find_if(axes, [&](auto &pair) { return pair.first == axis; }));
   return LoadOp::create(b, loc, tileType(own, cast<MemRefType>(source.getType()).getElementType()), source,
                         access.indices, b.getStrArrayAttr(access.axes), b.getStrArrayAttr(access.limited),

@@ -14,7 +14,7 @@
 namespace mlir::tpa::tile {
 
 /// One dimension of a memory access: an index, and the axis of the tile that runs from it (none: the index alone
-/// counts).
+/// counts). An axis in blocks comes twice, its limit with the first.
 struct Along {
   Value index;
   StringRef axis = "";

@@ -110,3 +110,16 @@ int64_t TileType::getNumElements() const {
 }
 
 TileType TileType::withElementType(Type type) const { return get(getContext(), getAxes(), getSizes(), type); }
+
+TileType TileType::withLastAxis(StringRef name) const {
+  SmallVector<StringAttr> axes;
+  SmallVector<int64_t> sizes;
+  for (auto [axis, size] : llvm::zip(getAxes(), getSizes()))
+    if (axis.getValue() != name) {
+      axes.push_back(axis);
+      sizes.push_back(size);
+    }
+  axes.push_back(StringAttr::get(getContext(), name));
+  sizes.push_back(sizeOf(name));
+  return get(getContext(), axes, sizes, getElementType());
+}

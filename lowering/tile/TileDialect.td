@@ -51,6 +51,8 @@ def Tile_TileType : TypeDef<Tile_Dialect, "Tile"> {
     int64_t sizeOf(::llvm::StringRef name) const;
     int64_t getNumElements() const;
     TileType withElementType(::mlir::Type type) const;
+    /// With axis `name`, which must exist, as the last one.
+    TileType withLastAxis(::llvm::StringRef name) const;
   }];
 }
 

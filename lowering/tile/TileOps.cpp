@@ -6,6 +6,7 @@
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/Builders.h"
+#include "mlir/IR/Matchers.h"
 #include "mlir/IR/OpImplementation.h"
 
 using namespace mlir;
@@ -24,8 +25,17 @@ static int64_t dimOfAxis(ArrayAttr axes, StringRef name) {
   return -1;
 }
 
+static int64_t blockOfAxis(ArrayAttr axes, MemRefType memory, StringRef name) {
+  for (int64_t i = dimOfAxis(axes, name) + 1; i < memory.getRank(); ++i)
+    if (cast<StringAttr>(axes[i]) == name)
+      return memory.getDimSize(i);
+  return 0;
+}
+
 int64_t LoadOp::getDimOfAxis(StringRef name) { return dimOfAxis(getAxes(), name); }
 int64_t StoreOp::getDimOfAxis(StringRef name) { return dimOfAxis(getAxes(), name); }
+int64_t LoadOp::getBlockOfAxis(StringRef name) { return blockOfAxis(getAxes(), getMemory().getType(), name); }
+int64_t StoreOp::getBlockOfAxis(StringRef name) { return blockOfAxis(getAxes(), getMemory().getType(), name); }
 
 /// Rules that load and store share.
 template <typename Op> static LogicalResult verifyAccess(Op op, TileType tile) {
@@ -34,19 +44,27 @@ template <typename Op> static LogicalResult verifyAccess(Op op, TileType tile) {
       static_cast<int64_t>(op.getAxes().size()) != memory.getRank())
     return op.emitOpError() << "expected one index and one axis name per dimension of " << memory << ", got "
                             << op.getIndices().size() << " and " << op.getAxes().size() << " [X5]";
-  SmallVector<StringRef> named;
-  llvm::SmallDenseSet<StringRef> distinct;
-  for (StringRef axis : op.getAxes().template getAsValueRange<StringAttr>()) {
+  llvm::StringMap<int> dimensions;
+  for (auto [i, axis] : llvm::enumerate(op.getAxes().template getAsValueRange<StringAttr>())) {
     if (axis.empty())
       continue;
-    named.push_back(axis);
-    distinct.insert(axis);
     if (!tile.hasAxis(axis))
       return op.emitOpError() << "expected axes of " << tile << ", got \"" << axis << "\" [X6]";
+    if (++dimensions[axis] == 1)
+      continue;
+    // The place within a block.
+    if (memory.isDynamicDim(i) || memory.getDimSize(i) < 1)
+      return op.emitOpError() << "axis " << axis << ": expected a second dimension of static size >= 1, got dimension "
+                              << i << " of " << memory << " [X21]";
+    APInt place;
+    if (matchPattern(op.getIndices()[i], m_ConstantInt(&place)) && !place.isZero())
+      return op.emitOpError() << "axis " << axis << ": expected index 0 in its second dimension, got "
+                              << place.getSExtValue() << " [X22]";
   }
-  if (static_cast<int64_t>(named.size()) != tile.getRank() || distinct.size() != named.size())
-    return op.emitOpError() << "expected each axis of " << tile << " along one dimension, got " << named.size()
-                            << " named dimensions, " << distinct.size() << " axes [X7]";
+  for (StringAttr axis : tile.getAxes())
+    if (int count = dimensions.lookup(axis); count != 1 && count != 2)
+      return op.emitOpError() << "expected each axis of " << tile << " along one dimension or two, got " << axis
+                              << " along " << count << " [X7]";
   if (op.getLimited().size() != op.getLimits().size())
     return op.emitOpError() << "expected one limit per limited axis, got " << op.getLimits().size() << " for "
                             << op.getLimited().size() << " [X8]";

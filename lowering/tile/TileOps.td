@@ -19,8 +19,10 @@ class Tile_Op<string opMnemonic, list<Trait> traits = []> : Op<Tile_Dialect, opM
 
 class Tile_MemoryOp<string opMnemonic, list<Trait> traits = []> : Tile_Op<opMnemonic, [AttrSizedOperandSegments] # traits> {
   code axisHelpers = [{
-    /// Dimension of the memory that axis `name` runs along.
+    /// Dimension of the memory that axis `name` runs along: the first one, which counts its blocks, where it has two.
     int64_t getDimOfAxis(::llvm::StringRef name);
+    /// Elements per block where axis `name` runs along two dimensions of the memory; else 0.
+    int64_t getBlockOfAxis(::llvm::StringRef name);
   }];
 }
 
@@ -31,10 +33,15 @@ def Tile_LoadOp : Tile_MemoryOp<"load"> {
     dimension where only the index counts. `limits` are, for the axes in `limited`, how many elements of the axis exist: the rest of the tile is 0 and
     its memory is not read.
 
+    An axis that is named twice is stored in blocks: its first dimension counts the blocks, its second, of static size S and with index 0, is the place within
+    a block. The index of the first is still an element, any one: element i of the axis is at (x floordiv S, x mod S), x = index + i.
+
     Example:
     ```mlir
     %bk = tile.load %k_token_cache[%b, %m, %c0, %c0] axes ["", "m", "", "d"] limits ["m"] (%count)
       : memref<?x?x2x64xbf16> -> !tile.tile<m 128, d 64, bf16>
+    %bv = tile.load %v_token_cache[%b, %m, %c0, %c0, %c0] axes ["", "m", "", "e", "m"]
+      : memref<?x?x2x64x32xbf16> -> !tile.tile<m 128, e 64, bf16>
     ```
   }];
   let arguments = (ins Arg<AnyMemRef, "", [MemRead]>:$memory, Variadic<Index>:$indices, StrArrayAttr:$axes,

@@ -43,16 +43,33 @@ func.func @load(%a: memref<?x8xf32>, %i: index) {
 // -----
 
 func.func @load(%a: memref<?x8xf32>, %i: index) {
-  // expected-error @+1 {{expected each axis of '!tile.tile<m 4, d 8, f32>' along one dimension, got 1 named dimensions, 1 axes [X7]}}
+  // expected-error @+1 {{expected each axis of '!tile.tile<m 4, d 8, f32>' along one dimension or two, got "d" along 0 [X7]}}
   %x = tile.load %a[%i, %i] axes ["m", ""] : memref<?x8xf32> -> !tile.tile<m 4, d 8, f32>
   return
 }
 
 // -----
 
+func.func @store(%x: !tile.tile<m 4, f32>, %a: memref<?x8x8xf32>, %i: index) {
+  // expected-error @+1 {{expected each axis of '!tile.tile<m 4, f32>' along one dimension or two, got "m" along 3 [X7]}}
+  tile.store %x, %a[%i, %i, %i] axes ["m", "m", "m"] : !tile.tile<m 4, f32> -> memref<?x8x8xf32>
+  return
+}
+
+// -----
+
+func.func @load(%a: memref<?x8x?xf32>, %i: index) {
+  // expected-error @+1 {{axis m: expected a second dimension of static size >= 1, got dimension 2 of 'memref<?x8x?xf32>' [X21]}}
+  %x = tile.load %a[%i, %i, %i] axes ["m", "e", "m"] : memref<?x8x?xf32> -> !tile.tile<m 4, e 8, f32>
+  return
+}
+
+// -----
+
 func.func @store(%x: !tile.tile<m 4, f32>, %a: memref<?x8xf32>, %i: index) {
-  // expected-error @+1 {{expected each axis of '!tile.tile<m 4, f32>' along one dimension, got 2 named dimensions, 1 axes [X7]}}
-  tile.store %x, %a[%i, %i] axes ["m", "m"] : !tile.tile<m 4, f32> -> memref<?x8xf32>
+  %c8 = arith.constant 8 : index
+  // expected-error @+1 {{axis m: expected index 0 in its second dimension, got 8 [X22]}}
+  tile.store %x, %a[%i, %c8] axes ["m", "m"] : !tile.tile<m 4, f32> -> memref<?x8xf32>
   return
 }
 

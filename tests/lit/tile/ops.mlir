@@ -32,6 +32,18 @@ func.func @memory(%k: memref<?x?x2x64xbf16>, %b: index, %m: index, %count: index
   return
 }
 
+// An axis in blocks of 32.
+// CHECK-LABEL: func.func @blocks(
+// CHECK: %[[X:.*]] = tile.load %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}] axes ["", "m", "", "e", "m"] limits ["m"](%{{.*}}) : memref<?x?x2x64x32xbf16> -> <m 128, e 64, bf16>
+// CHECK: tile.store %[[X]], %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}] axes ["", "m", "", "e", "m"] : <m 128, e 64, bf16> -> memref<?x?x2x64x32xbf16>
+func.func @blocks(%v: memref<?x?x2x64x32xbf16>, %b: index, %m: index, %count: index) {
+  %c0 = arith.constant 0 : index
+  %x = tile.load %v[%b, %m, %c0, %c0, %c0] axes ["", "m", "", "e", "m"] limits ["m"] (%count)
+    : memref<?x?x2x64x32xbf16> -> !tile.tile<m 128, e 64, bf16>
+  tile.store %x, %v[%b, %m, %c0, %c0, %c0] axes ["", "m", "", "e", "m"] : !tile.tile<m 128, e 64, bf16> -> memref<?x?x2x64x32xbf16>
+  return
+}
+
 // CHECK-LABEL: func.func @scalar_memory(
 // CHECK: %[[X:.*]] = tile.load %{{.*}}[] axes [] : memref<f32> -> <f32>
 // CHECK: tile.store %[[X]], %{{.*}}[] axes [] : <f32> -> memref<f32>

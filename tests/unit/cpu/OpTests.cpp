@@ -149,8 +149,8 @@ TEST(CpuOps, LoadAndStoreKeepEveryElementType) {
 TEST(CpuOps, ConvertRoundsAndTransposes) {
   for (ElementType from : storages)
     for (ElementType to : floats)
-      for (int64_t size : {1, 11, 47})
-        expectAgreement({{{{"m", 7}, {"d", size}}, from, 50.0}}, {{{{"d", size}, {"m", 7}}, to}},
+      for (auto [rows, columns] : {std::pair<int64_t, int64_t>{7, 1}, {7, 11}, {7, 47}, {19, 32}})
+        expectAgreement({{{{"m", rows}, {"d", columns}}, from, 50.0}}, {{{{"d", columns}, {"m", rows}}, to}},
                         "%r0 = tile.convert %t0 : $t0 -> $r0", 0.0);
 }
 
@@ -389,6 +389,81 @@ TEST(CpuOps, LimitsAndStrides) {
               }
           }
     }
+}
+
+/// A tile of 24 tokens of a tensor [blocks, heads, features, `block`], features along axis `feature`, is loaded from
+/// any token on, stored into another such tensor, and all of it stored as [tokens, heads, features].
+void checkBlocks(ElementType type, int64_t block, int64_t heads, const std::string &feature,
+                 const mlir::tpa::CpuOptions &options) {
+  constexpr int64_t tokens = 24, features = 5, stored = 70;
+  std::string element(elementTypeName(type)), h = std::to_string(heads), quoted = "\"" + feature + "\"";
+  SCOPED_TRACE("blocks of " + std::to_string(block) + ", " + h + " heads, lanes " + std::to_string(options.lanes));
+  std::string memory =
+      "memref<?x" + h + "x5x" + std::to_string(block) + "x" + element + ", strided<[?, ?, ?, ?], offset: ?>>";
+  std::string plain = "memref<24x" + h + "x5x" + element + ">";
+  std::string tile = "!tile.tile<m 24, h " + h + ", " + feature + " 5, " + element + ">";
+  std::string access = "[%start, %c0, %c0, %c0] axes [\"m\", \"h\", " + quoted + ", \"m\"] limits [\"m\", " + quoted +
+                       "] (%count, %part) : ";
+  TestKernel kernel("func.func @main(%in: " + memory + ", %out: " + memory + ", %all: " + plain +
+                        ", %start: index, %count: index, %part: index) {\n  %c0 = arith.constant 0 : index\n"
+                        "  %t = tile.load %in" +
+                        access + memory + " -> " + tile + "\n  tile.store %t, %out" + access + tile + " -> " + memory +
+                        "\n  tile.store %t, %all[%c0, %c0, %c0] axes [\"m\", \"h\", " + quoted + "] : " + tile +
+                        " -> " + plain + "\n  return\n}\n",
+                    options);
+  int64_t blocks = (stored + block - 1) / block;
+  for (int64_t stride : {1, 2})
+    for (int64_t start : {0, 3, 16, 32, 46})
+      for (int64_t count : {-1, 0, 7, 16, 23, 24, 30})
+        for (int64_t part : {4, 5}) {
+          TestTensor in = TestTensor::random(type, {blocks, heads, features, block * stride}, 100.0, 3);
+          TestTensor out(type, {blocks, heads, features, block * stride}), all(type, {tokens, heads, features});
+          auto view = [&](const TestTensor &tensor) {
+            MemoryView result = tensor.view();
+            result.shape = {blocks, heads, features, block};
+            result.strides.back() = stride;
+            return result;
+          };
+          auto at = [&](int64_t token, int64_t h, int64_t e) {
+            return (((token / block) * heads + h) * features + e) * block * stride + token % block * stride;
+          };
+          // What is beyond the limits may be anything, and is not read.
+          auto isInside = [&](int64_t m, int64_t e) { return m >= 0 && m < std::min(count, tokens) && e < part; };
+          if (type != ElementType::i8)
+            for (int64_t token = 0; token < blocks * block; ++token)
+              for (int64_t i = 0; i < heads * features; ++i)
+                if (!isInside(token - start, i % features))
+                  in.set(at(token, i / features, i % features), std::nan(""));
+          kernel.run({view(in), view(out), all.view()}, {start, count, part});
+          ASSERT_TRUE(out.isIntact() && all.isIntact());
+          for (int64_t m = 0; m < tokens; ++m)
+            for (int64_t i = 0; i < heads * features; ++i) {
+              int64_t h = i / features, e = i % features;
+              double want = isInside(m, e) ? in.at(at(start + m, h, e)) : 0.0;
+              ASSERT_EQ(all.at((m * heads + h) * features + e), want)
+                  << start << ", " << count << ": " << m << ", " << i;
+            }
+          TestTensor expected(type, {blocks, heads, features, block * stride});
+          for (int64_t m = 0; m < std::min(count, tokens); ++m)
+            for (int64_t i = 0; i < heads * features; ++i)
+              if (isInside(m, i % features)) {
+                int64_t place = at(start + m, i / features, i % features);
+                expected.set(place, in.at(place));
+              }
+          for (int64_t i = 0; i < out.count(); ++i) {
+            double want = expected.at(i), got = out.at(i);
+            ASSERT_TRUE(std::isnan(want) ? std::isnan(got) : got == want) << start << ", " << count << ": " << i;
+          }
+        }
+}
+
+TEST(CpuOps, AxesInBlocks) {
+  for (auto [type, block] :
+       {std::pair(ElementType::f32, 3), {ElementType::f32, 8}, {ElementType::bf16, 32}, {ElementType::i8, 32}})
+    // Vectors along the features, heads and tokens.
+    for (auto [heads, feature] : {std::pair(2, "e"), {8, "e"}, {2, "x"}})
+      for (const mlir::tpa::CpuOptions &options : testedOptions())
+        checkBlocks(type, block, heads, feature, options);
 }
 
 TEST(CpuOps, TilesThroughLoopsAndBranches) {

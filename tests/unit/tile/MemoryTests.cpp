@@ -113,6 +113,46 @@ TEST(Memory, DimensionsWithoutAxisAndAxesInAnyOrder) {
   EXPECT_TRUE(contains(error, "dimension 1 has elements 0 to 1, accessed are 2 to 2")) << error;
 }
 
+TEST(Memory, AxesInBlocks) {
+  // Tokens %i to %i + 5 of [blocks of 4, 2 features, 4 tokens], %n of them, to [tokens, features] and back, one
+  // further.
+  std::string program = R"(
+    !blocks = memref<?x2x4xf32>
+    func.func @main(%from: !blocks, %i: index, %n: index, %to: memref<5x2xf32>, %back: !blocks, %place: index) {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %x = tile.load %from[%i, %c0, %place] axes ["m", "e", "m"] limits ["m"] (%n) : !blocks -> !tile.tile<m 5, e 2, f32>
+      tile.store %x, %to[%c0, %c0] axes ["m", "e"] : !tile.tile<m 5, e 2, f32> -> memref<5x2xf32>
+      %next = arith.addi %i, %c1 : index
+      tile.store %x, %back[%next, %c0, %place] axes ["m", "e", "m"] limits ["m"] (%n)
+        : !tile.tile<m 5, e 2, f32> -> !blocks
+      return
+    })";
+  // Element e of token m is 10 m + e.
+  Values values(24), expected(24, -1.0);
+  for (int64_t m = 0; m < 12; ++m)
+    for (int64_t e = 0; e < 2; ++e)
+      values[(m / 4 * 2 + e) * 4 + m % 4] = static_cast<double>(10 * m + e);
+  TestMemory from(ElementType::f32, {3, 2, 4}, values);
+  TestMemory to(ElementType::f32, {5, 2}), back(ElementType::f32, {3, 2, 4}, -1.0);
+  ASSERT_EQ(runProgram(program, {from.view(), 2, 5, to.view(), back.view(), 0}), "");
+  EXPECT_EQ(to.values(), (Values{20, 21, 30, 31, 40, 41, 50, 51, 60, 61}));
+  for (int64_t m = 2; m < 7; ++m)
+    for (int64_t e = 0; e < 2; ++e)
+      expected[((m + 1) / 4 * 2 + e) * 4 + (m + 1) % 4] = static_cast<double>(10 * m + e);
+  EXPECT_EQ(back.values(), expected);
+  // Up to the last token; beyond the limit nothing is read.
+  ASSERT_EQ(runProgram(program, {from.view(), 9, 2, to.view(), back.view(), 0}), "");
+  EXPECT_EQ(to.values(), (Values{90, 91, 100, 101, 0, 0, 0, 0, 0, 0}));
+  std::string error = runProgram(program, {from.view(), 8, 5, to.view(), back.view(), 0});
+  EXPECT_TRUE(contains(error, "tile.load: out of bounds: dimension 0 has elements 0 to 2, accessed are 2 to 3"))
+      << error;
+  error = runProgram(program, {from.view(), -1, 1, to.view(), back.view(), 0});
+  EXPECT_TRUE(contains(error, "dimension 0 has elements 0 to 2, accessed are -1 to -1")) << error;
+  error = runProgram(program, {from.view(), 0, 1, to.view(), back.view(), 1});
+  EXPECT_TRUE(contains(error, "dimension 2: expected index 0, the place within a block, got 1")) << error;
+}
+
 TEST(Memory, StridesMayBeAny) {
   TestMemory from = numbered(ElementType::f32, 4, 5);
   TestMemory to(ElementType::f64, {2, 3});
