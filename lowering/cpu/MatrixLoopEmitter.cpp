@@ -13,6 +13,7 @@
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 
 #include <limits>
+#include <map>
 
 using namespace mlir;
 using namespace mlir::tpa;
@@ -51,6 +52,17 @@ Value pairOf(ImplicitLocOpBuilder &b, Value low, Value high) {
   Value lower = arith::ShRUIOp::create(b, rounded(low), constant(16));
   Value upper = arith::AndIOp::create(b, rounded(high), constant(0xffff0000));
   return arith::OrIOp::create(b, lower, upper);
+}
+
+/// Runs several sequences of work at once, each at an even pace.
+void interleave(const std::vector<std::vector<std::function<void()>>> &works) {
+  // By the share of its work that comes before a piece, then by number of the work.
+  std::multimap<double, const std::function<void()> *> pieces;
+  for (const auto &work : works)
+    for (size_t i = 0; i < work.size(); ++i)
+      pieces.insert({(static_cast<double>(i) + 0.5) / static_cast<double>(work.size()), &work[i]});
+  for (const auto &[when, piece] : pieces)
+    (*piece)();
 }
 
 /// Runs pieces of work one after the other.
@@ -172,10 +184,11 @@ MatrixLoopEmitter::Rows MatrixLoopEmitter::keyRows(Value keys, const Place &plac
   return {load.getMemory(), loadIndices(load, place, point), rowStride(load, rows)};
 }
 
-MatrixLoopEmitter::Rows MatrixLoopEmitter::valueRows(Value values, const Place &place, Value token, int64_t feature) {
+MatrixLoopEmitter::Rows MatrixLoopEmitter::valueRows(Value values, const Place &place, Value token,
+                                                     Value feature) {
   if (Value memory = packed.lookup(values)) {
     Value block = arith::DivUIOp::create(b, token, number(matrixDepth));
-    return {memory, {block, number(feature), number(0)}, Value()};
+    return {memory, {block, feature, number(0)}, Value()};
   }
   auto load = values.getDefiningOp<tile::LoadOp>();
   SmallVector<Value> indices;
@@ -183,7 +196,7 @@ MatrixLoopEmitter::Rows MatrixLoopEmitter::valueRows(Value values, const Place &
   for (auto [index, axis] : llvm::zip(load.getIndices(), load.getAxes().getAsRange<StringAttr>())) {
     Value at = blockIndex(place, index);
     if (axis == m.valueFeatures) {
-      at = e.plus(at, feature);
+      at = b.createOrFold<arith::AddIOp>(at, feature);
     } else if (axis.getValue() == "m") {
       // The first of the two dimensions counts blocks, its index tokens.
       at = isBlock ? b.createOrFold<arith::DivUIOp>(b.createOrFold<arith::AddIOp>(at, token), number(matrixDepth))
@@ -230,7 +243,7 @@ void MatrixLoopEmitter::copyBlocks(tile::LoadOp load, const Place &place, Value 
   Value zero = arith::ConstantOp::create(b, b.getZeroAttr(type));
   e.loop(number(0), active, matrixDepth, [&](Value token) {
     Value exists = lanesBelow(b, matrixDepth, token, load.getLimits().front());
-    Rows rows = valueRows(load.getResult(), place, token, 0);
+    Rows rows = valueRows(load.getResult(), place, token, number(0));
     Value source = asBits(b, rows.memory);
     Value block = arith::DivUIOp::create(b, token, number(matrixDepth));
     size_t feature = llvm::find(load.getAxes().getAsRange<StringAttr>(), m.valueFeatures) -
@@ -549,10 +562,9 @@ void MatrixLoopEmitter::rescale(const Place &place, const State &state, ArrayRef
 }
 
 MatrixLoopEmitter::Work MatrixLoopEmitter::weightWork(const Place &place, Value token, int64_t count,
-                                                      ArrayRef<Value> base, SmallVectorImpl<Value> &sums,
-                                                      bool prefetch) {
+                                                      ArrayRef<Value> base, SmallVectorImpl<Value> &sums) {
   Work work;
-  for (int64_t i = 0; i < count; i += 2) {
+  for (int64_t i = 0; i < count; i += 2)
     for (int64_t group = 0; group < groups; ++group)
       work.push_back([this, place, token, i, group, max = base[group], &sums] {
         SmallVector<Value> low;
@@ -561,7 +573,7 @@ MatrixLoopEmitter::Work MatrixLoopEmitter::weightWork(const Place &place, Value 
           point[b.getStringAttr("m")] = e.plus(token, i + half);
           point[m.column] = number(group * matrixColumns);
           Value logit = evaluate(m.step.getLogits(), place, point, Value());
-          Value probability = exp2(arith::SubFOp::create(b, logit, max));
+          Value probability = exp2(arith::SubFOp::create(b, logit, max, arith::FastMathFlags::contract));
           sums[group] = arith::AddFOp::create(b, sums[group], probability);
           for (size_t k = 0; k < m.values.size(); ++k) {
             // Rounded when they are packed.
@@ -579,47 +591,51 @@ MatrixLoopEmitter::Work MatrixLoopEmitter::weightWork(const Place &place, Value 
           }
         }
       });
-    if (prefetch)
-      llvm::append_range(work, prefetchWork(place, e.plus(token, i), 2));
-  }
   return work;
 }
 
-/// Asks for the lines of `count` tokens of the next block. Spread over the work they overlap with it, and never fault.
-MatrixLoopEmitter::Work MatrixLoopEmitter::prefetchWork(const Place &place, Value token, int64_t count) {
+/// Asks for the lines of `count` tokens from `token` on of the blocks after those where keys, head factors and values
+/// are read. Spread over the work, prefetches overlap with it; they never fault.
+MatrixLoopEmitter::Work MatrixLoopEmitter::prefetchWork(const Place &keys, const Place &heads, const Place &values,
+                                                        Value token, int64_t count) {
   Work work;
-  Place next = place;
-  next.token = e.plus(place.token, m.tokens);
   auto ask = [this](Value memory, SmallVector<Value> at) {
     memref::PrefetchOp::create(b, memory, at, /*isWrite=*/false, /*localityHint=*/3, /*isDataCache=*/true);
   };
+  auto isKeys = [&](Value tile) {
+    return llvm::any_of(m.scores, [&](const MatrixLoop::Score &score) {
+      return llvm::any_of(score.products, [&](const MatrixLoop::Product &product) { return product.keys == tile; });
+    });
+  };
   for (Operation &op : m.loop.getBody()->getOperations()) {
     auto load = dyn_cast<tile::LoadOp>(op);
-    if (!load)
+    if (!load || !load.getType().hasAxis("m"))
       continue;
     int64_t size = cast<MemRefType>(load.getMemory().getType()).getElementTypeBitWidth() / 8;
     if (isDirectBlocks(load.getResult(), m.valueFeatures)) {
-      // A line holds one feature of 32 tokens; tokens share the features of their step.
+      // A line holds one feature of 32 tokens, who share the features among them.
+      Place next = values;
+      next.token = e.plus(values.token, m.tokens);
       int64_t lines = m.valueSize * count / matrixDepth;
-      work.push_back([this, ask, load, next, token, count, lines]() mutable {
-        Rows rows = valueRows(load.getResult(), next, token, 0);
-        size_t feature = 0;
-        for (auto [i, axis] : llvm::enumerate(load.getAxes().getAsRange<StringAttr>()))
-          if (axis == m.valueFeatures)
-            feature = i;
+      size_t feature = llvm::find(load.getAxes().getAsRange<StringAttr>(), m.valueFeatures) -
+                       load.getAxes().getAsRange<StringAttr>().begin();
+      work.push_back([this, ask, load, next, token, count, lines, feature]() mutable {
         Value within = arith::RemUIOp::create(b, token, number(matrixDepth));
         Value first = arith::MulIOp::create(b, arith::DivUIOp::create(b, within, number(count)), number(lines));
-        Value base = rows.indices[feature];
+        Rows rows = valueRows(load.getResult(), next, token, first);
         for (int64_t line = 0; line < lines; ++line) {
-          rows.indices[feature] = arith::AddIOp::create(b, base, e.plus(first, line));
-          ask(rows.memory, rows.indices);
+          SmallVector<Value> at = rows.indices;
+          at[feature] = e.plus(at[feature], line);
+          ask(rows.memory, at);
         }
       });
       continue;
     }
     StringAttr last = cast<StringAttr>(load.getAxes().getValue().back());
-    if (last.empty() || !load.getType().hasAxis("m"))
+    if (last.empty() || last.getValue() == "m")
       continue;
+    Place next = isKeys(load.getResult()) ? keys : heads;
+    next.token = e.plus(next.token, m.tokens);
     int64_t perLine = 64 / size;
     for (int64_t i = 0; i < count; ++i)
       work.push_back([this, ask, load, next, token, i, last, perLine]() mutable {
@@ -645,7 +661,9 @@ void MatrixLoopEmitter::weightStage(const Place &place, Value active, const Stat
     }
     SmallVector<Value> sums = e.loop(number(0), active, 2, start, [&](Value token, ValueRange carried) {
       SmallVector<Value> next(carried);
-      runAll(weightWork(inner, token, 2, base, next, prefetch));
+      runAll(weightWork(inner, token, 2, base, next));
+      if (prefetch)
+        runAll(prefetchWork(inner, inner, inner, token, 2));
       return next;
     });
     for (int64_t group = 0; group < groups; ++group)
@@ -653,59 +671,56 @@ void MatrixLoopEmitter::weightStage(const Place &place, Value active, const Stat
   });
 }
 
-std::pair<int64_t, int64_t> MatrixLoopEmitter::valuePass() const {
-  // Four sums: with the score's they fill the eight registers.
-  int64_t groupCount = std::min<int64_t>(groups, 4);
-  int64_t features = std::min<int64_t>(4 / groupCount, m.valueSize / matrixRows);
+int64_t MatrixLoopEmitter::passFeatures() const {
+  // Four sums: with those of the score they leave two registers to operands.
+  int64_t features = std::min<int64_t>(4 / std::min<int64_t>(groups, 4), m.valueSize / matrixRows);
   while (m.valueSize / matrixRows % features != 0)
     --features;
-  return {features, groupCount};
+  return features;
 }
 
-SmallVector<Value> MatrixLoopEmitter::loadAccumulator(const Place &place, const State &state, int64_t feature,
-                                                      int64_t features, int64_t group, int64_t groupCount) {
+SmallVector<Value> MatrixLoopEmitter::loadAccumulator(const Place &place, const State &state, const Pass &pass) {
   SmallVector<Value> sums;
-  for (int64_t i = 0; i < features; ++i)
-    for (int64_t j = 0; j < groupCount; ++j) {
+  for (int64_t i = 0; i < pass.features; ++i)
+    for (int64_t j = 0; j < pass.groupCount; ++j) {
       Point point = place.outer;
-      point[m.valueFeatures] = number(feature + i * matrixRows);
-      point[m.column] = number((group + j) * matrixColumns);
+      point[m.valueFeatures] = e.plus(pass.feature, i * matrixRows);
+      point[m.column] = number((pass.group + j) * matrixColumns);
       sums.push_back(amx::TileLoadOp::create(b, sumTile(b.getContext()), state.accumulator.memory,
                                              e.indices(state.accumulator, point), Value()));
     }
   return sums;
 }
 
-void MatrixLoopEmitter::storeAccumulator(const Place &place, const State &state, int64_t feature, int64_t features,
-                                         int64_t group, int64_t groupCount, ArrayRef<Value> sums) {
-  for (int64_t i = 0; i < features; ++i)
-    for (int64_t j = 0; j < groupCount; ++j) {
+void MatrixLoopEmitter::storeAccumulator(const Place &place, const State &state, const Pass &pass,
+                                         ArrayRef<Value> sums) {
+  for (int64_t i = 0; i < pass.features; ++i)
+    for (int64_t j = 0; j < pass.groupCount; ++j) {
       Point point = place.outer;
-      point[m.valueFeatures] = number(feature + i * matrixRows);
-      point[m.column] = number((group + j) * matrixColumns);
+      point[m.valueFeatures] = e.plus(pass.feature, i * matrixRows);
+      point[m.column] = number((pass.group + j) * matrixColumns);
       amx::TileStoreOp::create(b, state.accumulator.memory, e.indices(state.accumulator, point),
-                               sums[i * groupCount + j], Value());
+                               sums[i * pass.groupCount + j], Value());
     }
 }
 
-MatrixLoopEmitter::Work MatrixLoopEmitter::valueWork(const Place &place, Value token, int64_t k, int64_t feature,
-                                                     int64_t features, int64_t group, int64_t groupCount,
+MatrixLoopEmitter::Work MatrixLoopEmitter::valueWork(const Place &place, Value token, int64_t k, const Pass &pass,
                                                      SmallVectorImpl<Value> &sums) {
   Work work;
   auto columns = std::make_shared<SmallVector<Value>>();
-  for (int64_t i = 0; i < features; ++i)
-    work.push_back([this, columns, place, token, k, feature, i, group, groupCount, &sums] {
+  for (int64_t i = 0; i < pass.features; ++i)
+    work.push_back([this, columns, place, token, k, i, pass, &sums] {
       MLIRContext *context = b.getContext();
-      Rows rows = valueRows(m.values[k].values, place, token, feature + i * matrixRows);
+      Rows rows = valueRows(m.values[k].values, place, token, e.plus(pass.feature, i * matrixRows));
       Value values = amx::TileLoadOp::create(b, operandTile(context), rows.memory, rows.indices, rows.stride);
-      for (int64_t j = 0; j < groupCount; ++j) {
+      for (int64_t j = 0; j < pass.groupCount; ++j) {
         if (i == 0) {
           Value pair = arith::ShRUIOp::create(b, token, number(1));
           columns->push_back(amx::TileLoadOp::create(
               b, operandTile(context), weightWords[k],
-              ValueRange{place.parity, place.outerIndex, number(group + j), pair, number(0)}, Value()));
+              ValueRange{place.parity, place.outerIndex, number(pass.group + j), pair, number(0)}, Value()));
         }
-        Value &sum = sums[i * groupCount + j];
+        Value &sum = sums[i * pass.groupCount + j];
         sum = amx::TileMulFOp::create(b, sumTile(context), values, (*columns)[j], sum);
       }
     });
@@ -713,31 +728,33 @@ MatrixLoopEmitter::Work MatrixLoopEmitter::valueWork(const Place &place, Value t
 }
 
 void MatrixLoopEmitter::valueStage(const Place &place, Value active, const State &state) {
-  auto [features, most] = valuePass();
-  overOuter(place, [&, features = features, most = most](const Place &inner) {
-    for (int64_t group = 0; group < groups; group += most) {
-      int64_t groupCount = std::min(most, groups - group);
-      for (int64_t feature = 0; feature < m.valueSize; feature += features * matrixRows) {
-        SmallVector<Value> start = loadAccumulator(inner, state, feature, features, group, groupCount);
+  int64_t features = passFeatures();
+  overOuter(place, [&](const Place &inner) {
+    for (int64_t group = 0; group < groups; group += 4)
+      e.loop(number(0), number(m.valueSize), features * matrixRows, [&](Value feature) {
+        Pass pass{feature, features, group, std::min<int64_t>(4, groups - group)};
+        SmallVector<Value> start = loadAccumulator(inner, state, pass);
         SmallVector<Value> sums = e.loop(number(0), active, matrixDepth, start, [&](Value token, ValueRange carried) {
           SmallVector<Value> next(carried);
           for (size_t k = 0; k < m.values.size(); ++k)
-            runAll(valueWork(inner, token, k, feature, features, group, groupCount, next));
+            runAll(valueWork(inner, token, k, pass, next));
           return next;
         });
-        storeAccumulator(inner, state, feature, features, group, groupCount, sums);
-      }
-    }
+        storeAccumulator(inner, state, pass, sums);
+      });
   });
+}
+
+void MatrixLoopEmitter::allocateStages(int64_t halves) {
+  for (size_t j = 0; j < m.scores.size(); ++j)
+    scores.push_back(matrixBuffer({halves, outerSize, m.tokens, groups * matrixColumns}, b.getF32Type()));
+  for (size_t k = 0; k < m.values.size(); ++k)
+    weightWords.push_back(matrixBuffer({halves, outerSize, groups, m.tokens / 2, matrixColumns}, b.getI32Type()));
 }
 
 void MatrixLoopEmitter::emitBlock(const Tile &max, const Tile &sum, const Tile &accumulator) {
   State state{max, sum, accumulator};
-  int64_t width = groups * matrixColumns;
-  for (size_t j = scores.size(); j < m.scores.size(); ++j)
-    scores.push_back(matrixBuffer({1, outerSize, m.tokens, width}, b.getF32Type()));
-  for (size_t k = weightWords.size(); k < m.values.size(); ++k)
-    weightWords.push_back(matrixBuffer({1, outerSize, groups, m.tokens / 2, matrixColumns}, b.getI32Type()));
+  allocateStages(1);
 
   Place place;
   place.token = m.loop.getInductionVar();
@@ -752,4 +769,143 @@ void MatrixLoopEmitter::emitBlock(const Tile &max, const Tile &sum, const Tile &
   maxStage(place, active, state);
   weightStage(place, active, state, /*prefetch=*/!m.mask);
   valueStage(place, active, state);
+}
+
+// --- Pipeline
+// -----------------------------------------------------------------------------------------------------------
+
+bool MatrixLoopEmitter::canPipeline() {
+  auto direct = [&](Value tile) {
+    auto load = tile.getDefiningOp<tile::LoadOp>();
+    return isDirect(tile) && load.getLimits().empty();
+  };
+  return !m.mask && outerSize == 1 && groups <= 4 && m.tokens % (2 * matrixDepth) == 0 && pipelineStep() != 0 &&
+         llvm::all_of(m.scores,
+                      [&](const MatrixLoop::Score &score) {
+                        return llvm::all_of(score.products, [&](const MatrixLoop::Product &product) {
+                          return direct(product.keys);
+                        });
+                      }) &&
+         llvm::all_of(m.values, [&](const MatrixLoop::ValueProduct &product) { return direct(product.values); });
+}
+
+int64_t MatrixLoopEmitter::pipelineStep() const {
+  // Each iteration takes its share of every stage: `step` tokens of the score and of the weights, and whole steps of
+  // the value product, whose passes over the accumulator divide the iterations.
+  int64_t passes = m.valueSize / matrixRows / passFeatures();
+  for (int64_t step : {matrixRows, 2 * matrixRows})
+    if (m.tokens % (step * passes) == 0 && step * passes % matrixDepth == 0)
+      return step;
+  return 0;
+}
+
+/// One block: its weights, the scores of the next one, the value product of the previous one.
+void MatrixLoopEmitter::pipelineBlock(const Place &next, const Place &current, const Place &previous,
+                                      const State &state) {
+  int64_t step = pipelineStep();
+  int64_t features = passFeatures();
+  int64_t passes = m.valueSize / matrixRows / features;
+  int64_t iterations = m.tokens / step / passes;
+  int64_t valueTokens = m.tokens / iterations;
+
+  SmallVector<Value> base, zeros;
+  for (int64_t group = 0; group < groups; ++group) {
+    base.push_back(stateVector(state.max, current, group));
+    zeros.push_back(splat(b, f32, 0.0));
+  }
+  SmallVector<Value> blockSums =
+      e.loop(number(0), number(passes), 1, zeros, [&](Value passNumber, ValueRange carriedSums) {
+        Value feature = arith::MulIOp::create(b, passNumber, number(features * matrixRows));
+        Value firstToken = arith::MulIOp::create(b, passNumber, number(iterations * step));
+        Pass pass{feature, features, 0, groups};
+        SmallVector<Value> start(carriedSums);
+        llvm::append_range(start, loadAccumulator(previous, state, pass));
+        SmallVector<Value> end =
+            e.loop(number(0), number(iterations), 1, start, [&](Value i, ValueRange carried) -> SmallVector<Value> {
+              SmallVector<Value> sums(carried.take_front(groups)), tiles(carried.drop_front(groups));
+              Value token = arith::AddIOp::create(b, firstToken, arith::MulIOp::create(b, i, number(step)));
+              Value valueToken = arith::MulIOp::create(b, i, number(valueTokens));
+              std::vector<Work> works(4);
+              for (int64_t t = 0; t < step; t += matrixRows)
+                llvm::append_range(works[0], scoreWork(next, e.plus(token, t)));
+              works[1] = weightWork(current, token, step, base, sums);
+              for (int64_t t = 0; t < valueTokens; t += matrixDepth)
+                for (size_t k = 0; k < m.values.size(); ++k)
+                  llvm::append_range(works[2], valueWork(previous, e.plus(valueToken, t), k, pass, tiles));
+              works[3] = prefetchWork(next, current, previous, token, step);
+              interleave(works);
+              llvm::append_range(sums, tiles);
+              return sums;
+            });
+        storeAccumulator(previous, state, pass, ArrayRef<Value>(end).drop_front(groups));
+        return SmallVector<Value>(ArrayRef<Value>(end).take_front(groups));
+      });
+
+  // The maximum is that of earlier blocks. Weights above 1 do no harm until they are near the range of f32; then the
+  // block is weighed again, by its own maximum. Padding holds anything.
+  Value large;
+  for (int64_t group = 0; group < groups; ++group) {
+    Value exceeds = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, blockSums[group], splat(b, f32, 0x1p40));
+    if ((group + 1) * matrixColumns > m.columns) {
+      Value inside = lanesBelow(b, matrixColumns, number(group * matrixColumns), number(m.columns));
+      exceeds = arith::AndIOp::create(b, exceeds, inside);
+    }
+    large = large ? arith::OrIOp::create(b, large, exceeds) : exceeds;
+  }
+  Value any = vector::ReductionOp::create(b, vector::CombiningKind::OR, large);
+  auto conditional = scf::IfOp::create(b, any, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(conditional.thenBlock());
+  maxStage(current, number(m.tokens), state);
+  weightStage(current, number(m.tokens), state, /*prefetch=*/false);
+  b.setInsertionPointToStart(conditional.elseBlock());
+  for (int64_t group = 0; group < groups; ++group) {
+    Value sum = stateVector(state.sum, current, group);
+    writeState(state.sum, current, group, arith::AddFOp::create(b, sum, blockSums[group]));
+  }
+}
+
+void MatrixLoopEmitter::emitPipeline(const Tile &max, const Tile &sum, const Tile &accumulator) {
+  State state{max, sum, accumulator};
+  allocateStages(2);
+  Value begin = m.loop.getLowerBound(), end = m.loop.getUpperBound();
+  Value any = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, begin, end);
+  auto conditional = scf::IfOp::create(b, any, /*withElseRegion=*/false);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(conditional.thenBlock());
+
+  Value whole = number(m.tokens);
+  Value blocks = arith::CeilDivSIOp::create(b, arith::SubIOp::create(b, end, begin), whole);
+  Value last = arith::AddIOp::create(
+      b, begin, arith::MulIOp::create(b, arith::SubIOp::create(b, blocks, number(1)), whole));
+  auto placeAt = [&](Value token, Value parity) {
+    Place place;
+    place.token = token;
+    place.parity = parity;
+    for (StringAttr axis : m.outer)
+      place.outer[axis] = number(0);
+    place.outerIndex = number(0);
+    return place;
+  };
+  Place first = placeAt(begin, number(0));
+  scoreStage(first, whole);
+  maxStage(first, whole, state);
+  // Before the first block there is none: it weighs nothing.
+  Value zero = arith::ConstantOp::create(b, b.getZeroAttr(i32));
+  for (Value words : weightWords)
+    for (int64_t group = 0; group < groups; ++group)
+      e.loop(number(0), number(m.tokens / 2), 1, [&](Value pair) {
+        vector::StoreOp::create(b, zero, words, ValueRange{number(1), number(0), number(group), pair, number(0)});
+      });
+
+  Value parity = e.loop(begin, end, m.tokens, ValueRange{number(0)}, [&](Value token, ValueRange carried) {
+    Value half = carried.front();
+    Value other = arith::SubIOp::create(b, number(1), half);
+    // The last block's scores are computed twice, the second time for nothing.
+    Value next = arith::MinSIOp::create(b, arith::AddIOp::create(b, token, whole), last);
+    Value previous = arith::MaxSIOp::create(b, arith::SubIOp::create(b, token, whole), begin);
+    pipelineBlock(placeAt(next, other), placeAt(token, half), placeAt(previous, other), state);
+    return SmallVector<Value>{other};
+  })[0];
+  valueStage(placeAt(last, arith::SubIOp::create(b, number(1), parity)), whole, state);
 }

@@ -23,6 +23,12 @@ public:
   /// `accumulator`.
   void emitBlock(const Tile &max, const Tile &sum, const Tile &accumulator);
 
+  /// Whether emitPipeline can stand for the loop: nothing comes before the stages, and no token is hidden.
+  bool canPipeline();
+  /// In place of the loop: while the exponentials of a block are computed, the matrix unit works on the score of the
+  /// next one and the value of the one before.
+  void emitPipeline(const Tile &max, const Tile &sum, const Tile &accumulator);
+
   /// Whether `keysOrValues` is read from memory by the stages themselves.
   bool isDirect(Value keysOrValues) const;
 
@@ -43,6 +49,8 @@ private:
   };
 
   // --- Memory
+  /// Scores and weights of `halves` blocks at once.
+  void allocateStages(int64_t halves);
   Value matrixBuffer(ArrayRef<int64_t> shape, Type element);
   Value blockIndex(const Place &place, Value index) const;
   SmallVector<Value> loadIndices(tile::LoadOp load, const Place &place, const Point &point);
@@ -57,7 +65,7 @@ private:
   /// Rows of keys from token `m` of the block on: features from `feature`.
   Rows keyRows(Value keys, const Place &place, Value m, int64_t feature);
   /// Features from `feature` on of 32 tokens from `m` of the block on.
-  Rows valueRows(Value values, const Place &place, Value m, int64_t feature);
+  Rows valueRows(Value values, const Place &place, Value m, Value feature);
   void packKeys(Value keys, const Place &place, Value active);
   void packValues(Value values, const Place &place, Value active);
   void copyRows(tile::LoadOp load, const Place &place, Value memory, Value active);
@@ -76,22 +84,28 @@ private:
   void scoreStage(const Place &place, Value active);
   void maxStage(const Place &place, Value active, const State &state);
   /// Probabilities and weights of `count` tokens from `m` on; `base` and `sums`: one vector per group of columns.
-  Work weightWork(const Place &place, Value m, int64_t count, ArrayRef<Value> base, SmallVectorImpl<Value> &sums,
-                  bool prefetch);
+  Work weightWork(const Place &place, Value m, int64_t count, ArrayRef<Value> base, SmallVectorImpl<Value> &sums);
   void weightStage(const Place &place, Value active, const State &state, bool prefetch);
-  Work prefetchWork(const Place &place, Value m, int64_t count);
-  /// One step of 32 tokens for `features` groups of value features from `feature` on.
-  Work valueWork(const Place &place, Value m, int64_t product, int64_t feature, int64_t features, int64_t group,
-                 int64_t groupCount, SmallVectorImpl<Value> &sums);
+  Work prefetchWork(const Place &keys, const Place &heads, const Place &values, Value m, int64_t count);
+  /// Sums that the value product keeps in tiles: `features` x 16 features by `groupCount` x 16 columns.
+  struct Pass {
+    Value feature;
+    int64_t features, group, groupCount;
+  };
+  /// One step of 32 tokens from `m` on.
+  Work valueWork(const Place &place, Value m, int64_t product, const Pass &pass, SmallVectorImpl<Value> &sums);
   void valueStage(const Place &place, Value active, const State &state);
   Value activeTokens(const Place &place);
-  SmallVector<Value> loadAccumulator(const Place &place, const State &state, int64_t feature, int64_t features,
-                                     int64_t group, int64_t groupCount);
-  void storeAccumulator(const Place &place, const State &state, int64_t feature, int64_t features, int64_t group,
-                        int64_t groupCount, ArrayRef<Value> sums);
+  SmallVector<Value> loadAccumulator(const Place &place, const State &state, const Pass &pass);
+  void storeAccumulator(const Place &place, const State &state, const Pass &pass, ArrayRef<Value> sums);
   void rescale(const Place &place, const State &state, ArrayRef<Value> factors);
-  /// Accumulators at once: features and groups of columns.
-  std::pair<int64_t, int64_t> valuePass() const;
+  /// 16-feature groups of a pass over the accumulator, with as many groups of columns as fit.
+  int64_t passFeatures() const;
+
+  // --- Pipeline
+  /// Tokens per iteration of the pipeline's inner loop.
+  int64_t pipelineStep() const;
+  void pipelineBlock(const Place &next, const Place &current, const Place &previous, const State &state);
 
   Value number(int64_t value) { return e.index(value); }
   Value stateVector(const Tile &tile, const Place &place, int64_t group);

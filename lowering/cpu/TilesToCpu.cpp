@@ -294,6 +294,20 @@ private:
     MatrixLoopEmitter stages(emitter, b, matrixLoop, [this](Value tile) { return bufferOf(tile); }, allocate);
     b.setInsertionPoint(loop);
     stages.packQueries();
+    auto carriedTile = [&](unsigned number) { return bufferOf(loop.getRegionIterArg(number)); };
+    Tile max = carriedTile(matrixLoop.maxNumber()), sum = carriedTile(matrixLoop.sumNumber()),
+         accumulator = carriedTile(matrixLoop.accumulatorNumber());
+    if (stages.canPipeline()) {
+      stages.emitPipeline(max, sum, accumulator);
+      for (Operation &op : loop.getBody()->without_terminator())
+        if (isa<tile::TileDialect>(op.getDialect()))
+          tileOps.push_back(&op);
+      // What is left of the loop does nothing.
+      for (Value memory : pinned)
+        carried.erase(memory);
+      structured.push_back(loop);
+      return success();
+    }
     // What the stages neither compute nor read themselves comes before them.
     SmallVector<Operation *> staged;
     for (Operation &op : llvm::make_early_inc_range(loop.getBody()->without_terminator())) {
@@ -311,9 +325,7 @@ private:
     }
     Operation *terminator = loop.getBody()->getTerminator();
     b.setInsertionPoint(terminator);
-    auto carriedTile = [&](unsigned number) { return bufferOf(loop.getRegionIterArg(number)); };
-    stages.emitBlock(carriedTile(matrixLoop.maxNumber()), carriedTile(matrixLoop.sumNumber()),
-                     carriedTile(matrixLoop.accumulatorNumber()));
+    stages.emitBlock(max, sum, accumulator);
     for (Operation *op : staged)
       releaseAfter(op);
     for (Value memory : pinned)
