@@ -289,7 +289,7 @@ LogicalResult VariantAttr::verify(EmitError emitError, StringAttr name, HeadsAtt
 }
 
 LogicalResult ScheduleAttr::verify(EmitError emitError, int64_t tokens, int64_t queries, int64_t heads, ScoreOrder,
-                                   ValueOrder, Type operands, int64_t queryParts, int64_t split) {
+                                   ValueOrder, Type operands, int64_t queryParts, int64_t split, int64_t valueBlock) {
   std::pair<StringRef, int64_t> sizes[] = {{"tokens", tokens}, {"queries", queries}, {"heads", heads}};
   for (auto [name, size] : sizes)
     if (!isExtent(size))
@@ -301,6 +301,9 @@ LogicalResult ScheduleAttr::verify(EmitError emitError, int64_t tokens, int64_t 
   if (split < 0 || split > maxExtent || split % tokens != 0)
     return emitError() << "split: expected 0 or a multiple of tokens = " << tokens << ", at most " << maxExtent
                        << ", got " << split << " [G4]";
+  if (!isValueBlock(valueBlock))
+    return emitError() << "value_block: expected 0 or a power of two from 2 to " << largestValueBlock << ", got "
+                       << valueBlock << " [G5]";
   return success();
 }
 

@@ -34,6 +34,9 @@ def TPA_ScheduleAttr : TPA_Attr<"Schedule", "schedule"> {
     the sum of two such values, so that peaked softmaxes keep their precision. A cache is split into parts of `split` tokens, whatever the batch and the number of
     threads, so that results do not depend on them.
 
+    `value_block` is how V's cached token factors are stored, so that all phases of a pack have the same: `[batch, capacity, rank, size]` where it is 0, else
+    feature by feature in blocks of so many tokens, `[batch, capacity / value_block, rank, size, value_block]`.
+
     Example: `#tpa.schedule<tokens = 128, queries = 1, heads = 47, score = merged, value = factored, operands = bf16, query_parts = 2>`.
   }];
   let parameters = (ins
@@ -44,8 +47,17 @@ def TPA_ScheduleAttr : TPA_Attr<"Schedule", "schedule"> {
     DefaultValuedParameter<"::mlir::tpa::ValueOrder", "::mlir::tpa::ValueOrder::factored", "order of the value">:$value,
     AttrParameter<"::mlir::Type", "operands of matrix products">:$operands,
     DefaultValuedParameter<"int64_t", "1", "summands of the merged query, 1 or 2">:$query_parts,
-    DefaultValuedParameter<"int64_t", "0", "cached tokens per part of a split cache; 0: never split">:$split);
+    DefaultValuedParameter<"int64_t", "0", "cached tokens per part of a split cache; 0: never split">:$split,
+    DefaultValuedParameter<"int64_t", "0", "tokens per block of V's token caches; 0: token by token">:$value_block);
   let assemblyFormat = "`<` struct(params) `>`";
+  let extraClassDeclaration = [{
+    /// The largest value_block.
+    static constexpr int64_t largestValueBlock = 64;
+    /// 0, or a power of two of at least 2 and at most largestValueBlock.
+    static bool isValueBlock(int64_t tokens) {
+      return tokens == 0 || (tokens >= 2 && tokens <= largestValueBlock && (tokens & (tokens - 1)) == 0);
+    }
+  }];
 }
 
 #endif // TPAC_DIALECT_TPASCHEDULE_TD

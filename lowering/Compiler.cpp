@@ -32,19 +32,24 @@ static tpac::CpuTraits cpuTraitsOf(const tpac::CodeTarget &target) {
 }
 
 /// Tile programs under the CPU's default schedules.
-static llvm::Expected<OwningOpRef<ModuleOp>>
-buildScheduledPrograms(tpa::VariantAttr variant, ArrayRef<tpac::Phase> phases, const tpac::CpuTraits &traits) {
+static llvm::Expected<OwningOpRef<ModuleOp>> buildScheduledPrograms(tpa::VariantAttr variant,
+                                                                    ArrayRef<tpac::Phase> phases,
+                                                                    const tpac::CpuTraits &traits, int64_t valueBlock) {
   SmallVector<tpac::ScheduledPhase> scheduled;
   for (tpac::Phase phase : phases) {
     if (phase == tpac::Phase::project)
       return llvm::createStringError(
           "project is no phase of the fused path: engines have matrix products of their own");
-    llvm::Expected<tpa::ScheduleAttr> schedule = tpac::defaultCpuSchedule(variant, phase, traits);
+    llvm::Expected<tpa::ScheduleAttr> schedule = tpac::defaultCpuSchedule(variant, phase, traits, valueBlock);
     if (!schedule)
       return schedule.takeError();
     scheduled.push_back({phase, *schedule});
   }
   return tpac::buildPrograms(variant, scheduled);
+}
+
+int64_t tpac::defaultValueBlock(tpa::VariantAttr variant, CodePath path, const CodeTarget &target) {
+  return path == CodePath::fused ? defaultCpuValueBlock(variant, cpuTraitsOf(target)) : 0;
 }
 
 static void addFusedPasses(PassManager &passes, tpac::Stage stage, const tpac::CodeTarget &target) {
@@ -63,7 +68,11 @@ static void addReferencePasses(PassManager &passes, tpac::Stage stage) {
 }
 
 llvm::Expected<OwningOpRef<ModuleOp>> tpac::lowerPhases(tpa::VariantAttr variant, ArrayRef<Phase> phases, Stage stage,
-                                                        CodePath path, const CodeTarget &target) {
+                                                        CodePath path, const CodeTarget &target, int64_t valueBlock) {
+  if (path == CodePath::reference && valueBlock != 0)
+    return llvm::createStringError("value_block: expected 0 on the reference path, which stores caches token by token, "
+                                   "got " +
+                                   std::to_string(valueBlock));
   MLIRContext *context = variant.getContext();
   std::string diagnostics;
   ScopedDiagnosticHandler collect(context, [&](Diagnostic &diagnostic) {
@@ -73,7 +82,7 @@ llvm::Expected<OwningOpRef<ModuleOp>> tpac::lowerPhases(tpa::VariantAttr variant
   PassManager passes(context);
   OwningOpRef<ModuleOp> module;
   if (path == CodePath::fused && stage != Stage::variant) {
-    auto programs = buildScheduledPrograms(variant, phases, cpuTraitsOf(target));
+    auto programs = buildScheduledPrograms(variant, phases, cpuTraitsOf(target), valueBlock);
     if (!programs)
       return programs.takeError();
     module = std::move(*programs);

@@ -27,12 +27,16 @@ enum class Stage {
 /// Registers every dialect and interface that `lowerPhases` needs.
 void registerCompilerDialects(mlir::DialectRegistry &registry);
 
-/// The phases of `variant` lowered to `stage` along `path`, for `target`. The variant's context must hold
-/// registerCompilerDialects. An error carries the diagnostics; `stage` must be one of `path`, and the fused path has no
-/// phase `project`.
+/// Tokens per block of V's token caches (see #tpa.schedule) that suit kernels of `path` for `target`: 0, token by
+/// token, as long as no kernel reads blocks faster than rows. The reference path has no other layout.
+int64_t defaultValueBlock(mlir::tpa::VariantAttr variant, CodePath path, const CodeTarget &target);
+
+/// The phases of `variant` lowered to `stage` along `path`, for `target`, with caches of layout `valueBlock`. The
+/// variant's context must hold registerCompilerDialects. An error carries the diagnostics; `stage` must be one of
+/// `path`, and the fused path has no phase `project`.
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> lowerPhases(mlir::tpa::VariantAttr variant,
                                                               llvm::ArrayRef<Phase> phases, Stage stage, CodePath path,
-                                                              const CodeTarget &target);
+                                                              const CodeTarget &target, int64_t valueBlock);
 
 } // namespace tpac
 

@@ -19,6 +19,9 @@ using tpac::Phase;
 /// thousand tokens keep many threads busy.
 constexpr int64_t splitTokens = 8192;
 
+/// Cached tokens that one step of a matrix tile's value product takes.
+constexpr int64_t matrixValueBlock = 32;
+
 bool isAttention(Phase phase) { return phase == Phase::decode || phase == Phase::prefill; }
 
 /// Multiply-adds of the score, per block of `tokens` cached tokens.
@@ -75,7 +78,7 @@ bool hasMatrixRows(FactorizationAttr side) {
 }
 
 /// Decode by matrix tiles, heads as their columns; null where the variant does not suit them.
-ScheduleAttr matrixSchedule(VariantAttr variant, Phase phase) {
+ScheduleAttr matrixSchedule(VariantAttr variant, Phase phase, int64_t valueBlock) {
   int64_t heads = tpac::largestHeadTile(variant);
   if (phase != Phase::decode || !variant.getTypes().getCompute().isF32() || heads <= 8 || variant.rotatesKeysOnRead() ||
       variant.getV().isShared() || !hasMatrixRows(variant.getK()) || !hasMatrixRows(variant.getV()) ||
@@ -107,9 +110,16 @@ llvm::Error tpac::checkCpuSchedule(VariantAttr variant, Phase phase, ScheduleAtt
   return llvm::Error::success();
 }
 
-llvm::Expected<ScheduleAttr> tpac::defaultCpuSchedule(VariantAttr variant, Phase phase, const CpuTraits &traits) {
+int64_t tpac::defaultCpuValueBlock(VariantAttr variant, const CpuTraits &traits) {
+  return traits.amx && matrixSchedule(variant, Phase::decode, matrixValueBlock) ? matrixValueBlock : 0;
+}
+
+llvm::Expected<ScheduleAttr> tpac::defaultCpuSchedule(VariantAttr variant, Phase phase, const CpuTraits &traits,
+                                                      int64_t valueBlock) {
+  if (llvm::Error error = checkValueBlock(variant, valueBlock))
+    return error;
   if (traits.amx)
-    if (ScheduleAttr schedule = matrixSchedule(variant, phase))
+    if (ScheduleAttr schedule = matrixSchedule(variant, phase, valueBlock))
       return schedule;
   MLIRContext *context = variant.getContext();
   Type compute = variant.getTypes().getCompute();
@@ -135,7 +145,7 @@ llvm::Expected<ScheduleAttr> tpac::defaultCpuSchedule(VariantAttr variant, Phase
         for (ScoreOrder score : {ScoreOrder::merged, ScoreOrder::factored, ScoreOrder::rebuilt})
           for (ValueOrder value : {ValueOrder::factored, ValueOrder::rebuilt}) {
             auto candidate = ScheduleAttr::get(context, tokens, queries, heads, score, value, compute, 1,
-                                               phase == Phase::decode ? splitTokens : 0);
+                                               phase == Phase::decode ? splitTokens : 0, valueBlock);
             if (llvm::Error error = checkCpuSchedule(variant, phase, candidate)) {
               llvm::consumeError(std::move(error));
               continue;

@@ -116,7 +116,11 @@ void ArgumentBlock::loadData() {
   SmallVector<Value> shape;
   for (const Dimension &dimension : signature.tensors[index].shape) {
     Value extent = constant(dimension.size);
-    shape.push_back(dimension.symbol.empty() ? extent : add(size(dimension.symbol), extent));
+    if (!dimension.symbol.empty()) {
+      Value whole = LLVM::UDivOp::create(builder, loc, size(dimension.symbol), constant(dimension.divisor));
+      extent = add(whole, extent);
+    }
+    shape.push_back(extent);
   }
   shapes.push_back(shape);
   data.push_back(loadWord(pointer(), firstTensorWord() + 2 * index));

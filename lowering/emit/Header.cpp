@@ -44,15 +44,19 @@ std::string phaseDescription(Phase phase) {
   throw std::invalid_argument("phaseDescription: no such phase");
 }
 
-std::string sizeDescription(llvm::StringRef name, Phase phase) {
+std::string sizeDescription(llvm::StringRef name, const PhaseSignature &signature) {
+  const Phase phase = signature.phase;
   if (name == "tokens")
     return phase == Phase::append  ? "new tokens of all requests together"
            : phase == Phase::merge ? "rows of both states"
                                    : "query tokens of all requests together";
   if (name == "batch")
     return "requests";
-  if (name == "capacity")
-    return "slots of the cache per request, in tokens";
+  if (name == "capacity") {
+    const int64_t block = valueBlockOf(signature);
+    return "slots of the cache per request, in tokens" +
+           (block != 0 ? "; a multiple of " + std::to_string(block) : std::string());
+  }
   return "run-time size";
 }
 
@@ -135,7 +139,7 @@ std::string phaseText(const std::string &prefix, const PhaseSignature &signature
   std::string text = "/* Arguments of " + function + ". */\ntypedef struct " + function + "_args {\n";
   addField(text, "int64_t struct_size;", "sizeof(" + function + "_args)");
   for (const std::string &size : signature.sizes)
-    addField(text, "int64_t " + size + ";", sizeDescription(size, signature.phase));
+    addField(text, "int64_t " + size + ";", sizeDescription(size, signature));
   for (const PhaseTensor &tensor : signature.tensors) {
     std::string comment = std::string(accessName(tensor.access)) + ", " + tensorText(tensor);
     if (!tensor.description.empty())

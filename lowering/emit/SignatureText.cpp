@@ -27,9 +27,12 @@ std::string workspaceSizeName(std::string_view symbolPrefix, Phase phase) {
 std::string dimensionText(const Dimension &dimension) {
   if (dimension.symbol.empty())
     return std::to_string(dimension.size);
+  std::string symbol = dimension.symbol;
+  if (dimension.divisor != 1)
+    symbol += " / " + std::to_string(dimension.divisor);
   if (dimension.size == 0)
-    return dimension.symbol;
-  return dimension.symbol + (dimension.size < 0 ? " - " : " + ") +
+    return symbol;
+  return symbol + (dimension.size < 0 ? " - " : " + ") +
          std::to_string(dimension.size < 0 ? -dimension.size : dimension.size);
 }
 
@@ -75,6 +78,7 @@ CacheBytes cacheBytesPerToken(const std::vector<PhaseSignature> &signatures) {
       int64_t perToken = elementSize(tensor.elementType);
       for (size_t index = 2; index < tensor.shape.size(); ++index)
         perToken *= tensor.shape[index].size;
+      perToken /= tensor.shape[1].divisor;
       if (tensor.name.find("_head_cache") != std::string::npos)
         bytes.head += perToken;
       else if (tensor.name.find("_scale_cache") != std::string::npos)

@@ -21,7 +21,7 @@ std::string functionName(std::string_view symbolPrefix, Phase phase);
 /// PREFIX_PHASE_workspace_size, which a phase has that splits its cache.
 std::string workspaceSizeName(std::string_view symbolPrefix, Phase phase);
 
-/// "tokens", "batch + 1", "47".
+/// "tokens", "batch + 1", "capacity / 32", "47".
 std::string dimensionText(const Dimension &dimension);
 /// "bf16 [tokens, 6, 47]".
 std::string tensorText(const PhaseTensor &tensor);

@@ -21,9 +21,14 @@ std::vector<StatusCheck> checksOf(std::string_view symbolPrefix, const PhaseSign
   add(CheckKind::structSize, 0,
       "args.struct_size is less than " + std::to_string(8 * requiredWords(signature)) + "; expected sizeof(" +
           function + "_args)");
-  for (size_t index = 0; index < signature.sizes.size(); ++index)
-    add(CheckKind::sizeRange, index,
-        signature.sizes[index] + " is out of range; expected 0 .. " + std::to_string(largestSize));
+  for (size_t index = 0; index < signature.sizes.size(); ++index) {
+    const std::string &size = signature.sizes[index];
+    add(CheckKind::sizeRange, index, size + " is out of range; expected 0 .. " + std::to_string(largestSize));
+    if (int64_t block = valueBlockOf(signature); block != 0 && size == "capacity")
+      add(CheckKind::capacityBlock, index,
+          "capacity is not divisible by " + std::to_string(block) + "; expected whole blocks of " +
+              std::to_string(block) + " tokens");
+  }
   for (size_t index = 0; index < signature.tensors.size(); ++index) {
     const PhaseTensor &tensor = signature.tensors[index];
     add(CheckKind::dataNull, index, tensor.name + ".data is NULL; expected a pointer to " + tensorText(tensor));

@@ -8,6 +8,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+
 namespace tpac {
 
 using nlohmann::json;
@@ -76,6 +78,11 @@ llvm::Expected<std::vector<VariantConstant>> variantConstants(const Pack &pack) 
                                    "variant '" + pack.name +
                                        "': its JSON cannot be read for the header's constants: " + error.what());
   }
+  int64_t valueBlock = 0;
+  for (const PhaseSignature &signature : pack.signatures)
+    valueBlock = std::max(valueBlock, valueBlockOf(signature));
+  constants.push_back(
+      {"VALUE_BLOCK", std::to_string(valueBlock), "tokens per block of V's token caches; 0: token by token"});
   constants.push_back({"CACHE_BYTES_PER_TOKEN", std::to_string(cacheBytesPerToken(pack.signatures).total()),
                        "bytes of all cache tensors per token of capacity"});
   return constants;

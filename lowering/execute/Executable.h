@@ -10,6 +10,7 @@
 #include "lowering/phases/PhaseSignature.h"
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -18,9 +19,11 @@ namespace tpac {
 class Executable {
 public:
   /// Compiles `phases` of the variant given as JSON text for `target` ("host", or another that this machine can run),
-  /// along `path`; `project` always goes along the reference path. Throws std::runtime_error with the diagnostics.
+  /// along `path`; `project` always goes along the reference path. V's token caches are in blocks of `valueBlock`
+  /// tokens, or as the target's kernels like them best. Throws std::runtime_error with the diagnostics.
   static std::unique_ptr<Executable> compile(const std::string &variantJson, std::span<const Phase> phases,
-                                             CodePath path = CodePath::fused, const std::string &target = "host");
+                                             CodePath path = CodePath::fused, const std::string &target = "host",
+                                             std::optional<int64_t> valueBlock = std::nullopt);
   ~Executable();
 
   const PhaseSignature &signature(Phase phase) const;

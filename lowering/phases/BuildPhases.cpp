@@ -116,6 +116,11 @@ tpac::ElementType elementTypeOf(Type type) {
   return type.isInteger(8) ? tpac::ElementType::i8 : tpac::ElementType::i32;
 }
 
+/// A cache of a token factor of V.
+bool isValueTokenCache(const PhaseOperand &operand) {
+  return operand.leading == Leading::cache && StringRef(operand.name).starts_with("v_token");
+}
+
 std::vector<tpac::Dimension> shapeOf(const PhaseOperand &operand) {
   std::vector<tpac::Dimension> shape;
   switch (operand.leading) {
@@ -216,7 +221,7 @@ SmallVector<Value> buildBody(OpBuilder &b, Location loc, VariantAttr variant, Ph
 
 } // namespace
 
-tpac::PhaseSignature tpac::getPhaseSignature(VariantAttr variant, Phase phase) {
+tpac::PhaseSignature tpac::getPhaseSignature(VariantAttr variant, Phase phase, int64_t valueBlock) {
   PhaseSignature signature;
   signature.phase = phase;
   signature.sizes = {"tokens"};
@@ -224,9 +229,16 @@ tpac::PhaseSignature tpac::getPhaseSignature(VariantAttr variant, Phase phase) {
     signature.sizes.push_back("channels");
   else if (phase != Phase::merge)
     signature.sizes.insert(signature.sizes.end(), {"batch", "capacity"});
-  for (const Operand &entry : operandsOf(variant, phase))
-    signature.tensors.push_back({entry.operand.name, elementTypeOf(entry.operand.elementType), shapeOf(entry.operand),
-                                 entry.access, entry.description.str()});
+  for (const Operand &entry : operandsOf(variant, phase)) {
+    PhaseTensor tensor = {entry.operand.name, elementTypeOf(entry.operand.elementType), shapeOf(entry.operand),
+                          entry.access, entry.description.str()};
+    if (valueBlock != 0 && isValueTokenCache(entry.operand)) {
+      tensor.shape[1].divisor = valueBlock;
+      tensor.shape.push_back({"", valueBlock});
+      tensor.description += ", in blocks of " + std::to_string(valueBlock) + " tokens";
+    }
+    signature.tensors.push_back(std::move(tensor));
+  }
   return signature;
 }
 

@@ -13,8 +13,9 @@
 
 namespace tpac {
 
-/// The tensors of a phase, by docs/variant.md.
-PhaseSignature getPhaseSignature(mlir::tpa::VariantAttr variant, Phase phase);
+/// The tensors of a phase, by docs/variant.md. V's token caches are in blocks of `valueBlock` tokens where that is not
+/// 0 (see #tpa.schedule).
+PhaseSignature getPhaseSignature(mlir::tpa::VariantAttr variant, Phase phase, int64_t valueBlock = 0);
 
 /// A module with one private `func.func @append`, `@decode`, `@prefill`, `@merge` per phase asked for. Arguments are
 /// the tensors of the signature, in its order and (as locations) with its names; results are the new values of those

@@ -75,7 +75,7 @@ std::vector<int64_t> PhaseCall::shapeOf(std::string_view name) const {
       if (!size)
         throw std::invalid_argument("the shape of tensor '" + std::string(name) + "' needs size '" + dimension.symbol +
                                     "', which was not set");
-      extent += *size;
+      extent += *size / dimension.divisor;
     }
     shape.push_back(extent);
   }

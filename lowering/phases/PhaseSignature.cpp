@@ -26,6 +26,14 @@ std::string_view phaseName(Phase phase) {
 
 bool isCache(const PhaseTensor &tensor) { return tensor.shape.size() > 1 && tensor.shape[1].symbol == "capacity"; }
 
+int64_t valueBlockOf(const PhaseSignature &signature) {
+  for (const PhaseTensor &tensor : signature.tensors)
+    for (const Dimension &dimension : tensor.shape)
+      if (dimension.divisor != 1)
+        return dimension.divisor;
+  return 0;
+}
+
 size_t requiredWords(const PhaseSignature &signature) {
   return 1 + signature.sizes.size() + 2 * signature.tensors.size();
 }

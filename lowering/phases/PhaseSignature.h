@@ -31,11 +31,12 @@ std::string_view elementTypeName(ElementType type);
 /// Bytes of one element.
 int64_t elementSize(ElementType type);
 
-/// A dimension: a number, or (where `symbol` is not empty) a run-time size plus `size`:
-/// {"tokens", 0}, {"batch", 1} for `token_start`.
+/// A dimension: a number, or (where `symbol` is not empty) a run-time size, divided by `divisor`, plus `size`:
+/// {"tokens", 0}, {"batch", 1} for `token_start`, {"capacity", 0, 32} for a cache in blocks of 32 tokens.
 struct Dimension {
   std::string symbol;
   int64_t size = 0;
+  int64_t divisor = 1;
 };
 
 enum class Access { in, inout, out };
@@ -62,6 +63,8 @@ struct PhaseSignature {
 
 /// Whether `tensor` holds something of every cached token: [batch, capacity, ...]. Its last dimension has stride 1.
 bool isCache(const PhaseTensor &tensor);
+/// Tokens per block of V's token caches, of which the capacity must be a multiple; 0 where none is in blocks.
+int64_t valueBlockOf(const PhaseSignature &signature);
 
 /// 8-byte words of a phase's argument block up to the last tensor: every block has them.
 size_t requiredWords(const PhaseSignature &signature);

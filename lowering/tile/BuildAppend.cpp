@@ -18,7 +18,7 @@ namespace {
 class AppendBuilder {
 public:
   AppendBuilder(ProgramBuilder &p, VariantAttr variant, ScheduleAttr schedule, const WorkItem &item)
-      : p(p), variant(variant), item(item), n(schedule.getQueries()),
+      : p(p), variant(variant), schedule(schedule), item(item), n(schedule.getQueries()),
         slot(p.add(p.readIndex("lengths", item.request), p.sub(item.token, p.readIndex("token_start", item.request)))) {
   }
 
@@ -66,7 +66,10 @@ private:
         token = quantized.getValues();
         scales.push_back(quantized.getScale());
       }
-      p.store(token, tensor + "_cache", cached({ranks, feature}));
+      SmallVector<Along> trailing = {ranks, feature};
+      if (side == Side::v && schedule.getValueBlock() != 0)
+        trailing.push_back({p.index(0), "n"});
+      p.store(token, tensor + "_cache", cached(trailing));
     }
     if (factorization.isShared())
       scales = llvm::to_vector(keyScales);
@@ -99,6 +102,7 @@ private:
 
   ProgramBuilder &p;
   VariantAttr variant;
+  ScheduleAttr schedule;
   const WorkItem &item;
   int64_t n;
   /// Slot of the item's first token.

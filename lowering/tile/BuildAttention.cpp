@@ -65,8 +65,12 @@ private:
       lastLimit = item.tokens ? p.sub(p.add(limit, item.tokens), p.index(1)) : limit;
     }
     first = item.begin;
-    if (variant.getWindow())
+    if (variant.getWindow()) {
       first = p.max(first, p.sub(limit, p.index(*variant.getWindow())));
+      // The mask hides what precedes the window. All other ranges begin at multiples of `tokens`.
+      if (int64_t step = std::min(schedule.getTokens(), schedule.getValueBlock()))
+        first = p.sub(first, arith::RemUIOp::create(p.b, p.loc, first, p.index(step)));
+    }
     safe = p.min(stored, limit);
     last = p.min(stored, lastLimit);
   }
@@ -223,7 +227,10 @@ private:
     Axes axes = sizesOf(factorization, features);
     if (factorization.getToken()[i].isLearned())
       return p.load(name, {rank, feature}, axes);
-    return p.load(name + "_cache", cached(block, {rank, feature}), axes);
+    SmallVector<Along> trailing = {rank, feature};
+    if (side == "v" && schedule.getValueBlock() != 0)
+      trailing.push_back({p.index(0), "m"});
+    return p.load(name + "_cache", cached(block, trailing), axes);
   }
 
   static std::string keyOf(FactorizationAttr factorization, std::optional<int64_t> rank) {

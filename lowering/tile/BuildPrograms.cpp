@@ -44,6 +44,18 @@ static std::string printed(Type type) {
   return text;
 }
 
+llvm::Error tpac::checkValueBlock(VariantAttr variant, int64_t valueBlock) {
+  auto expected = [&](const llvm::Twine &what) {
+    return illegal("value_block: expected " + what + ", got " + llvm::Twine(valueBlock));
+  };
+  if (!ScheduleAttr::isValueBlock(valueBlock))
+    return expected("0 or a power of two from 2 to " + llvm::Twine(ScheduleAttr::largestValueBlock));
+  bool isCached = llvm::any_of(variant.getV().getToken(), [](TokenFactorAttr factor) { return factor.isContextual(); });
+  if (valueBlock != 0 && !isCached)
+    return expected("0 where no token factor of v is contextual");
+  return llvm::Error::success();
+}
+
 llvm::Error tpac::checkSchedule(VariantAttr variant, ScheduleAttr schedule) {
   int64_t heads = variant.getHeads().getLocal();
   int64_t largest = largestHeadTile(variant);
@@ -69,6 +81,13 @@ llvm::Error tpac::checkSchedule(VariantAttr variant, ScheduleAttr schedule) {
   if (schedule.getScore() == ScoreOrder::factored && variant.getQueryPrecision() == QueryPrecision::storage)
     return illegal("score: expected merged or rebuilt where query_precision is storage, got factored: there is no "
                    "merged query to round");
+
+  int64_t valueBlock = schedule.getValueBlock(), tokens = schedule.getTokens();
+  if (llvm::Error error = checkValueBlock(variant, valueBlock))
+    return error;
+  if (valueBlock != 0 && tokens % valueBlock != 0 && valueBlock % tokens != 0)
+    return illegal("value_block: expected a divisor or a multiple of tokens = " + llvm::Twine(tokens) + ", got " +
+                   llvm::Twine(valueBlock));
 
   Type compute = variant.getTypes().getCompute();
   Type operands = schedule.getOperands();
@@ -130,7 +149,7 @@ class PhaseFunctions {
 public:
   PhaseFunctions(OpBuilder &b, VariantAttr variant, Phase phase, ScheduleAttr schedule)
       : b(b), loc(b.getUnknownLoc()), variant(variant), phase(phase), schedule(schedule),
-        signature(tpac::getPhaseSignature(variant, phase)) {
+        signature(tpac::getPhaseSignature(variant, phase, schedule.getValueBlock())) {
     for (const tpac::PhaseTensor &tensor : signature.tensors)
       memoryTypes.push_back(memoryType(tensor, b.getContext()));
   }
@@ -476,7 +495,13 @@ private:
 
 } // namespace
 
-OwningOpRef<ModuleOp> tpac::buildPrograms(VariantAttr variant, ArrayRef<ScheduledPhase> phases) {
+llvm::Expected<OwningOpRef<ModuleOp>> tpac::buildPrograms(VariantAttr variant, ArrayRef<ScheduledPhase> phases) {
+  for (const ScheduledPhase &scheduled : phases)
+    if (int64_t block = scheduled.schedule.getValueBlock(), first = phases.front().schedule.getValueBlock();
+        block != first)
+      return illegal(llvm::Twine("value_block: expected ") + llvm::Twine(first) + " in all phases of a pack, as in " +
+                     phaseName(phases.front().phase) + ", got " + llvm::Twine(block) + " in " +
+                     phaseName(scheduled.phase));
   MLIRContext *context = variant.getContext();
   context->loadDialect<arith::ArithDialect, func::FuncDialect, memref::MemRefDialect, scf::SCFDialect,
                        tile::TileDialect>();

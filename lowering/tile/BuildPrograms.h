@@ -19,6 +19,9 @@ namespace tpac {
 /// success where it can. Legality for every target; a target adds its own (lowering/TARGET/).
 llvm::Error checkSchedule(mlir::tpa::VariantAttr variant, mlir::tpa::ScheduleAttr schedule);
 
+/// Why V's token caches cannot be in blocks of `valueBlock` tokens (0: token by token); success where they can.
+llvm::Error checkValueBlock(mlir::tpa::VariantAttr variant, int64_t valueBlock);
+
 /// The most heads of one tile: all, or those that read one rank of every `groups` factor.
 int64_t largestHeadTile(mlir::tpa::VariantAttr variant);
 
@@ -30,7 +33,9 @@ struct ScheduledPhase {
 
 /// Tile programs of phases of a pack: for each a private function `@PHASE` on memrefs, one per tensor of its signature,
 /// that loops over work items and calls `@PHASE_item`, the program of one of them. Schedules must pass checkSchedule.
-mlir::OwningOpRef<mlir::ModuleOp> buildPrograms(mlir::tpa::VariantAttr variant, llvm::ArrayRef<ScheduledPhase> phases);
+/// An error where they do not agree on the layout of the cache.
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> buildPrograms(mlir::tpa::VariantAttr variant,
+                                                                llvm::ArrayRef<ScheduledPhase> phases);
 
 } // namespace tpac
 

@@ -15,6 +15,7 @@
 #include <chrono>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 
 namespace tpac {
 namespace {
@@ -23,6 +24,7 @@ struct BuildOptions {
   std::string variant;
   std::string target = "host";
   std::string directory;
+  std::optional<int64_t> valueBlock;
   bool reference = false;
   bool json = false;
 };
@@ -30,14 +32,15 @@ struct BuildOptions {
 void build(const BuildOptions &options) {
   auto start = std::chrono::steady_clock::now();
   VariantFile file(options.variant);
-  Pack pack{file.variant().getName().str(), file.json(), {}};
-  for (Phase phase : packPhases)
-    pack.signatures.push_back(getPhaseSignature(file.variant(), phase));
   llvm::Expected<CodeTarget> target = findTarget(options.target);
   if (!target)
     throw std::runtime_error(llvm::toString(target.takeError()));
   CodePath path = options.reference ? CodePath::reference : CodePath::fused;
-  auto module = lowerPhases(file.variant(), packPhases, Stage::target, path, *target);
+  int64_t valueBlock = options.valueBlock.value_or(defaultValueBlock(file.variant(), path, *target));
+  Pack pack{file.variant().getName().str(), file.json(), {}};
+  for (Phase phase : packPhases)
+    pack.signatures.push_back(getPhaseSignature(file.variant(), phase, valueBlock));
+  auto module = lowerPhases(file.variant(), packPhases, Stage::target, path, *target, valueBlock);
   if (!module)
     throw std::runtime_error(llvm::toString(module.takeError()));
   if (llvm::Error error = writePack(**module, pack, options.target, options.directory))
@@ -77,6 +80,7 @@ void addBuildCommand(CLI::App &app) {
   command->add_option("--target", options->target, "host, x86-64-v2, x86-64-v3, x86-64-v4, x86-64-amx or aarch64")
       ->capture_default_str();
   command->add_option("-o,--output", options->directory, "directory of the pack; a pack there is replaced")->required();
+  command->add_option("--value-block", options->valueBlock, valueBlockHelp);
   command->add_flag("--reference", options->reference, "kernels of the reference path in place of fused ones");
   command->add_flag("--json", options->json, "print JSON");
   command->callback([options] { build(*options); });

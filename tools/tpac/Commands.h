@@ -13,6 +13,11 @@ namespace tpac {
 /// Thrown where a command did its work and the answer is no (a check that fails): exit code 1, no further message.
 struct CheckFailed {};
 
+/// Of the option --value-block, which several commands have.
+inline constexpr const char *valueBlockHelp =
+    "tokens per block of V's token caches, 0 (token by token) or a power of two from 2 to 64; default: what suits the "
+    "target";
+
 void addBuildCommand(CLI::App &app);
 void addCheckCommand(CLI::App &app);
 void addShowCommand(CLI::App &app);

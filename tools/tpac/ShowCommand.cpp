@@ -16,6 +16,7 @@
 
 #include <iostream>
 #include <map>
+#include <optional>
 
 namespace tpac {
 namespace {
@@ -28,6 +29,7 @@ struct ShowOptions {
   std::string stage = "variant";
   std::vector<std::string> phases;
   std::string target = "host";
+  std::optional<int64_t> valueBlock;
   bool reference = false;
   bool json = false;
 };
@@ -53,7 +55,8 @@ std::string textOf(const ShowOptions &options, const VariantFile &file, const st
   CodePath path = options.reference || stage == Stage::reference ? CodePath::reference : CodePath::fused;
   if (options.reference && stage == Stage::tiles)
     throw std::runtime_error("--stage tiles: the reference path has no tile programs; leave --reference out");
-  mlir::OwningOpRef<mlir::ModuleOp> module = take(lowerPhases(file.variant(), phases, stage, path, target));
+  int64_t valueBlock = options.valueBlock.value_or(defaultValueBlock(file.variant(), path, target));
+  mlir::OwningOpRef<mlir::ModuleOp> module = take(lowerPhases(file.variant(), phases, stage, path, target, valueBlock));
   if (ir != irStages.end()) {
     std::string text;
     llvm::raw_string_ostream os(text);
@@ -63,7 +66,7 @@ std::string textOf(const ShowOptions &options, const VariantFile &file, const st
   }
   std::vector<PhaseSignature> signatures;
   for (Phase phase : phases)
-    signatures.push_back(getPhaseSignature(file.variant(), phase));
+    signatures.push_back(getPhaseSignature(file.variant(), phase, valueBlock));
   std::string prefix = symbolName(std::string_view(file.variant().getName().getValue()));
   if (failed(addCInterface(*module, prefix, signatures)))
     throw std::runtime_error("the C interface of " + prefix + " could not be made");
@@ -103,6 +106,7 @@ void addShowCommand(CLI::App &app) {
   command->add_option("--phase", options->phases, "phases to show; default: all")
       ->check(CLI::IsMember({"append", "decode", "prefill", "merge"}));
   command->add_option("--target", options->target, "machine of the stages llvm and asm")->capture_default_str();
+  command->add_option("--value-block", options->valueBlock, valueBlockHelp);
   command->add_flag("--reference", options->reference, "the reference path in place of the fused one");
   command->add_flag("--json", options->json, "print JSON");
   command->callback([options] { show(*options); });

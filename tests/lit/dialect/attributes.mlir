@@ -86,6 +86,14 @@ func.func private @types() attributes {
   published = #tpa.types<activation = bf16, head = bf16, token = bf16, output = bf16, compute = f32>
 }
 
+// CHECK-LABEL: func.func private @schedule()
+// CHECK-SAME: blocks = #tpa.schedule<tokens = 128, queries = 1, heads = 32, operands = bf16, query_parts = 2, split = 8192, value_block = 32>
+// CHECK-SAME: rows = #tpa.schedule<tokens = 16, queries = 4, heads = 47, score = rebuilt, value = rebuilt, operands = f32>
+func.func private @schedule() attributes {
+  blocks = #tpa.schedule<tokens = 128, queries = 1, heads = 32, score = merged, operands = bf16, query_parts = 2, split = 8192, value_block = 32>,
+  rows = #tpa.schedule<tokens = 16, queries = 4, heads = 47, score = rebuilt, value = rebuilt, operands = f32, value_block = 0>
+}
+
 // CHECK-LABEL: func.func private @enums()
 // CHECK-SAME: head_major = #tpa<weight_rows head_major>
 // CHECK-SAME: identity = #tpa<head_function identity>

@@ -210,3 +210,13 @@
 
 // expected-error @below {{split: expected 0 or a multiple of tokens = 16, at most 1048576, got 24 [G4]}}
 #a = #tpa.schedule<tokens = 16, queries = 1, heads = 4, operands = bf16, split = 24>
+
+// -----
+
+// expected-error @below {{value_block: expected 0 or a power of two from 2 to 64, got 24 [G5]}}
+#a = #tpa.schedule<tokens = 16, queries = 1, heads = 4, operands = bf16, value_block = 24>
+
+// -----
+
+// expected-error @below {{value_block: expected 0 or a power of two from 2 to 64, got 1 [G5]}}
+#a = #tpa.schedule<tokens = 16, queries = 1, heads = 4, operands = bf16, value_block = 1>

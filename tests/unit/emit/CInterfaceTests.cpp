@@ -95,6 +95,8 @@ void breakArgument(RawArguments &arguments, const StatusCheck &check, const Phas
   case CheckKind::sizeRange:
     arguments.words[1 + check.index] = -1;
     break;
+  case CheckKind::capacityBlock:
+    FAIL() << "the caches of this pack are in no blocks";
   case CheckKind::dataNull:
     arguments.words[dataWord] = 0;
     break;

@@ -56,21 +56,21 @@ template <typename T> T take(llvm::Expected<T> expected) {
 /// decode of the variant above, under a schedule of the test.
 class Decode {
 public:
-  Decode(int64_t queries, int64_t headTile, int64_t partTokens) : context(dialects()) {
+  Decode(int64_t queries, int64_t headTile, int64_t partTokens, int64_t valueBlock = 0) : context(dialects()) {
     auto variant = take(mlir::tpa::readVariant(variantJson, "variant", context));
-    auto schedule = mlir::tpa::ScheduleAttr::get(&context, /*tokens=*/8, queries, headTile,
-                                                 mlir::tpa::ScoreOrder::merged, mlir::tpa::ValueOrder::factored,
-                                                 variant.getTypes().getCompute(), /*query_parts=*/1, partTokens);
+    auto schedule = mlir::tpa::ScheduleAttr::get(
+        &context, /*tokens=*/8, queries, headTile, mlir::tpa::ScoreOrder::merged, mlir::tpa::ValueOrder::factored,
+        variant.getTypes().getCompute(), /*query_parts=*/1, partTokens, valueBlock);
     if (llvm::Error error = checkSchedule(variant, schedule))
       throw std::runtime_error(llvm::toString(std::move(error)));
-    auto module = buildPrograms(variant, {{Phase::decode, schedule}});
+    auto module = take(buildPrograms(variant, {{Phase::decode, schedule}}));
     mlir::PassManager passes(&context);
     passes.addPass(mlir::createCanonicalizerPass());
     passes.addPass(mlir::createCSEPass());
     mlir::tpa::buildCpuPipeline(passes, {4, 16});
     if (mlir::failed(passes.run(*module)))
       throw std::runtime_error("the programs cannot be lowered");
-    signature = getSplitSignatures(*module, getPhaseSignature(variant, Phase::decode)).front();
+    signature = getSplitSignatures(*module, getPhaseSignature(variant, Phase::decode, valueBlock)).front();
     if (mlir::failed(addCInterface(*module, "p", signature)))
       throw std::runtime_error("the C interface cannot be made");
     llvm::InitializeNativeTarget();
@@ -93,7 +93,6 @@ public:
     return false;
   }
 
-private:
   static mlir::DialectRegistry dialects() {
     mlir::DialectRegistry registry;
     mlir::tpa::registerReferenceDialects(registry);
@@ -101,6 +100,7 @@ private:
     return registry;
   }
 
+private:
   mlir::MLIRContext context;
   std::unique_ptr<llvm::orc::LLJIT> jit;
 
@@ -274,6 +274,73 @@ static std::vector<Tiles> testedTiles() {
 INSTANTIATE_TEST_SUITE_P(Tiles, WorkItems, testing::ValuesIn(testedTiles()), [](const auto &info) {
   return "queries" + std::to_string(info.param.queries) + "heads" + std::to_string(info.param.heads);
 });
+
+/// V's token cache in blocks, longer and shorter than those of the schedule: the same sums, so the same bits.
+TEST(WorkItem, readsValuesInBlocks) {
+  Requests requests;
+  requests.capacity = 80;
+  Decode rows(2, 4, split);
+  Call byRows(rows, requests);
+  Workspace rowsWorkspace(byRows.neededBytes());
+  const std::vector<float> whole = byRows.run(nullptr, nullptr), inParts = byRows.run(nullptr, &rowsWorkspace);
+  for (int64_t block : {4, 16}) {
+    Decode decode(2, 4, split, block);
+    Call call(decode, requests);
+    const std::vector<int64_t> shape = call.call.shapeOf("v_token_cache");
+    ASSERT_EQ(shape, (std::vector<int64_t>{call.batch, 80 / block, 2, features, block}));
+    for (auto &[name, values] : byRows.memory)
+      if (name != "v_token_cache")
+        call.memory[name].assign(values.begin(), values.end());
+    std::vector<float> &blocks = call.memory["v_token_cache"], &tokens = byRows.memory["v_token_cache"];
+    const int64_t row = 2 * features;
+    for (int64_t token = 0; token < call.batch * 80; ++token)
+      for (int64_t i = 0; i < row; ++i)
+        blocks[static_cast<size_t>((token / block * row + i) * block + token % block)] =
+            tokens[static_cast<size_t>(token * row + i)];
+    EXPECT_TRUE(sameBits(call.run(nullptr, nullptr), whole)) << block;
+    Workspace workspace(call.neededBytes());
+    TestExecutor executor(3, 5);
+    EXPECT_TRUE(sameBits(call.run(executor.get(), &workspace), inParts)) << block;
+    call.call.setSize("capacity", 80 + block / 2);
+    EXPECT_EQ(std::string(decode.statusMessage(call.statusOf(nullptr, nullptr, 0, decode.function))),
+              "p_decode: capacity is not divisible by " + std::to_string(block) + "; expected whole blocks of " +
+                  std::to_string(block) + " tokens");
+  }
+}
+
+TEST(WorkItem, phasesAgreeOnTheLayoutOfTheCache) {
+  mlir::MLIRContext context(Decode::dialects());
+  auto read = [&](std::string json) { return take(mlir::tpa::readVariant(json, "variant", context)); };
+  auto variant = read(variantJson);
+  auto schedule = [&](int64_t tokens, int64_t valueBlock) {
+    return mlir::tpa::ScheduleAttr::get(&context, tokens, 1, heads, mlir::tpa::ScoreOrder::merged,
+                                        mlir::tpa::ValueOrder::factored, variant.getTypes().getCompute(),
+                                        /*query_parts=*/1, /*split=*/0, valueBlock);
+  };
+  for (auto [tokens, block] : {std::pair<int64_t, int64_t>{16, 32}, {32, 32}, {96, 32}, {3, 0}})
+    EXPECT_EQ(llvm::toString(checkSchedule(variant, schedule(tokens, block))), "");
+  EXPECT_EQ(llvm::toString(checkSchedule(variant, schedule(24, 32))),
+            "schedule: value_block: expected a divisor or a multiple of tokens = 24, got 32");
+  EXPECT_EQ(llvm::toString(checkValueBlock(variant, 3)),
+            "schedule: value_block: expected 0 or a power of two from 2 to 64, got 3");
+  EXPECT_EQ(llvm::toString(checkValueBlock(variant, 128)),
+            "schedule: value_block: expected 0 or a power of two from 2 to 64, got 128");
+
+  // V that shares K's rows, or has learned ones, caches none.
+  for (const char *source : {"shared", "learned"}) {
+    std::string json(variantJson);
+    json.replace(json.rfind("contextual"), std::strlen("contextual"), source);
+    if (std::string_view(source) == "shared")
+      json.insert(json.find("\"rope\""), "\"v_sees\": \"rotated\", ");
+    EXPECT_EQ(llvm::toString(checkValueBlock(read(json), 32)),
+              "schedule: value_block: expected 0 where no token factor of v is contextual, got 32");
+    EXPECT_EQ(llvm::toString(checkValueBlock(read(json), 0)), "");
+  }
+
+  auto programs = buildPrograms(variant, {{Phase::append, schedule(16, 32)}, {Phase::decode, schedule(16, 16)}});
+  EXPECT_EQ(llvm::toString(programs.takeError()),
+            "schedule: value_block: expected 32 in all phases of a pack, as in append, got 16 in decode");
+}
 
 /// One request has no other one's items to skip.
 TEST(WorkItem, splitsOneLongRequest) {
