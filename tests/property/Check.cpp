@@ -37,6 +37,17 @@ bool endsWith(const std::string &text, const std::string &end) {
 
 bool isCache(const std::string &name) { return endsWith(name, "_cache"); }
 
+/// A cache of a token factor of V: the ones that may be in blocks of tokens.
+bool isValueTokenCache(const std::string &name) { return name.starts_with("v_token") && isCache(name); }
+
+/// Shape and index [b, m, r, e] token by token as [b, m / block, r, e, m % block].
+std::vector<int64_t> shapeInBlocks(const std::vector<int64_t> &shape, int64_t block) {
+  return {shape[0], shape[1] / block, shape[2], shape[3], block};
+}
+Buffer::Index indexInBlocks(const Buffer::Index &index, int64_t block) {
+  return {index[0], index[1] / block, index[2], index[3], index[1] % block};
+}
+
 /// One call's view of the requests.
 struct Requests {
   std::vector<int64_t> tokens;
@@ -67,6 +78,14 @@ public:
         random(member.seed ^ 0x5851f42d4c957f2d) {
     for (int64_t position : workload.firstPositions)
       farthest = std::max(farthest, position + 64);
+    Random layout(member.seed ^ 0x2545f4914f6cdd1d);
+    bool canHaveBlocks = route.path == tpac::CodePath::fused &&
+                         std::ranges::any_of(variant.v.token, [](const oracle::TokenFactor &factor) {
+                           return factor.source == Source::contextual;
+                         });
+    if (canHaveBlocks && layout.chance(50))
+      block = int64_t{1} << layout.range(1, 6);
+    capacity = block == 0 ? workload.capacity() : (workload.capacity() + block - 1) / block * block;
   }
 
   Coverage run() {
@@ -74,9 +93,9 @@ public:
     std::vector<tpac::Phase> phases = {tpac::Phase::append, tpac::Phase::decode};
     if (workload.prefill)
       phases.push_back(tpac::Phase::prefill);
-    program = Program::make(route, member.variant.dump(), phases);
+    program = Program::make(route, member.variant.dump(), phases, block);
     for (tpac::Phase phase : phases)
-      checkSignature(variant, program->signature(phase));
+      checkSignature(variant, program->signature(phase), block);
     appendAll();
     drawQueries(variant);
     attend(tpac::Phase::decode);
@@ -95,20 +114,38 @@ private:
     return Buffer(spec.type, sizes.of(spec.shape), workload.strided, isCache, random);
   }
 
-  /// Calls `phase` of `called`: every tensor of its signature is taken from `buffers`.
+  /// Calls `phase` of `called`: every tensor of its signature is taken from `buffers`, whose caches are token by token.
+  /// Caches in blocks are made for the call alone, with poison wherever the other layout has no element.
   void call(const Program &called, tpac::Phase phase, const oracle::Sizes &sizes, Buffers &buffers) {
     const tpac::PhaseSignature &signature = called.signature(phase);
     std::vector<int64_t> values;
     for (const std::string &size : signature.sizes)
       values.push_back(sizes.of(oracle::Dimension{size, 0}));
     std::vector<Argument> arguments;
+    Buffers inBlocks;
     for (const tpac::PhaseTensor &tensor : signature.tensors) {
-      Buffer &buffer = buffers.at(tensor.name);
-      buffer.remember();
+      Buffer *buffer = &buffers.at(tensor.name);
+      buffer->remember();
+      if (block != 0 && isValueTokenCache(tensor.name)) {
+        Buffer &stored = inBlocks[tensor.name];
+        stored = Buffer(buffer->type(), shapeInBlocks(buffer->shape(), block), workload.strided, random);
+        buffer->forEach(
+            [&](const Buffer::Index &index) { stored.copyElement(indexInBlocks(index, block), *buffer, index); });
+        stored.remember();
+        buffer = &stored;
+      }
       arguments.push_back(
-          {tensor.name, buffer.data(), buffer.shape(), {buffer.strides().begin(), buffer.strides().end()}});
+          {tensor.name, buffer->data(), buffer->shape(), {buffer->strides().begin(), buffer->strides().end()}});
     }
     called.call(phase, values, arguments);
+    for (const auto &[name, stored] : inBlocks) {
+      Buffer &buffer = buffers.at(name);
+      buffer.forEach(
+          [&](const Buffer::Index &index) { buffer.copyElement(index, stored, indexInBlocks(index, block)); });
+      std::string change = stored.changed([](const Buffer::Index &) { return true; });
+      if (!change.empty())
+        fail(std::string(tpac::phaseName(phase)) + ": " + name + " in blocks: " + change);
+    }
   }
 
   /// Fails where a tensor of `phase` changed outside of what its access and `mayChange` allow.
@@ -169,14 +206,12 @@ private:
 
   // ---- Append ----
 
-  oracle::Sizes sizesOf(const Requests &requests) const {
-    return {requests.rows(), workload.batch(), workload.capacity()};
-  }
+  oracle::Sizes sizesOf(const Requests &requests) const { return {requests.rows(), workload.batch(), capacity}; }
 
   void appendAll() {
     std::vector<oracle::TensorSpec> specs = oracle::phaseTensors(variant, "append");
     Tensors exact;
-    oracle::Sizes cacheSizes{0, workload.batch(), workload.capacity()};
+    oracle::Sizes cacheSizes{0, workload.batch(), capacity};
     for (const oracle::TensorSpec &spec : specs)
       if (isCache(spec.name)) {
         buffers[spec.name] = makeBuffer(spec, cacheSizes);
@@ -376,7 +411,7 @@ private:
     json.erase("window");
     oracle::Variant unmasked = oracle::parseVariant(json);
     std::vector<tpac::Phase> phases = {tpac::Phase::decode, tpac::Phase::merge};
-    std::unique_ptr<Program> unmaskedProgram = Program::make(route, json.dump(), phases);
+    std::unique_ptr<Program> unmaskedProgram = Program::make(route, json.dump(), phases, block);
     checkSignature(unmasked, unmaskedProgram->signature(tpac::Phase::merge));
 
     oracle::Sizes sizes = sizesOf(queries);
@@ -473,6 +508,7 @@ private:
     coverage.prefills += workload.prefill;
     coverage.strided += workload.strided;
     coverage.quantised += oracle::isQuantised(variant.token);
+    coverage.blocked += block != 0;
     bool ragged = false;
     for (int64_t b = 0; b < workload.batch(); ++b) {
       coverage.requestsOfLengthZero += workload.length(b) == 0 && workload.queries[b] > 0;
@@ -490,6 +526,9 @@ private:
   Coverage coverage;
   std::unique_ptr<Program> program;
   Buffers buffers;
+  /// Tokens per block of V's token caches as the phases take them; 0: token by token.
+  int64_t block = 0;
+  int64_t capacity = 0;
   Requests queries;
   int64_t farthest = 0;
 };
@@ -523,13 +562,14 @@ void Coverage::add(const Coverage &other) {
   prefills += other.prefills;
   strided += other.strided;
   quantised += other.quantised;
+  blocked += other.blocked;
   for (const auto &[tolerance, share] : other.worstShares)
     worstShares[tolerance] = std::max(worstShares[tolerance], share);
 }
 
 Coverage check(const Member &member, const Route &route) { return Run(member, route).run(); }
 
-void checkSignature(const oracle::Variant &variant, const tpac::PhaseSignature &signature) {
+void checkSignature(const oracle::Variant &variant, const tpac::PhaseSignature &signature, int64_t valueBlock) {
   std::string phase(tpac::phaseName(signature.phase));
   if (signature.sizes != oracle::phaseSizes(phase)) {
     std::string found;
@@ -545,13 +585,18 @@ void checkSignature(const oracle::Variant &variant, const tpac::PhaseSignature &
     if (i < expected.size()) {
       for (const oracle::Dimension &dimension : expected[i].shape)
         shape.emplace_back(dimension.symbol, dimension.size);
+      if (valueBlock != 0 && isValueTokenCache(expected[i].name)) {
+        shape[1].first += " / " + std::to_string(valueBlock);
+        shape.emplace_back("", valueBlock);
+      }
       wanted = textOf(expected[i].name, oracle::typeName(expected[i].type), expected[i].access, shape);
     }
     if (i < signature.tensors.size()) {
       const tpac::PhaseTensor &tensor = signature.tensors[i];
       shape.clear();
       for (const tpac::Dimension &dimension : tensor.shape)
-        shape.emplace_back(dimension.symbol, dimension.size);
+        shape.emplace_back(dimension.symbol + (dimension.divisor != 1 ? " / " + std::to_string(dimension.divisor) : ""),
+                           dimension.size);
       found = textOf(tensor.name, std::string(tpac::elementTypeName(tensor.elementType)), textOf(tensor.access), shape);
     }
     if (found != wanted)

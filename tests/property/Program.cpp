@@ -45,8 +45,8 @@ private:
 
 class CompiledProgram : public Program {
 public:
-  CompiledProgram(const Route &route, const std::string &variantJson, std::span<const Phase> phases)
-      : executable(tpac::Executable::compile(variantJson, phases, route.path, route.target)),
+  CompiledProgram(const Route &route, const std::string &variantJson, std::span<const Phase> phases, int64_t valueBlock)
+      : executable(tpac::Executable::compile(variantJson, phases, route.path, route.target, valueBlock)),
         isShared(route.name == "fused") {}
 
   const tpac::PhaseSignature &signature(Phase phase) const override { return executable->signature(phase); }
@@ -89,13 +89,13 @@ template <typename T> T take(llvm::Expected<T> expected) {
 
 class InterpretedProgram : public Program {
 public:
-  InterpretedProgram(const std::string &variantJson, std::span<const Phase> phases)
+  InterpretedProgram(const std::string &variantJson, std::span<const Phase> phases, int64_t valueBlock)
       : context(registry(), mlir::MLIRContext::Threading::DISABLED) {
     auto variant = take(mlir::tpa::readVariant(variantJson, "variant", context));
     for (Phase phase : phases)
-      signatures.push_back(tpac::getPhaseSignature(variant, phase));
+      signatures.push_back(tpac::getPhaseSignature(variant, phase, valueBlock));
     module = take(tpac::lowerPhases(variant, {phases.data(), phases.size()}, tpac::Stage::tiles, tpac::CodePath::fused,
-                                    take(tpac::findTarget("host"))));
+                                    take(tpac::findTarget("host")), valueBlock));
   }
 
   const tpac::PhaseSignature &signature(Phase phase) const override {
@@ -151,10 +151,10 @@ std::vector<Route> availableRoutes() {
 }
 
 std::unique_ptr<Program> Program::make(const Route &route, const std::string &variantJson,
-                                       std::span<const Phase> phases) {
+                                       std::span<const Phase> phases, int64_t valueBlock) {
   if (route.kind == Route::Kind::interpreted)
-    return std::make_unique<InterpretedProgram>(variantJson, phases);
-  return std::make_unique<CompiledProgram>(route, variantJson, phases);
+    return std::make_unique<InterpretedProgram>(variantJson, phases, valueBlock);
+  return std::make_unique<CompiledProgram>(route, variantJson, phases, valueBlock);
 }
 
 } // namespace property

@@ -47,9 +47,10 @@ class Program {
 public:
   virtual ~Program() = default;
 
-  /// Throws std::runtime_error where the variant cannot be compiled.
+  /// V's token caches are in blocks of `valueBlock` tokens, or (0) token by token. Throws std::runtime_error where the
+  /// variant cannot be compiled.
   static std::unique_ptr<Program> make(const Route &route, const std::string &variantJson,
-                                       std::span<const tpac::Phase> phases);
+                                       std::span<const tpac::Phase> phases, int64_t valueBlock = 0);
 
   virtual const tpac::PhaseSignature &signature(tpac::Phase phase) const = 0;
   /// Calls `phase` with `sizes` and `arguments` in the order of its signature. Throws std::runtime_error where it

@@ -140,7 +140,8 @@ public:
               << coverage.emptyBatches << " empty ones, " << coverage.requestsOfLengthZero
               << " requests of length 0 and " << coverage.requestsOfLengthOne << " of length 1, "
               << coverage.rowsThatSeeNothing << " rows that see nothing, " << coverage.rowsWithLseBeyond100
-              << " with LSE beyond 100, " << coverage.prefills << " prefills, " << coverage.merges << " merges\n";
+              << " with LSE beyond 100, " << coverage.prefills << " prefills, " << coverage.merges << " merges, "
+              << coverage.blocked << " with V in blocks\n";
     for (const auto &[tolerance, share] : coverage.worstShares)
       std::cout << "tolerance " << tolerance << ": the worst figure used " << share << " of its limit\n";
   }
@@ -331,6 +332,7 @@ TEST_P(Property, MembersMatchTheOracle) {
   EXPECT_GT(coverage.merges, 0);
   EXPECT_GT(coverage.strided, 0);
   EXPECT_GT(coverage.quantised, 0);
+  EXPECT_EQ(coverage.blocked > 0, route.path == tpac::CodePath::fused);
 }
 
 TEST_P(Property, ConfigsMatchTheOracle) {
