@@ -89,7 +89,7 @@ ScheduleAttr matrixSchedule(VariantAttr variant, Phase phase, int64_t valueBlock
   for (int64_t tokens : {256, 128, 64}) {
     auto schedule =
         ScheduleAttr::get(variant.getContext(), tokens, /*queries=*/1, heads, ScoreOrder::merged, ValueOrder::factored,
-                          BFloat16Type::get(variant.getContext()), parts, splitTokens);
+                          BFloat16Type::get(variant.getContext()), parts, splitTokens, valueBlock);
     if (llvm::Error error = tpac::checkCpuSchedule(variant, phase, schedule))
       llvm::consumeError(std::move(error));
     else

@@ -23,9 +23,9 @@ llvm::Error checkCpuSchedule(mlir::tpa::VariantAttr variant, Phase phase, mlir::
 /// The cache layout (value_block of #tpa.schedule) that kernels for `traits` read fastest.
 int64_t defaultCpuValueBlock(mlir::tpa::VariantAttr variant, const CpuTraits &traits);
 
-/// A legal schedule for a CPU with `traits` and a cache of layout `valueBlock`, chosen by operation counts: the order of
-/// contraction with the fewest multiply-adds per block, bf16 operands where matrix tiles take them as they are cached.
-/// An error where V has no such layout, or even the smallest tiles are too large.
+/// A legal schedule for a CPU with `traits` and a cache of layout `valueBlock`, chosen by operation counts: the order
+/// of contraction with the fewest multiply-adds per block, bf16 operands where matrix tiles take them as they are
+/// cached. An error where V has no such layout, or even the smallest tiles are too large.
 llvm::Expected<mlir::tpa::ScheduleAttr> defaultCpuSchedule(mlir::tpa::VariantAttr variant, Phase phase,
                                                            const CpuTraits &traits, int64_t valueBlock = 0);
 

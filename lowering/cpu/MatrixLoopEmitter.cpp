@@ -133,9 +133,14 @@ bool MatrixLoopEmitter::isDirect(Value keysOrValues) const {
   return isDirectRows(keysOrValues, m.keyFeatures) || isDirectBlocks(keysOrValues, m.valueFeatures);
 }
 
-void MatrixLoopEmitter::packQueries() {
+void MatrixLoopEmitter::prepare() {
+  for (const MatrixLoop::ValueProduct &product : m.values)
+    if (isDirectBlocks(product.values, m.valueFeatures))
+      rowStride(product.values.getDefiningOp<tile::LoadOp>(), m.valueFeatures);
   for (const MatrixLoop::Score &score : m.scores)
     for (const MatrixLoop::Product &product : score.products) {
+      if (isDirectRows(product.keys, m.keyFeatures))
+        rowStride(product.keys.getDefiningOp<tile::LoadOp>(), b.getStringAttr("m"));
       if (queries.contains(product.query))
         continue;
       Value memory = matrixBuffer({outerSize, groups, m.keySize / 2, matrixColumns}, b.getI32Type());
@@ -168,9 +173,10 @@ Value MatrixLoopEmitter::rowStride(tile::LoadOp load, StringAttr axis) {
   auto [strides, offset] = type.getStridesAndOffset();
   if (!ShapedType::isDynamic(strides[dimension]))
     return number(strides[dimension]);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPoint(m.loop);
-  return memref::ExtractStridedMetadataOp::create(b, load.getMemory()).getStrides()[dimension];
+  Value &stride = rowStrides[load];
+  if (!stride)
+    stride = memref::ExtractStridedMetadataOp::create(b, load.getMemory()).getStrides()[dimension];
+  return stride;
 }
 
 MatrixLoopEmitter::Rows MatrixLoopEmitter::keyRows(Value keys, const Place &place, Value token, int64_t feature) {
@@ -184,8 +190,7 @@ MatrixLoopEmitter::Rows MatrixLoopEmitter::keyRows(Value keys, const Place &plac
   return {load.getMemory(), loadIndices(load, place, point), rowStride(load, rows)};
 }
 
-MatrixLoopEmitter::Rows MatrixLoopEmitter::valueRows(Value values, const Place &place, Value token,
-                                                     Value feature) {
+MatrixLoopEmitter::Rows MatrixLoopEmitter::valueRows(Value values, const Place &place, Value token, Value feature) {
   if (Value memory = packed.lookup(values)) {
     Value block = arith::DivUIOp::create(b, token, number(matrixDepth));
     return {memory, {block, feature, number(0)}, Value()};
@@ -782,9 +787,8 @@ bool MatrixLoopEmitter::canPipeline() {
   return !m.mask && outerSize == 1 && groups <= 4 && m.tokens % (2 * matrixDepth) == 0 && pipelineStep() != 0 &&
          llvm::all_of(m.scores,
                       [&](const MatrixLoop::Score &score) {
-                        return llvm::all_of(score.products, [&](const MatrixLoop::Product &product) {
-                          return direct(product.keys);
-                        });
+                        return llvm::all_of(score.products,
+                                            [&](const MatrixLoop::Product &product) { return direct(product.keys); });
                       }) &&
          llvm::all_of(m.values, [&](const MatrixLoop::ValueProduct &product) { return direct(product.values); });
 }
@@ -876,8 +880,8 @@ void MatrixLoopEmitter::emitPipeline(const Tile &max, const Tile &sum, const Til
 
   Value whole = number(m.tokens);
   Value blocks = arith::CeilDivSIOp::create(b, arith::SubIOp::create(b, end, begin), whole);
-  Value last = arith::AddIOp::create(
-      b, begin, arith::MulIOp::create(b, arith::SubIOp::create(b, blocks, number(1)), whole));
+  Value last =
+      arith::AddIOp::create(b, begin, arith::MulIOp::create(b, arith::SubIOp::create(b, blocks, number(1)), whole));
   auto placeAt = [&](Value token, Value parity) {
     Place place;
     place.token = token;

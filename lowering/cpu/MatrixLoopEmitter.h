@@ -16,8 +16,8 @@ public:
   MatrixLoopEmitter(Emitter &emitter, ImplicitLocOpBuilder &builder, MatrixLoop &loop,
                     std::function<Tile(Value)> bufferOf, std::function<Value(MemRefType)> allocate);
 
-  /// Before the loop: queries as a matrix unit takes them.
-  void packQueries();
+  /// Before the loop: queries as a matrix unit takes them, strides of what it reads.
+  void prepare();
 
   /// At the end of the loop's body: all stages of one block, one after the other. The state is kept in `max`, `sum` and
   /// `accumulator`.
@@ -124,6 +124,8 @@ private:
   /// Scores: f32 [parity][outer][token][column]; weights: [parity][outer][group][token pair][column], as
   /// pairs of bf16.
   SmallVector<Value> scores, weightWords;
+  /// Elements from row to row, of the loads that the stages read themselves.
+  llvm::DenseMap<Operation *, Value> rowStrides;
   /// Keys and values that are not read where they stand: bf16 [token][feature], [32 tokens][feature][token].
   llvm::MapVector<Value, Value> packed;
 };

@@ -293,7 +293,7 @@ private:
     };
     MatrixLoopEmitter stages(emitter, b, matrixLoop, [this](Value tile) { return bufferOf(tile); }, allocate);
     b.setInsertionPoint(loop);
-    stages.packQueries();
+    stages.prepare();
     auto carriedTile = [&](unsigned number) { return bufferOf(loop.getRegionIterArg(number)); };
     Tile max = carriedTile(matrixLoop.maxNumber()), sum = carriedTile(matrixLoop.sumNumber()),
          accumulator = carriedTile(matrixLoop.accumulatorNumber());

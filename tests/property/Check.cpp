@@ -69,6 +69,13 @@ struct Requests {
   }
   /// Row `t` belongs to a request.
   bool owns(int64_t t) const { return t >= leadingRows && t < rows() - trailingRows; }
+  /// Row `t`, which belongs to a request, as a number of that request's tokens, where these rows are appended.
+  int64_t tokenOf(int64_t t) const {
+    size_t request = 0;
+    while (t >= start(request + 1))
+      ++request;
+    return lengths[request] + t - start(request);
+  }
 };
 
 class Run {
@@ -77,7 +84,7 @@ public:
       : member(member), route(route), workload(member.workload), variant(oracle::parseVariant(member.variant)),
         random(member.seed ^ 0x5851f42d4c957f2d) {
     for (int64_t position : workload.firstPositions)
-      farthest = std::max(farthest, position + 64);
+      farthest = std::max(farthest, position + workload.capacity() + 64);
     Random layout(member.seed ^ 0x2545f4914f6cdd1d);
     bool canHaveBlocks = route.path == tpac::CodePath::fused &&
                          std::ranges::any_of(variant.v.token, [](const oracle::TokenFactor &factor) {
@@ -128,7 +135,8 @@ private:
       buffer->remember();
       if (block != 0 && isValueTokenCache(tensor.name)) {
         Buffer &stored = inBlocks[tensor.name];
-        stored = Buffer(buffer->type(), shapeInBlocks(buffer->shape(), block), workload.strided, random);
+        stored = Buffer(buffer->type(), shapeInBlocks(buffer->shape(), block), workload.strided,
+                        /*hasRows=*/true, random);
         buffer->forEach(
             [&](const Buffer::Index &index) { stored.copyElement(indexInBlocks(index, block), *buffer, index); });
         stored.remember();
@@ -182,7 +190,8 @@ private:
         return;
       if (index.back() == 0 && !isHead)
         row = random.chance(3) ? 0.0 : rowsDiffer ? std::ldexp(1.0, static_cast<int>(random.range(-3, 3))) : 1.0;
-      buffer.set(index, random.signedUnit() * size * row);
+      bool isQuiet = name == "k_token" && !learned && requests.tokenOf(index[0]) < workload.quietTokens;
+      buffer.set(index, random.signedUnit() * size * row * (isQuiet ? 1.0 / 256 : 1.0));
     });
   }
 

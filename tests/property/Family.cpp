@@ -17,7 +17,19 @@ using Json = nlohmann::json;
 using Sizes = std::vector<int64_t>;
 
 /// What the seed's place in each run of twelve asks for, whatever else is drawn.
-enum class Trait { emptyBatch, zeroLength, ragged, peaked, seesNothing, merge, prefill, strided, quantised, none };
+enum class Trait {
+  emptyBatch,
+  zeroLength,
+  ragged,
+  peaked,
+  seesNothing,
+  merge,
+  prefill,
+  strided,
+  quantised,
+  longCache,
+  none
+};
 
 Trait traitOf(uint64_t seed) {
   uint64_t place = seed % 12;
@@ -353,13 +365,19 @@ Workload drawWorkload(uint64_t seed, const Json &variant, Random &random) {
                                       : random.chance(50) ? 0
                                                           : random.range(0, 99));
   }
+  if (trait == Trait::longCache) {
+    // Several of the largest blocks that schedules have, and what is left of one; the maximum moves in between.
+    workload.appended[0][0] += random.range(520, 900);
+    workload.queries[0] = std::max<int64_t>(1, workload.queries[0]);
+    workload.quietTokens = random.range(0, 600);
+  }
   workload.spareCapacity = random.chance(20) ? 0 : random.range(1, 9);
   if (trait != Trait::emptyBatch && random.chance(30)) {
     workload.leadingRows = random.range(0, 2);
     workload.trailingRows = random.range(0, 2);
   }
   bool isRounded = variant.value("query_precision", "full") == std::string("storage");
-  if (trait == Trait::peaked)
+  if (trait == Trait::peaked || (trait == Trait::longCache && !isRounded))
     workload.largestLogit = 250.0;
   else if (!isRounded && random.chance(20))
     workload.largestLogit = static_cast<double>(random.range(20, 200));
@@ -414,8 +432,9 @@ std::string describe(const Workload &workload) {
   text << ", queries " << list(workload.queries) << ", capacity " << workload.capacity() << ", first positions "
        << list(workload.firstPositions) << ", rows of no request " << workload.leadingRows << " + "
        << workload.trailingRows << ", logits to " << workload.largestLogit
-       << (workload.strided ? ", strided" : ", contiguous") << (workload.prefill ? ", prefill" : "")
-       << (workload.merge ? ", merge" : "");
+       << (workload.strided ? ", strided" : ", contiguous")
+       << (workload.quietTokens ? ", first " + std::to_string(workload.quietTokens) + " keys small" : "")
+       << (workload.prefill ? ", prefill" : "") << (workload.merge ? ", merge" : "");
   return text.str();
 }
 

@@ -28,6 +28,8 @@ struct Workload {
   std::vector<int64_t> firstPositions;
   /// max |L| before the softcap that the queries are scaled to (within a factor of two).
   double largestLogit = 4.0;
+  /// The first tokens of each request whose keys are small, so that maxima grow late.
+  int64_t quietTokens = 0;
   bool strided = false;
   bool prefill = false;
   bool merge = false;
@@ -44,8 +46,8 @@ struct Member {
 };
 
 /// The member of `seed`, the same on every machine. Any twelve consecutive seeds hold an empty batch, a request of
-/// length 0 with queries, a ragged batch, rows that see nothing, logits near 200, a merge, a prefill and strided
-/// tensors.
+/// length 0 with queries, a ragged batch, rows that see nothing, logits near 200, a merge, a prefill, strided
+/// tensors and a request of several hundred tokens whose first ones have small keys.
 Member generateMember(uint64_t seed);
 
 /// A member with a variant of the caller's and the workload of `seed`.
