@@ -66,15 +66,17 @@ struct Case {
   const char *config;
   Phase phase;
   int64_t bytesPerToken; // of the cache alone
+  int64_t valueBlock = 0;
 };
 
 class WorkloadOf : public testing::TestWithParam<Case> {};
 
 // A small workload is laid out, called once per unit, and must count the bytes that MATH's table gives.
 TEST_P(WorkloadOf, CountsBytesAndRuns) {
-  const auto &[name, phase, bytesPerToken] = GetParam();
+  const auto &[name, phase, bytesPerToken, valueBlock] = GetParam();
   Row row{phase, name, config(name), 48, phase == Phase::decode ? 1 : 16, 2, 1, "tpac"};
-  auto executable = Executable::compile(row.variant.dump(), std::span(&phase, 1), CodePath::reference);
+  CodePath path = valueBlock == 0 ? CodePath::reference : CodePath::fused;
+  auto executable = Executable::compile(row.variant.dump(), std::span(&phase, 1), path, "host", valueBlock);
   Arena arena;
   ThreadTeam team(1);
   Workload workload(row, executable->signature(phase), arena, team, 1 << 20, 1 << 28);
@@ -103,11 +105,12 @@ INSTANTIATE_TEST_SUITE_P(
     Configs, WorkloadOf,
     testing::Values(Case{"mha-32x64", Phase::decode, 8192}, Case{"t6-decode-32", Phase::decode, 384},
                     Case{"t6-medium", Phase::decode, 888}, Case{"t6-medium", Phase::prefill, 888},
-                    Case{"t6-medium-int8", Phase::append, 632}, Case{"mla-16", Phase::decode, 1152}),
+                    Case{"t6-medium-int8", Phase::append, 632}, Case{"mla-16", Phase::decode, 1152},
+                    Case{"t6-decode-32", Phase::decode, 384, 32}),
     [](const auto &instance) {
       std::string name = std::string(phaseName(instance.param.phase)) + "_" + instance.param.config;
       std::replace(name.begin(), name.end(), '-', '_');
-      return name;
+      return name + (instance.param.valueBlock ? "_in_blocks" : "");
     });
 
 } // namespace

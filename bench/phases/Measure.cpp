@@ -175,7 +175,8 @@ const Executable &Kernels::of(const Row &row) {
     executable.reset();
     key.clear();
     auto begin = std::chrono::steady_clock::now();
-    executable = Executable::compile(variant, std::span(&row.phase, 1), settings.path, settings.target);
+    executable =
+        Executable::compile(variant, std::span(&row.phase, 1), settings.path, settings.target, settings.valueBlock);
     seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     key = wanted;
   }

@@ -20,6 +20,7 @@ struct Settings {
   /// Which kernels: Executable::compile.
   CodePath path = CodePath::fused;
   std::string target = "host";
+  std::optional<int64_t> valueBlock;
   /// Memory that calls rotate through.
   int64_t poolBytes = int64_t(2) << 30;
   /// Kernel measurements per row.

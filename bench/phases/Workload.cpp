@@ -67,8 +67,9 @@ bool endsWith(const std::string &text, std::string_view end) {
 
 Workload::Workload(const Row &row, const PhaseSignature &signature, Arena &arena, ThreadTeam &team, int64_t poolBytes,
                    int64_t memoryLimit)
-    : row(row), signature(signature), dimensions(row.variant), unitRequests(row.requests / row.threads) {
-  sizes = {{"tokens", unitRequests * row.tokens}, {"batch", unitRequests}, {"capacity", row.cached}};
+    : row(row), signature(signature), dimensions(row.variant), unitRequests(row.requests / row.threads),
+      capacity(capacityFor(signature, row.cached)) {
+  sizes = {{"tokens", unitRequests * row.tokens}, {"batch", unitRequests}, {"capacity", capacity}};
   if (row.phase == Phase::append) {
     firstRow = row.cached - row.tokens;
     rowsPerRequest = row.tokens;
@@ -101,7 +102,7 @@ Workload::Workload(const Row &row, const PhaseSignature &signature, Arena &arena
 }
 
 int64_t Workload::sizeOf(const Dimension &dimension) const {
-  return dimension.size + (dimension.symbol.empty() ? 0 : sizes.at(dimension.symbol));
+  return dimension.size + (dimension.symbol.empty() ? 0 : sizes.at(dimension.symbol) / dimension.divisor);
 }
 
 void Workload::measureTensors() {
@@ -117,7 +118,7 @@ void Workload::measureTensors() {
     tensor.perUnit = hasSymbol; // learned factors are the same for all requests
     tensor.isCache = spec.shape.size() >= 2 && spec.shape[1].symbol == "capacity";
     if (tensor.isCache) {
-      tensor.rowBytes = tensor.bytes / (unitRequests * row.cached);
+      tensor.rowBytes = tensor.bytes / (unitRequests * capacity);
       touchedBytes += tensor.rowBytes * unitRequests * rowsPerRequest;
     } else {
       if (spec.shape[0].symbol == "tokens" && spec.shape[0].size == 0)
@@ -160,7 +161,7 @@ void Workload::fillUnit(int64_t unit) {
       else if (name == "positions")
         value = row.cached - row.tokens + index % row.tokens;
       else if (name == "key_positions_cache")
-        value = index % row.cached;
+        value = index % capacity;
       else
         throw std::invalid_argument("tensor '" + name + "' of " + std::string(phaseName(row.phase)) +
                                     " has no values in benchmarks");
@@ -198,7 +199,7 @@ std::vector<StreamGroup> Workload::streams(int64_t unit) const {
     StreamGroup group{{}, rowsPerRequest};
     for (const Tensor &tensor : tensors)
       if (tensor.isCache)
-        group.streams.push_back({tensor.at(unit) + (request * row.cached + firstRow) * tensor.rowBytes, tensor.rowBytes,
+        group.streams.push_back({tensor.at(unit) + (request * capacity + firstRow) * tensor.rowBytes, tensor.rowBytes,
                                  tensor.spec.access != Access::in});
     groups.push_back(std::move(group));
   }

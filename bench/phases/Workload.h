@@ -61,6 +61,7 @@ private:
   PhaseSignature signature;
   Dimensions dimensions;
   int64_t unitRequests;
+  int64_t capacity;
   std::map<std::string, int64_t> sizes;
   std::vector<Tensor> tensors;
   int64_t firstRow = 0, rowsPerRequest = 0; // of the cache: what a request reads or writes

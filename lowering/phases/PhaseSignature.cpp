@@ -34,6 +34,11 @@ int64_t valueBlockOf(const PhaseSignature &signature) {
   return 0;
 }
 
+int64_t capacityFor(const PhaseSignature &signature, int64_t tokens) {
+  int64_t block = valueBlockOf(signature);
+  return block == 0 ? tokens : (tokens + block - 1) / block * block;
+}
+
 size_t requiredWords(const PhaseSignature &signature) {
   return 1 + signature.sizes.size() + 2 * signature.tensors.size();
 }

@@ -65,6 +65,8 @@ struct PhaseSignature {
 bool isCache(const PhaseTensor &tensor);
 /// Tokens per block of V's token caches, of which the capacity must be a multiple; 0 where none is in blocks.
 int64_t valueBlockOf(const PhaseSignature &signature);
+/// The smallest capacity of a cache of `tokens` tokens that the phase takes.
+int64_t capacityFor(const PhaseSignature &signature, int64_t tokens);
 
 /// 8-byte words of a phase's argument block up to the last tensor: every block has them.
 size_t requiredWords(const PhaseSignature &signature);

@@ -67,10 +67,11 @@ std::vector<double> ModelLayer::result(const std::string &name) const {
 }
 
 PhaseCall ModelLayer::sizedCall(Phase phase, int64_t count) const {
+  const PhaseSignature &signature = executable.signature(phase);
   const std::map<std::string, int64_t> sizes = {
-      {"tokens", count}, {"channels", channels}, {"batch", 1}, {"capacity", tokens}};
-  PhaseCall call(executable.signature(phase));
-  for (const std::string &size : executable.signature(phase).sizes)
+      {"tokens", count}, {"channels", channels}, {"batch", 1}, {"capacity", capacityFor(signature, tokens)}};
+  PhaseCall call(signature);
+  for (const std::string &size : signature.sizes)
     call.setSize(size, sizes.at(size));
   return call;
 }

@@ -2,6 +2,7 @@
 //
 // The argument block that PhaseCall lays out, and what it refuses. The called function is a plain C++ one.
 
+#include "lowering/emit/SignatureText.h"
 #include "lowering/phases/PhaseCall.h"
 #include "tests/unit/emit/TestPack.h"
 
@@ -85,6 +86,24 @@ TEST(PhaseSignatureTest, namesAndSizesOfElementTypes) {
   EXPECT_EQ(elementSize(ElementType::i32), 4);
   EXPECT_EQ(elementSize(ElementType::f64), 8);
   EXPECT_EQ(phaseName(Phase::prefill), "prefill");
+}
+
+TEST(PhaseSignatureTest, cachesInBlocksHaveWholeBlocks) {
+  PhaseSignature rows = testPack().signatures[0], blocks = rows;
+  PhaseTensor &cache = blocks.tensors.back();
+  cache.shape = {{"batch", 0}, {"capacity", 0, 32}, {"", 2}, {"", 3}, {"", 32}};
+  EXPECT_EQ(valueBlockOf(rows), 0);
+  EXPECT_EQ(valueBlockOf(blocks), 32);
+  EXPECT_EQ(capacityFor(rows, 33), 33);
+  EXPECT_EQ(capacityFor(blocks, 33), 64);
+  EXPECT_EQ(capacityFor(blocks, 64), 64);
+  EXPECT_EQ(capacityFor(blocks, 0), 0);
+  EXPECT_EQ(tensorText(cache), "bf16 [batch, capacity / 32, 2, 3, 32]");
+  EXPECT_EQ(cacheBytesPerToken({blocks}).total(), cacheBytesPerToken({rows}).total());
+  PhaseCall call(blocks);
+  call.setSize("batch", 2);
+  call.setSize("capacity", 96);
+  EXPECT_EQ(call.shapeOf(cache.name), (std::vector<int64_t>{2, 3, 2, 3, 32}));
 }
 
 } // namespace tpac::test
