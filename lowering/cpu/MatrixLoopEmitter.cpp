@@ -599,13 +599,15 @@ MatrixLoopEmitter::Work MatrixLoopEmitter::weightWork(const Place &place, Value 
   return work;
 }
 
-/// Asks for the lines of `count` tokens from `token` on of the blocks after those where keys, head factors and values
-/// are read. Spread over the work, prefetches overlap with it; they never fault.
+/// Asks for the lines of `count` tokens some way behind `token` of the blocks where keys, head factors and values are
+/// read. Spread over the work, prefetches overlap with it; they never fault. They fill the L2 cache alone: what lies
+/// between asking and use is larger than L1, which the stages' own buffers need (docs/perf-log.md).
 MatrixLoopEmitter::Work MatrixLoopEmitter::prefetchWork(const Place &keys, const Place &heads, const Place &values,
                                                         Value token, int64_t count) {
+  int64_t ahead = std::min<int64_t>(m.tokens, 128);
   Work work;
   auto ask = [this](Value memory, SmallVector<Value> at) {
-    memref::PrefetchOp::create(b, memory, at, /*isWrite=*/false, /*localityHint=*/3, /*isDataCache=*/true);
+    memref::PrefetchOp::create(b, memory, at, /*isWrite=*/false, /*localityHint=*/2, /*isDataCache=*/true);
   };
   auto isKeys = [&](Value tile) {
     return llvm::any_of(m.scores, [&](const MatrixLoop::Score &score) {
@@ -620,7 +622,7 @@ MatrixLoopEmitter::Work MatrixLoopEmitter::prefetchWork(const Place &keys, const
     if (isDirectBlocks(load.getResult(), m.valueFeatures)) {
       // A line holds one feature of 32 tokens, who share the features among them.
       Place next = values;
-      next.token = e.plus(values.token, m.tokens);
+      next.token = e.plus(values.token, ahead);
       int64_t lines = m.valueSize * count / matrixDepth;
       size_t feature = llvm::find(load.getAxes().getAsRange<StringAttr>(), m.valueFeatures) -
                        load.getAxes().getAsRange<StringAttr>().begin();
@@ -640,7 +642,7 @@ MatrixLoopEmitter::Work MatrixLoopEmitter::prefetchWork(const Place &keys, const
     if (last.empty() || last.getValue() == "m")
       continue;
     Place next = isKeys(load.getResult()) ? keys : heads;
-    next.token = e.plus(next.token, m.tokens);
+    next.token = e.plus(next.token, ahead);
     int64_t perLine = 64 / size;
     for (int64_t i = 0; i < count; ++i)
       work.push_back([this, ask, load, next, token, i, last, perLine]() mutable {
