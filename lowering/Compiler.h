@@ -27,8 +27,8 @@ enum class Stage {
 /// Registers every dialect and interface that `lowerPhases` needs.
 void registerCompilerDialects(mlir::DialectRegistry &registry);
 
-/// Tokens per block of V's token caches (value_block of #tpa.schedule) that kernels of `path` for `target` read fastest;
-/// 0: token by token, always so on the reference path.
+/// Tokens per block of V's token caches (value_block of #tpa.schedule) that kernels of `path` for `target` read
+/// fastest; 0: token by token, always so on the reference path.
 int64_t defaultValueBlock(mlir::tpa::VariantAttr variant, CodePath path, const CodeTarget &target);
 
 /// The phases of `variant` lowered to `stage` along `path`, for `target`, with caches of layout `valueBlock`. The

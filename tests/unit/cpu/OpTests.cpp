@@ -394,7 +394,7 @@ TEST(CpuOps, LimitsAndStrides) {
 /// A tile of 24 tokens of a tensor [blocks, heads, features, `block`], features along axis `feature`, is loaded from
 /// any token on, stored into another such tensor, and all of it stored as [tokens, heads, features].
 void checkBlocks(ElementType type, int64_t block, int64_t heads, const std::string &feature,
-                 const mlir::tpa::CpuOptions &options) {
+                 const tpac::CpuTraits &options) {
   constexpr int64_t tokens = 24, features = 5, stored = 70;
   std::string element(elementTypeName(type)), h = std::to_string(heads), quoted = "\"" + feature + "\"";
   SCOPED_TRACE("blocks of " + std::to_string(block) + ", " + h + " heads, lanes " + std::to_string(options.lanes));
@@ -462,7 +462,7 @@ TEST(CpuOps, AxesInBlocks) {
        {std::pair(ElementType::f32, 3), {ElementType::f32, 8}, {ElementType::bf16, 32}, {ElementType::i8, 32}})
     // Vectors along the features, heads and tokens.
     for (auto [heads, feature] : {std::pair(2, "e"), {8, "e"}, {2, "x"}})
-      for (const mlir::tpa::CpuOptions &options : testedOptions())
+      for (const tpac::CpuTraits &options : testedOptions())
         checkBlocks(type, block, heads, feature, options);
 }
 
