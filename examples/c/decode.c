@@ -201,6 +201,7 @@ int main(void) {
   decode.executor = NULL; /* this thread alone; an engine sets its executor here */
   check("decode", t6_medium_decode(&decode));
 
+  printf("%-26s %s\n", "CPU level", t6_medium_cpu_level());
   const int mhaBytes = 2 * heads * (kFeatures + vFeatures);
   printf("%-26s %d (multi-head attention of this size: %d)\n", "cache bytes per token", T6_MEDIUM_CACHE_BYTES_PER_TOKEN,
          mhaBytes);

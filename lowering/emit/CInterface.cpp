@@ -8,6 +8,7 @@
 #include "lowering/emit/ArgumentBlock.h"
 #include "lowering/emit/SignatureText.h"
 #include "lowering/emit/StatusChecks.h"
+#include "lowering/emit/TextTable.h"
 
 #include "llvm/ADT/StringSet.h"
 
@@ -71,6 +72,10 @@ void addWorkspaceSize(ModuleOp module, const PhaseSignature &signature, StringRe
   ArgumentBlock block(module, signature);
   const Type i64 = block.i64();
   LLVM::LLVMFuncOp function = block.startFunction(name, i64, {i64, i64, i64});
+  if (signature.split == 0) {
+    LLVM::ReturnOp::create(block.builder, block.loc, block.constant(0));
+    return;
+  }
   Value accepted;
   for (Value size : function.getArguments()) {
     Value inRange = block.compare(LLVM::ICmpPredicate::ule, size, block.constant(largestSize));
@@ -87,17 +92,17 @@ public:
   EntryBuilder(ModuleOp module, const PhaseSignature &signature, const std::vector<StatusCheck> &checks)
       : ArgumentBlock(module, signature), checks(checks), functions(module, signature.phase) {}
 
-  void build(const std::string &name) {
+  /// `suffix` stands behind the names of the functions that the module exports.
+  void build(const std::string &name, const std::string &suffix) {
     LLVM::LLVMFuncOp task, splitTask, mergeTask;
     if (functions.hasItems())
       task = addTask(module, signature, name + "_task", functions.run, /*hasParts=*/false);
     if (signature.split > 0) {
       splitTask = addTask(module, signature, name + "_split_task", functions.splitRun, /*hasParts=*/true);
       mergeTask = addTask(module, signature, name + "_merge_task", functions.mergeRun, /*hasParts=*/true);
-      addWorkspaceSize(module, signature, name + "_workspace_size");
     }
 
-    startFunction(name, builder.getI32Type(), {pointer()});
+    startFunction(name + suffix, builder.getI32Type(), {pointer()});
     exit = appendBlock({builder.getI32Type()});
     {
       OpBuilder::InsertionGuard guard(builder);
@@ -105,7 +110,8 @@ public:
       LLVM::ReturnOp::create(builder, loc, exit->getArgument(0));
     }
     for (const StatusCheck &check : checks)
-      emitCheck(check);
+      if (signature.split > 0 || !isOfWorkspace(check.kind))
+        emitCheck(check);
 
     SmallVector<Value> operands = descriptors();
     if (signature.split > 0)
@@ -219,6 +225,11 @@ private:
     return compare(LLVM::ICmpPredicate::ne, rest, constant(0));
   }
 
+  /// Whether a check reads what only phases take that split their cache.
+  static bool isOfWorkspace(CheckKind kind) {
+    return kind == CheckKind::workspaceAlignment || kind == CheckKind::workspaceSize;
+  }
+
   void emitCheck(const StatusCheck &check) {
     using Predicate = LLVM::ICmpPredicate;
 
@@ -312,48 +323,6 @@ private:
   Value executor, workspace;
 };
 
-/// PREFIX_status_message: all texts in one string and their offsets in a table, which needs no relocations.
-void addStatusMessage(ModuleOp module, StringRef symbolPrefix, const std::vector<std::string> &table) {
-  OpBuilder builder(module.getContext());
-  builder.setInsertionPointToEnd(module.getBody());
-  Location loc = module.getLoc();
-  Type i8 = builder.getI8Type(), i32 = builder.getI32Type();
-  auto pointer = LLVM::LLVMPointerType::get(module.getContext());
-
-  std::string texts;
-  SmallVector<int32_t> offsets;
-  auto append = [&](StringRef text) {
-    offsets.push_back(static_cast<int32_t>(texts.size()));
-    texts.append(text.data(), text.size());
-    texts.push_back('\0');
-  };
-  for (const std::string &text : table)
-    append(text);
-  append(unknownStatusText());
-
-  const int32_t known = static_cast<int32_t>(table.size());
-  auto textsGlobal = LLVM::GlobalOp::create(builder, loc, LLVM::LLVMArrayType::get(i8, texts.size()),
-                                            /*isConstant=*/true, LLVM::Linkage::Internal,
-                                            (symbolPrefix + "_status_texts").str(), builder.getStringAttr(texts));
-  auto offsetsGlobal = LLVM::GlobalOp::create(
-      builder, loc, LLVM::LLVMArrayType::get(i32, offsets.size()), /*isConstant=*/true, LLVM::Linkage::Internal,
-      (symbolPrefix + "_status_offsets").str(), builder.getI32TensorAttr(offsets));
-
-  auto function = LLVM::LLVMFuncOp::create(builder, loc, (symbolPrefix + "_status_message").str(),
-                                           LLVM::LLVMFunctionType::get(pointer, {i32}));
-  builder.setInsertionPointToEnd(function.addEntryBlock(builder));
-  Value status = function.getArgument(0);
-  Value last = LLVM::ConstantOp::create(builder, loc, i32, builder.getI32IntegerAttr(known));
-  Value isKnown = LLVM::ICmpOp::create(builder, loc, LLVM::ICmpPredicate::ult, status, last);
-  Value index = LLVM::SelectOp::create(builder, loc, isKnown, status, last);
-  Value table0 = LLVM::AddressOfOp::create(builder, loc, offsetsGlobal);
-  Value slot = LLVM::GEPOp::create(builder, loc, pointer, i32, table0, ValueRange{index});
-  Value offset = LLVM::LoadOp::create(builder, loc, i32, slot);
-  Value text0 = LLVM::AddressOfOp::create(builder, loc, textsGlobal);
-  Value text = LLVM::GEPOp::create(builder, loc, pointer, i8, text0, ValueRange{offset});
-  LLVM::ReturnOp::create(builder, loc, text);
-}
-
 /// Fails where `function`, called `name`, does not take the tensors of the phase, then the part tensors where
 /// `hasParts`, then an i64 where `takesIndex`, or does not return `result`.
 LogicalResult checkFunction(ModuleOp module, LLVM::LLVMFuncOp function, const Twine &name,
@@ -369,6 +338,13 @@ LogicalResult checkFunction(ModuleOp module, LLVM::LLVMFuncOp function, const Tw
   if (function.getFunctionType() != expectedType)
     return function.emitError() << "has type " << function.getFunctionType() << "; expected " << expectedType
                                 << ", one memref descriptor per tensor of the phase";
+  return success();
+}
+
+/// Fails where the module has a symbol called `name`.
+LogicalResult checkFree(ModuleOp module, StringRef name) {
+  if (Operation *taken = module.lookupSymbol(name))
+    return taken->emitError() << "has the name of a C function of the pack, '" << name << "'";
   return success();
 }
 
@@ -399,34 +375,37 @@ std::vector<PhaseSignature> getSplitSignatures(ModuleOp llvmDialectModule, Array
   return result;
 }
 
-LogicalResult addCInterface(ModuleOp llvmDialectModule, StringRef symbolPrefix, ArrayRef<PhaseSignature> signatures) {
+LogicalResult addLevelInterface(ModuleOp llvmDialectModule, StringRef symbolPrefix, StringRef levelSuffix,
+                                ArrayRef<PhaseSignature> signatures) {
   const std::string prefix = symbolPrefix.str();
-  const std::vector<PhaseSignature> signatureList = getSplitSignatures(llvmDialectModule, signatures);
+  const std::string suffix = levelSuffix.str();
+  const std::vector<PhaseSignature> own = getSplitSignatures(llvmDialectModule, signatures);
 
   llvm::StringSet<> exported, internal;
-  exported.insert(prefix + "_status_message");
-  for (const PhaseSignature &signature : signatureList) {
-    if (failed(checkPhaseFunctions(llvmDialectModule, signature)))
-      return failure();
+  for (const PhaseSignature &signature : signatures) {
     const std::string name = functionName(prefix, signature.phase);
-    if (!exported.insert(name).second)
+    if (!exported.insert(name + suffix).second)
       return llvmDialectModule.emitError()
              << "phase '" << StringRef(phaseName(signature.phase)) << "' is listed twice for the C interface";
     if (signature.split > 0)
-      exported.insert(workspaceSizeName(prefix, signature.phase));
-    for (const char *suffix : {"_task", "_split_task", "_merge_task"})
-      internal.insert(name + suffix);
+      exported.insert(workspaceSizeName(prefix, signature.phase) + suffix);
+    for (const char *task : {"_task", "_split_task", "_merge_task"})
+      internal.insert(name + task);
   }
+  for (const PhaseSignature &signature : own)
+    if (failed(checkPhaseFunctions(llvmDialectModule, signature)))
+      return failure();
   for (const llvm::StringSet<> *names : {&exported, &internal})
     for (const auto &name : *names)
-      if (Operation *taken = llvmDialectModule.lookupSymbol(name.getKey()))
-        return taken->emitError() << "has the name of a C function of the pack, '" << name.getKey() << "'";
+      if (failed(checkFree(llvmDialectModule, name.getKey())))
+        return failure();
 
-  const auto checks = statusChecks(prefix, signatureList);
-  for (size_t index = 0; index < signatureList.size(); ++index)
-    EntryBuilder(llvmDialectModule, signatureList[index], checks[index])
-        .build(functionName(prefix, signatureList[index].phase));
-  addStatusMessage(llvmDialectModule, prefix, statusTable(prefix, signatureList));
+  const auto checks = statusChecks(prefix, signatures);
+  for (size_t index = 0; index < own.size(); ++index) {
+    EntryBuilder(llvmDialectModule, own[index], checks[index]).build(functionName(prefix, own[index].phase), suffix);
+    if (signatures[index].split > 0)
+      addWorkspaceSize(llvmDialectModule, own[index], workspaceSizeName(prefix, own[index].phase) + suffix);
+  }
 
   for (auto function : llvmDialectModule.getOps<LLVM::LLVMFuncOp>())
     if (!function.isExternal() && !exported.contains(function.getSymName()))
@@ -434,6 +413,16 @@ LogicalResult addCInterface(ModuleOp llvmDialectModule, StringRef symbolPrefix, 
   for (auto global : llvmDialectModule.getOps<LLVM::GlobalOp>())
     if (global.getLinkage() == LLVM::Linkage::External && (global.getValueAttr() || global.getInitializerBlock()))
       global.setLinkage(LLVM::Linkage::Internal);
+  return success();
+}
+
+LogicalResult addCInterface(ModuleOp llvmDialectModule, StringRef symbolPrefix, ArrayRef<PhaseSignature> signatures) {
+  const std::string prefix = symbolPrefix.str();
+  const std::vector<PhaseSignature> split = getSplitSignatures(llvmDialectModule, signatures);
+  if (failed(addLevelInterface(llvmDialectModule, prefix, "", split)) ||
+      failed(checkFree(llvmDialectModule, statusMessageName(prefix))))
+    return failure();
+  addStatusMessage(llvmDialectModule, prefix, statusTable(prefix, split));
   return success();
 }
 

@@ -31,6 +31,12 @@ std::vector<PhaseSignature> getSplitSignatures(mlir::ModuleOp llvmDialectModule,
 mlir::LogicalResult addCInterface(mlir::ModuleOp llvmDialectModule, llvm::StringRef symbolPrefix,
                                   llvm::ArrayRef<PhaseSignature> signatures);
 
+/// The same for one level of a pack: `levelSuffix` stands behind every name, and PREFIX_status_message is left to
+/// buildLevelDispatch (LevelDispatch.h). `signatures` are those of the pack: statuses follow their splits, and a phase
+/// that does not split its cache here though the signature does takes a workspace without using it.
+mlir::LogicalResult addLevelInterface(mlir::ModuleOp llvmDialectModule, llvm::StringRef symbolPrefix,
+                                      llvm::StringRef levelSuffix, llvm::ArrayRef<PhaseSignature> signatures);
+
 } // namespace tpac
 
 #endif // TPAC_LOWERING_EMIT_CINTERFACE_H

@@ -119,9 +119,9 @@ typedef struct tpac_executor {
 /// What the function that gives a workspace's size says about workspaces.
 std::string workspaceText(const std::string &prefix, const PhaseSignature &signature) {
   const std::string function = functionName(prefix, signature.phase);
-  return "/* Bytes of the workspace with which " + function + " splits the caches of its requests into parts of " +
-         std::to_string(signature.split) +
-         "\n * tokens, so that few long requests keep many threads busy; 0 where `capacity` is one part, and for "
+  return "/* Bytes of the workspace with which " + function +
+         " splits the caches of its requests into parts of at\n * most " + std::to_string(signature.split) +
+         " tokens, so that few long requests keep many threads busy; 0 where `capacity` is one part, and for "
          "sizes\n"
          " * out of range. The workspace is the caller's, aligned to " +
          std::to_string(workspaceAlignment) +
@@ -132,6 +132,17 @@ std::string workspaceText(const std::string &prefix, const PhaseSignature &signa
          "may\n"
          " * differ in the last bits. */\nint64_t " +
          workspaceSizeName(prefix, signature.phase) + "(int64_t tokens, int64_t batch, int64_t capacity);\n\n";
+}
+
+std::string cpuLevelText(const std::string &prefix, const std::vector<std::string> &targets) {
+  std::string text = "/* Which of the pack's targets (";
+  for (const std::string &target : targets)
+    text += (&target == &targets.front() ? "" : ", ") + target;
+  return text +
+         ") this machine runs, or \"none\"; not to be freed. CPU levels\n * are tried from the highest, at the first "
+         "call of any function of the pack: the highest one that the CPU and\n * the operating system allow is taken. "
+         "The environment variable TPAC_CPU_LEVEL (such as x86-64-v3) bounds the\n * choice. */\nconst char *" +
+         cpuLevelName(prefix) + "(void);\n\n";
 }
 
 std::string phaseText(const std::string &prefix, const PhaseSignature &signature) {
@@ -197,6 +208,7 @@ llvm::Expected<std::string> headerText(const Pack &pack) {
   text += "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n";
   text += "/* Text of a status: never NULL, not to be freed. */\nconst char *" + prefix +
           "_status_message(int32_t status);\n\n";
+  text += cpuLevelText(prefix, pack.targets);
   for (const PhaseSignature &signature : pack.signatures)
     text += phaseText(prefix, signature);
   text += "#ifdef __cplusplus\n}\n#endif\n\n#endif /* " + guard + " */\n";

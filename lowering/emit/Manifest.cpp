@@ -50,7 +50,7 @@ std::string sha256(llvm::StringRef content) {
   return llvm::toHex(llvm::SHA256::hash(bytes), /*LowerCase=*/true);
 }
 
-llvm::Expected<std::string> manifestText(const Pack &pack, const CodeTarget &target,
+llvm::Expected<std::string> manifestText(const Pack &pack, llvm::ArrayRef<CodeTarget> targets,
                                          const std::vector<PackFile> &files) {
   const std::string prefix = symbolName(pack.name);
   ordered_json manifest;
@@ -63,12 +63,16 @@ llvm::Expected<std::string> manifestText(const Pack &pack, const CodeTarget &tar
     return llvm::createStringError(llvm::inconvertibleErrorCode(),
                                    "variant '" + pack.name + "' is not JSON: " + error.what());
   }
-  ordered_json targetJson;
-  targetJson["name"] = target.name;
-  targetJson["triple"] = target.triple;
-  targetJson["cpu"] = target.cpu;
-  targetJson["features"] = target.features;
-  manifest["targets"] = ordered_json::array({targetJson});
+  manifest["targets"] = ordered_json::array();
+  for (const CodeTarget &target : targets) {
+    ordered_json targetJson;
+    targetJson["name"] = target.name;
+    targetJson["triple"] = target.triple;
+    targetJson["cpu"] = target.cpu;
+    targetJson["features"] = target.features;
+    manifest["targets"].push_back(targetJson);
+  }
+  manifest["cpu_level_function"] = cpuLevelName(prefix);
 
   manifest["phases"] = ordered_json::array();
   for (const PhaseSignature &signature : pack.signatures)

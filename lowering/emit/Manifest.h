@@ -27,7 +27,7 @@ struct PackFile {
 std::string sha256(llvm::StringRef content);
 
 /// Text of the manifest, with size and SHA-256 of each of `files`. An error where the variant is not JSON.
-llvm::Expected<std::string> manifestText(const Pack &pack, const CodeTarget &target,
+llvm::Expected<std::string> manifestText(const Pack &pack, llvm::ArrayRef<CodeTarget> targets,
                                          const std::vector<PackFile> &files);
 
 /// Paths of the files that a manifest lists; nothing where `text` is not a manifest of a format that this tpac knows.

@@ -4,6 +4,9 @@
 
 #include "lowering/emit/ObjectFile.h"
 
+#include "lowering/emit/SignatureText.h"
+#include "lowering/emit/levels/CpuLevelBitcode.h"
+
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/ExecutionEngine/OptUtils.h"
 #include "mlir/IR/Diagnostics.h"
@@ -14,22 +17,26 @@
 #include "llvm/ADT/SmallString.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringSet.h"
+#include "llvm/Bitcode/BitcodeReader.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
+#include "llvm/Linker/Linker.h"
 #include "llvm/MC/TargetRegistry.h"
+#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Target/TargetOptions.h"
 #include "llvm/TargetParser/Host.h"
 #include "llvm/TargetParser/Triple.h"
+#include "llvm/Transforms/IPO/GlobalDCE.h"
+#include "llvm/Transforms/IPO/Internalize.h"
 
 #include <algorithm>
 #include <mutex>
 #if defined(__linux__)
-#include <sys/syscall.h>
-#include <unistd.h>
 #endif
 
 namespace tpac {
@@ -47,6 +54,8 @@ void initializeTargets() {
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
+    // For the inline assembly of CpuLevel.c.
+    LLVMInitializeX86AsmParser();
     LLVMInitializeAArch64TargetInfo();
     LLVMInitializeAArch64Target();
     LLVMInitializeAArch64TargetMC();
@@ -68,17 +77,6 @@ llvm::Triple tripleFor(llvm::Triple::ArchType architecture) {
   return llvm::Triple(llvm::Triple::getArchTypeName(architecture) + "-unknown-linux-gnu");
 }
 
-/// Whether this process may use AMX tiles: Linux wants to be asked once, and threads inherit the answer.
-bool mayUseTiles() {
-#if defined(__linux__) && defined(__x86_64__)
-  constexpr long requestPermission = 0x1023, tileData = 18;
-  static const bool granted = syscall(SYS_arch_prctl, requestPermission, tileData) == 0;
-  return granted;
-#else
-  return false;
-#endif
-}
-
 std::vector<CodeTarget> allTargets() {
   std::vector<CodeTarget> targets;
   CodeTarget host{"host", llvm::sys::getDefaultTargetTriple(), llvm::sys::getHostCPUName().str(), {}};
@@ -86,15 +84,19 @@ std::vector<CodeTarget> allTargets() {
     host.features.push_back((feature.second ? "+" : "-") + feature.first().str());
   std::sort(host.features.begin(), host.features.end());
   auto hostHas = [&](llvm::StringRef feature) { return llvm::is_contained(host.features, feature); };
-  host.amx = hostHas("+amx-tile") && hostHas("+amx-bf16") && mayUseTiles();
+  host.amx = hostHas("+amx-tile") && hostHas("+amx-bf16") && tpac_request_amx();
+  host.level = host.amx ? TPAC_CPU_LEVEL_AMX : TPAC_CPU_LEVEL_NONE;
   targets.push_back(std::move(host));
-  for (const char *level : {"x86-64-v2", "x86-64-v3", "x86-64-v4"})
-    targets.push_back({level, tripleFor(llvm::Triple::x86_64).str(), level, {}});
+  const std::string x86 = tripleFor(llvm::Triple::x86_64).str();
+  targets.push_back({"x86-64-v2", x86, "x86-64-v2", {}, /*amx=*/false, TPAC_CPU_LEVEL_V2});
+  targets.push_back({"x86-64-v3", x86, "x86-64-v3", {}, /*amx=*/false, TPAC_CPU_LEVEL_V3});
+  targets.push_back({"x86-64-v4", x86, "x86-64-v4", {}, /*amx=*/false, TPAC_CPU_LEVEL_V4});
   targets.push_back({"x86-64-amx",
-                     tripleFor(llvm::Triple::x86_64).str(),
+                     x86,
                      "x86-64-v4",
                      {"+amx-bf16", "+amx-tile", "+avx512bf16", "+avx512fp16"},
-                     /*amx=*/true});
+                     /*amx=*/true,
+                     TPAC_CPU_LEVEL_AMX});
   targets.push_back({"aarch64", tripleFor(llvm::Triple::aarch64).str(), "generic", {}});
   std::erase_if(targets, [](const CodeTarget &target) { return !lookUp(llvm::Triple(target.triple)); });
   return targets;
@@ -141,6 +143,16 @@ llvm::Expected<std::unique_ptr<llvm::Module>> translate(mlir::ModuleOp module, l
   return translated;
 }
 
+llvm::Expected<std::string> generate(llvm::Module &module, llvm::TargetMachine &machine, llvm::CodeGenFileType type) {
+  llvm::SmallString<0> code;
+  llvm::raw_svector_ostream stream(code);
+  llvm::legacy::PassManager passes;
+  if (machine.addPassesToEmitFile(passes, stream, nullptr, type))
+    return makeError("LLVM cannot write this kind of file for " + machine.getTargetTriple().str());
+  passes.run(module);
+  return std::string(code);
+}
+
 llvm::Expected<std::string> emitCode(mlir::ModuleOp module, const CodeTarget &target, llvm::CodeGenFileType type) {
   auto machine = makeMachine(target);
   if (!machine)
@@ -149,16 +161,59 @@ llvm::Expected<std::string> emitCode(mlir::ModuleOp module, const CodeTarget &ta
   auto translated = translate(module, context, **machine);
   if (!translated)
     return translated.takeError();
-  llvm::SmallString<0> code;
-  llvm::raw_svector_ostream stream(code);
-  llvm::legacy::PassManager passes;
-  if ((*machine)->addPassesToEmitFile(passes, stream, nullptr, type))
-    return makeError("target '" + target.name + "': LLVM cannot write this kind of file");
-  passes.run(**translated);
-  return std::string(code);
+  return generate(**translated, **machine, type);
+}
+
+/// `module` for `target`, as LLVM IR that may stand beside that of other targets: each function says what CPU it is
+/// for, and internal ones are told apart by the target's name.
+llvm::Expected<std::unique_ptr<llvm::Module>> translateLevel(mlir::ModuleOp module, llvm::LLVMContext &context,
+                                                             const CodeTarget &target) {
+  auto machine = makeMachine(target);
+  if (!machine)
+    return machine.takeError();
+  auto translated = translate(module, context, **machine);
+  if (!translated)
+    return translated.takeError();
+  const std::string features = llvm::join(target.features, ",");
+  for (llvm::Function &function : **translated) {
+    if (function.isDeclaration())
+      continue;
+    function.addFnAttr("target-cpu", target.cpu);
+    if (!features.empty())
+      function.addFnAttr("target-features", features);
+    if (function.hasLocalLinkage())
+      function.setName(function.getName() + levelSuffix(target));
+  }
+  return translated;
+}
+
+/// The functions of CpuLevel.h. Their triple may spell the same machine in another way.
+llvm::Expected<std::unique_ptr<llvm::Module>> parseCpuLevel(llvm::LLVMContext &context, const llvm::Triple &triple) {
+  auto module = llvm::parseBitcodeFile({cpuLevelBitcode(), "CpuLevel"}, context);
+  if (module)
+    (*module)->setTargetTriple(triple);
+  return module;
+}
+
+/// Makes everything internal that `isExported` does not accept, and drops what is not used then.
+void keepOnly(llvm::Module &module, llvm::function_ref<bool(llvm::StringRef)> isExported) {
+  llvm::internalizeModule(module, [&](const llvm::GlobalValue &value) { return isExported(value.getName()); });
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager components;
+  llvm::ModuleAnalysisManager modules;
+  llvm::PassBuilder builder;
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(components);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, components, modules);
+  llvm::GlobalDCEPass().run(module, modules);
 }
 
 } // namespace
+
+std::string levelSuffix(const CodeTarget &target) { return "__" + symbolName(target.name); }
 
 std::vector<std::string> acceptedTargets() {
   std::vector<std::string> names;
@@ -172,6 +227,25 @@ llvm::Expected<CodeTarget> findTarget(llvm::StringRef name) {
     if (target.name == name)
       return std::move(target);
   return makeError("target '" + name + "' is not known; accepted: " + llvm::join(acceptedTargets(), ", "));
+}
+
+llvm::Expected<std::vector<CodeTarget>> findPackTargets(llvm::ArrayRef<std::string> names) {
+  if (names.empty())
+    return makeError("a pack has no target; expected one or more of " + llvm::join(acceptedTargets(), ", "));
+  std::vector<CodeTarget> targets;
+  for (const std::string &name : names) {
+    auto target = findTarget(name);
+    if (!target)
+      return target.takeError();
+    if (names.size() > 1 && (name == "host" || target->level == TPAC_CPU_LEVEL_NONE))
+      return makeError("target '" + name +
+                       "' stands beside others; expected it alone, or CPU levels (x86-64-v2, x86-64-v3, ...) alone");
+    if (llvm::is_contained(llvm::map_range(targets, [](const CodeTarget &other) { return other.name; }), name))
+      return makeError("target '" + name + "' is given twice; expected each level once");
+    targets.push_back(std::move(*target));
+  }
+  llvm::sort(targets, [](const CodeTarget &left, const CodeTarget &right) { return left.level < right.level; });
+  return targets;
 }
 
 llvm::Expected<std::string> emitLlvmIr(mlir::ModuleOp llvmDialectModule, const CodeTarget &target) {
@@ -194,6 +268,39 @@ llvm::Expected<std::string> emitAssembly(mlir::ModuleOp llvmDialectModule, const
 
 llvm::Expected<std::string> emitObject(mlir::ModuleOp llvmDialectModule, const CodeTarget &target) {
   return emitCode(llvmDialectModule, target, llvm::CodeGenFileType::ObjectFile);
+}
+
+llvm::Expected<std::string> emitLevelsObject(mlir::ModuleOp dispatch, llvm::ArrayRef<TargetModule> levels) {
+  const llvm::Triple triple(levels.front().target.triple);
+  const CodeTarget anyCpu{"any", triple.str(), triple.isX86() ? "x86-64" : "generic", {}};
+  llvm::LLVMContext context;
+  auto whole = translateLevel(dispatch, context, anyCpu);
+  if (!whole)
+    return whole.takeError();
+  llvm::StringSet<> exported;
+  for (const llvm::GlobalValue &value : (*whole)->global_values())
+    if (!value.isDeclaration() && !value.hasLocalLinkage())
+      exported.insert(value.getName());
+
+  llvm::Linker linker(**whole);
+  auto add = [&](llvm::Expected<std::unique_ptr<llvm::Module>> part) {
+    if (!part)
+      return part.takeError();
+    return linker.linkInModule(std::move(*part)) ? makeError("the levels of the pack cannot be put together")
+                                                 : llvm::Error::success();
+  };
+  for (const TargetModule &level : levels)
+    if (llvm::Error error = add(translateLevel(level.module, context, level.target)))
+      return error;
+  if (triple.isX86())
+    if (llvm::Error error = add(parseCpuLevel(context, triple)))
+      return error;
+  keepOnly(**whole, [&](llvm::StringRef name) { return exported.contains(name); });
+
+  auto machine = makeMachine(anyCpu);
+  if (!machine)
+    return machine.takeError();
+  return generate(**whole, **machine, llvm::CodeGenFileType::ObjectFile);
 }
 
 } // namespace tpac

@@ -5,6 +5,8 @@
 #ifndef TPAC_LOWERING_EMIT_OBJECTFILE_H
 #define TPAC_LOWERING_EMIT_OBJECTFILE_H
 
+#include "lowering/emit/levels/CpuLevel.h"
+
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/Support/Error.h"
 
@@ -23,6 +25,9 @@ struct CodeTarget {
   std::vector<std::string> features;
   /// Whether it has AMX tiles with bf16 products.
   bool amx = false;
+  /// What a pack makes sure of before it runs this code: the level's instructions, and the kernel's permission for AMX.
+  /// TPAC_CPU_LEVEL_NONE: nothing.
+  tpac_cpu_level level = TPAC_CPU_LEVEL_NONE;
 };
 
 /// `host` (the CPU of this machine), `x86-64-v2`, `x86-64-v3`, `x86-64-v4`, `x86-64-amx` (v4 with AMX-BF16, as from
@@ -32,6 +37,10 @@ std::vector<std::string> acceptedTargets();
 /// The target of that name; an error that lists the accepted names where there is none.
 llvm::Expected<CodeTarget> findTarget(llvm::StringRef name);
 
+/// The targets of one pack, in ascending order of their levels. An error where there is none, a name is not known, or
+/// several are given and they are not all different CPU levels.
+llvm::Expected<std::vector<CodeTarget>> findPackTargets(llvm::ArrayRef<std::string> names);
+
 /// These translate `llvmDialectModule` (which is not changed) to LLVM IR, set the target and optimise with the O2
 /// pipeline; position independent. Errors carry MLIR's diagnostics.
 /// LLVM IR as text.
@@ -40,6 +49,19 @@ llvm::Expected<std::string> emitLlvmIr(mlir::ModuleOp llvmDialectModule, const C
 llvm::Expected<std::string> emitAssembly(mlir::ModuleOp llvmDialectModule, const CodeTarget &target);
 /// The bytes of a relocatable object file.
 llvm::Expected<std::string> emitObject(mlir::ModuleOp llvmDialectModule, const CodeTarget &target);
+
+/// What stands behind the names of functions that exist once per level: "__x86_64_v3".
+std::string levelSuffix(const CodeTarget &target);
+
+/// A module and what it is compiled for.
+struct TargetModule {
+  mlir::ModuleOp module;
+  CodeTarget target;
+};
+/// The bytes of one relocatable object file of a pack: each of `levels` for its own target, `dispatch`
+/// (LevelDispatch.h) and, for x86-64, what levels/CpuLevel.h declares for every CPU. It exports what `dispatch`
+/// exports, nothing else.
+llvm::Expected<std::string> emitLevelsObject(mlir::ModuleOp dispatch, llvm::ArrayRef<TargetModule> levels);
 
 } // namespace tpac
 

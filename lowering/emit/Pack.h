@@ -22,6 +22,8 @@ struct Pack {
   std::string variantJson;
   /// One per phase in the pack, in the order in which header and manifest list them.
   std::vector<PhaseSignature> signatures;
+  /// Names of what it is compiled for: one target, or CPU levels in ascending order.
+  std::vector<std::string> targets = {"host"};
 };
 
 } // namespace tpac

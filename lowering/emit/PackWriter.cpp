@@ -6,6 +6,7 @@
 
 #include "lowering/emit/CInterface.h"
 #include "lowering/emit/Header.h"
+#include "lowering/emit/LevelDispatch.h"
 #include "lowering/emit/Manifest.h"
 #include "lowering/emit/ObjectFile.h"
 #include "lowering/emit/SharedLibrary.h"
@@ -53,19 +54,40 @@ llvm::Error writeFile(const fs::path &path, const std::string &content) {
   return llvm::Error::success();
 }
 
-/// The machine code of `module` with its C interface.
-llvm::Expected<std::string> compile(mlir::ModuleOp module, const Pack &pack, const CodeTarget &target) {
-  mlir::OwningOpRef<mlir::ModuleOp> copy = module.clone();
+/// `pack` with what follows from the levels: their names, and the largest split of each phase.
+Pack describe(const Pack &pack, llvm::ArrayRef<TargetModule> levels) {
+  Pack described = pack;
+  described.targets.clear();
+  for (const TargetModule &level : levels) {
+    described.targets.push_back(level.target.name);
+    const std::vector<PhaseSignature> own = getSplitSignatures(level.module, pack.signatures);
+    for (size_t index = 0; index < own.size(); ++index)
+      described.signatures[index].split = std::max(described.signatures[index].split, own[index].split);
+  }
+  return described;
+}
+
+/// The machine code of `levels` with the C interface of `pack`, which describe() gave.
+llvm::Expected<std::string> compile(llvm::ArrayRef<TargetModule> levels, const Pack &pack) {
+  const std::string prefix = symbolName(pack.name);
+  std::vector<mlir::OwningOpRef<mlir::ModuleOp>> copies;
+  std::vector<TargetModule> modules;
+  std::vector<CodeTarget> targets;
   std::string diagnostics;
-  {
-    mlir::ScopedDiagnosticHandler handler(module.getContext(), [&](mlir::Diagnostic &diagnostic) {
+  mlir::MLIRContext *context = mlir::ModuleOp(levels.front().module)->getContext();
+  for (TargetModule level : levels) {
+    mlir::ScopedDiagnosticHandler handler(context, [&](mlir::Diagnostic &diagnostic) {
       diagnostics += "\n" + diagnostic.str();
       return mlir::success();
     });
-    if (mlir::failed(addCInterface(*copy, symbolName(pack.name), pack.signatures)))
+    copies.push_back(level.module.clone());
+    if (mlir::failed(addLevelInterface(*copies.back(), prefix, levelSuffix(level.target), pack.signatures)))
       return makeError("the C interface of '" + pack.name + "' cannot be made:" + diagnostics);
+    level.module = *copies.back();
+    modules.push_back(level);
+    targets.push_back(level.target);
   }
-  return emitObject(*copy, target);
+  return emitLevelsObject(*buildLevelDispatch(*context, prefix, pack.signatures, targets), modules);
 }
 
 llvm::Expected<std::string> archive(const std::string &object, const std::string &memberName) {
@@ -173,7 +195,8 @@ struct DirectoryRemover {
 };
 
 /// Writes all files of the pack below `root`.
-llvm::Error fillDirectory(const fs::path &root, const Pack &pack, const CodeTarget &target, const std::string &object) {
+llvm::Error fillDirectory(const fs::path &root, const Pack &pack, llvm::ArrayRef<CodeTarget> targets,
+                          const std::string &object) {
   const std::string name = symbolName(pack.name);
   auto header = headerText(pack);
   if (!header)
@@ -195,7 +218,7 @@ llvm::Error fillDirectory(const fs::path &root, const Pack &pack, const CodeTarg
   if (llvm::Error error = writeFile(objectPath, object))
     return error;
   if (llvm::Error error =
-          linkSharedLibrary(target, objectPath.string(), (root / sharedPath).string(), "lib" + name + ".so"))
+          linkSharedLibrary(targets.front(), objectPath.string(), (root / sharedPath).string(), "lib" + name + ".so"))
     return error;
   std::error_code error;
   if (!fs::remove(objectPath, error))
@@ -205,7 +228,7 @@ llvm::Error fillDirectory(const fs::path &root, const Pack &pack, const CodeTarg
     return shared.takeError();
   files.push_back({sharedPath, std::move(*shared)});
 
-  auto manifest = manifestText(pack, target, files);
+  auto manifest = manifestText(pack, targets, files);
   if (!manifest)
     return manifest.takeError();
   return writeFile(root / (name + ".json"), *manifest);
@@ -237,11 +260,7 @@ llvm::Error moveIntoPlace(const fs::path &made, const fs::path &directory) {
 
 } // namespace
 
-llvm::Error writePack(mlir::ModuleOp llvmDialectModule, const Pack &pack, llvm::StringRef targetName,
-                      llvm::StringRef directoryName) {
-  auto target = findTarget(targetName);
-  if (!target)
-    return target.takeError();
+llvm::Error writePack(llvm::ArrayRef<TargetModule> levels, const Pack &pack, llvm::StringRef directoryName) {
   if (directoryName.empty())
     return makeError("the output directory's name is empty");
   try {
@@ -251,7 +270,8 @@ llvm::Error writePack(mlir::ModuleOp llvmDialectModule, const Pack &pack, llvm::
       directory = directory.parent_path();
     if (llvm::Error error = checkReplaceable(directory))
       return error;
-    auto object = compile(llvmDialectModule, pack, *target);
+    const Pack described = describe(pack, levels);
+    auto object = compile(levels, described);
     if (!object)
       return object.takeError();
 
@@ -259,9 +279,10 @@ llvm::Error writePack(mlir::ModuleOp llvmDialectModule, const Pack &pack, llvm::
     const fs::path made = siblingOf(directory, "new");
     DirectoryRemover remover{made};
     fs::create_directory(made);
-    Pack described = pack;
-    described.signatures = getSplitSignatures(llvmDialectModule, pack.signatures);
-    if (llvm::Error error = fillDirectory(made, described, *target, *object))
+    std::vector<CodeTarget> targets;
+    for (const TargetModule &level : levels)
+      targets.push_back(level.target);
+    if (llvm::Error error = fillDirectory(made, described, targets, *object))
       return error;
     return moveIntoPlace(made, directory);
   } catch (const fs::filesystem_error &error) {

@@ -24,6 +24,10 @@ std::string workspaceSizeName(std::string_view symbolPrefix, Phase phase) {
   return functionName(symbolPrefix, phase) + "_workspace_size";
 }
 
+std::string statusMessageName(std::string_view symbolPrefix) { return std::string(symbolPrefix) + "_status_message"; }
+
+std::string cpuLevelName(std::string_view symbolPrefix) { return std::string(symbolPrefix) + "_cpu_level"; }
+
 std::string dimensionText(const Dimension &dimension) {
   if (dimension.symbol.empty())
     return std::to_string(dimension.size);

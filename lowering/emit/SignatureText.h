@@ -20,6 +20,10 @@ std::string symbolName(std::string_view variantName);
 std::string functionName(std::string_view symbolPrefix, Phase phase);
 /// PREFIX_PHASE_workspace_size, which a phase has that splits its cache.
 std::string workspaceSizeName(std::string_view symbolPrefix, Phase phase);
+/// PREFIX_status_message.
+std::string statusMessageName(std::string_view symbolPrefix);
+/// PREFIX_cpu_level.
+std::string cpuLevelName(std::string_view symbolPrefix);
 
 /// "tokens", "batch + 1", "capacity / 32", "47".
 std::string dimensionText(const Dimension &dimension);

@@ -93,6 +93,14 @@ std::vector<std::string> statusTable(std::string_view symbolPrefix, const std::v
   return table;
 }
 
+std::string noLevelText(std::string_view symbolPrefix, const std::vector<std::string> &levels) {
+  std::string text = std::string(symbolPrefix) + ": this machine runs none of the pack's levels; expected a CPU and an "
+                                                 "operating system with";
+  for (const std::string &level : levels)
+    text += (&level == &levels.front() ? " " : " or ") + level;
+  return text + ", and no lower level in the environment variable TPAC_CPU_LEVEL";
+}
+
 std::string_view unknownStatusText() { return "unknown status: no function of this pack returns it"; }
 
 } // namespace tpac

@@ -55,6 +55,10 @@ std::vector<std::vector<StatusCheck>> statusChecks(std::string_view symbolPrefix
 /// Text of each status: element 0 is "success".
 std::vector<std::string> statusTable(std::string_view symbolPrefix, const std::vector<PhaseSignature> &signatures);
 
+/// Text of the status that every phase of a pack returns where this machine runs none of `levels`, the names of its
+/// targets; its number is the first one that statusTable has not.
+std::string noLevelText(std::string_view symbolPrefix, const std::vector<std::string> &levels);
+
 /// What the status message function returns for any other number.
 std::string_view unknownStatusText();
 

@@ -91,6 +91,10 @@ std::unique_ptr<tpac::Executable> tpac::Executable::compile(const std::string &v
   MLIRContext context(registry, MLIRContext::Threading::DISABLED);
   tpa::VariantAttr variant = take(tpa::readVariant(variantJson, "variant", context));
   CodeTarget codeTarget = take(findTarget(target));
+  // Also asks the kernel for tiles, once for the process.
+  if (codeTarget.level != TPAC_CPU_LEVEL_NONE &&
+      tpac_best_cpu_level(1u << codeTarget.level, codeTarget.level) == TPAC_CPU_LEVEL_NONE)
+    throw std::runtime_error("target '" + target + "': this CPU or operating system does not run it");
 
   llvm::InitializeNativeTarget();
   llvm::InitializeNativeTargetAsmPrinter();

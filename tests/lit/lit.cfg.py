@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of the lit tests. Tests name tools plainly (`tpa-opt %s | FileCheck %s`): their folders lead the PATH."""
 import os
+import platform
+import shutil
 import sys
 
 import lit.formats
@@ -21,3 +23,8 @@ for name in ("TPAC_TEST_EFFORT", "ASAN_OPTIONS", "UBSAN_OPTIONS"):
 config.substitutions.append(("%configs", os.path.join(config.tpac_source_root, "configs")))
 config.substitutions.append(("%source_root", config.tpac_source_root))
 config.substitutions.append(("%python", sys.executable))
+
+# What a test may require: the machine's architecture, and QEMU's user emulation of CPUs.
+config.available_features.add(platform.machine())
+if shutil.which("qemu-x86_64"):
+    config.available_features.add("qemu-x86_64")

@@ -8,7 +8,10 @@
 #include "lowering/phases/BuildPhases.h"
 #include "tools/tpac/Commands.h"
 #include "tools/tpac/Table.h"
+#include "tools/tpac/Take.h"
 #include "tools/tpac/VariantFile.h"
+
+#include "llvm/ADT/StringExtras.h"
 
 #include <nlohmann/json.hpp>
 
@@ -22,7 +25,7 @@ namespace {
 
 struct BuildOptions {
   std::string variant;
-  std::string target = "host";
+  std::vector<std::string> targets = {"host"};
   std::string directory;
   std::optional<int64_t> valueBlock;
   bool reference = false;
@@ -32,18 +35,22 @@ struct BuildOptions {
 void build(const BuildOptions &options) {
   auto start = std::chrono::steady_clock::now();
   VariantFile file(options.variant);
-  llvm::Expected<CodeTarget> target = findTarget(options.target);
-  if (!target)
-    throw std::runtime_error(llvm::toString(target.takeError()));
   CodePath path = options.reference ? CodePath::reference : CodePath::fused;
-  int64_t valueBlock = options.valueBlock.value_or(defaultValueBlock(file.variant(), path, *target));
+  std::vector<CodeTarget> targets = take(findPackTargets(options.targets));
+  // Levels share their caches, which the highest one's kernels like best.
+  int64_t valueBlock = options.valueBlock.value_or(defaultValueBlock(file.variant(), path, targets.back()));
   Pack pack{file.variant().getName().str(), file.json(), {}};
   for (Phase phase : packPhases)
     pack.signatures.push_back(getPhaseSignature(file.variant(), phase, valueBlock));
-  auto module = lowerPhases(file.variant(), packPhases, Stage::target, path, *target, valueBlock);
-  if (!module)
-    throw std::runtime_error(llvm::toString(module.takeError()));
-  if (llvm::Error error = writePack(**module, pack, options.target, options.directory))
+  std::vector<mlir::OwningOpRef<mlir::ModuleOp>> modules;
+  std::vector<TargetModule> levels;
+  std::vector<std::string> targetNames;
+  for (CodeTarget &target : targets) {
+    modules.push_back(take(lowerPhases(file.variant(), packPhases, Stage::target, path, target, valueBlock)));
+    targetNames.push_back(target.name);
+    levels.push_back({*modules.back(), std::move(target)});
+  }
+  if (llvm::Error error = writePack(levels, pack, options.directory))
     throw std::runtime_error(llvm::toString(std::move(error)));
   double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 
@@ -56,15 +63,15 @@ void build(const BuildOptions &options) {
                                     name + ".json"};
   if (options.json) {
     nlohmann::ordered_json json = {{"name", pack.name},
-                                   {"target", options.target},
+                                   {"targets", targetNames},
                                    {"directory", options.directory},
                                    {"files", files},
                                    {"seconds", seconds}};
     std::cout << json.dump(2) << '\n';
     return;
   }
-  std::cout << "Pack of " << pack.name << " for " << options.target << " in " << options.directory << " ("
-            << format("%.1f", seconds) << " s)\n";
+  std::cout << "Pack of " << pack.name << " for " << llvm::join(targetNames, ", ") << " in " << options.directory
+            << " (" << format("%.1f", seconds) << " s)\n";
   Table table({{"file"}, {"bytes", Table::Align::right}});
   for (const std::string &path : files)
     table.addRow({path, std::to_string(std::filesystem::file_size(std::filesystem::path(options.directory) / path))});
@@ -77,7 +84,12 @@ void addBuildCommand(CLI::App &app) {
   CLI::App *command = app.add_subcommand("build", "Compile a variant into a kernel pack: header, libraries, manifest.");
   auto options = std::make_shared<BuildOptions>();
   command->add_option("VARIANT", options->variant, "variant file (JSON)")->required();
-  command->add_option("--target", options->target, "host, x86-64-v2, x86-64-v3, x86-64-v4, x86-64-amx or aarch64")
+  command
+      ->add_option("--target", options->targets,
+                   "host, aarch64, or CPU levels of which the library picks one at run time: x86-64-v2, x86-64-v3, "
+                   "x86-64-v4, x86-64-amx; repeatable")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->capture_default_str();
   command->add_option("-o,--output", options->directory, "directory of the pack; a pack there is replaced")->required();
   command->add_option("--value-block", options->valueBlock, valueBlockHelp);

@@ -8,6 +8,7 @@
 #include "lowering/emit/SignatureText.h"
 #include "lowering/phases/BuildPhases.h"
 #include "tools/tpac/Commands.h"
+#include "tools/tpac/Take.h"
 #include "tools/tpac/VariantFile.h"
 
 #include "llvm/Support/raw_ostream.h"
@@ -40,12 +41,6 @@ std::vector<Phase> selectedPhases(const std::vector<std::string> &names) {
     if (names.empty() || std::ranges::find(names, phaseName(phase)) != names.end())
       phases.push_back(phase);
   return phases;
-}
-
-template <typename T> T take(llvm::Expected<T> expected) {
-  if (!expected)
-    throw std::runtime_error(llvm::toString(expected.takeError()));
-  return std::move(*expected);
 }
 
 std::string textOf(const ShowOptions &options, const VariantFile &file, const std::vector<Phase> &phases,

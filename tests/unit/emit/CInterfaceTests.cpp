@@ -28,8 +28,7 @@ protected:
     directory = new TemporaryDirectory;
     mlir::MLIRContext context;
     auto module = testModule(context);
-    llvm::Error error = writePack(*module, testPack(), "host", (directory->path() / "pack").string());
-    ASSERT_FALSE(bool(error)) << llvm::toString(std::move(error));
+    ASSERT_EQ(writePackFor(*module, testPack(), {"host"}, directory->path() / "pack"), "");
     library = dlopen((directory->path() / "pack/lib/libtest_pack_1.so").c_str(), RTLD_NOW);
     ASSERT_NE(library, nullptr) << dlerror();
   }

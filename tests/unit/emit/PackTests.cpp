@@ -30,7 +30,8 @@ namespace {
 /// The message of `error`, "" for success.
 std::string text(llvm::Error error) { return error ? llvm::toString(std::move(error)) : ""; }
 
-const std::set<std::string> abi = {"test_pack_1_append", "test_pack_1_merge", "test_pack_1_status_message"};
+const std::set<std::string> abi = {"test_pack_1_append", "test_pack_1_cpu_level", "test_pack_1_merge",
+                                   "test_pack_1_status_message"};
 
 class PackTest : public ::testing::Test {
 protected:
@@ -44,7 +45,7 @@ protected:
   static std::string write(const fs::path &path, const std::string &target = "host", const Pack &what = testPack()) {
     mlir::MLIRContext context;
     auto module = testModule(context);
-    return text(writePack(*module, what, target, path.string()));
+    return writePackFor(*module, what, {target}, path);
   }
 
   /// Files and folders in `path`, sorted.
@@ -163,7 +164,7 @@ TEST(Header, describesWorkspacesOfSplitCaches) {
   ASSERT_TRUE(bool(header));
   for (const char *expected :
        {"void *workspace; /* for parts of split caches, see below; NULL: caches are not split */",
-        "int64_t workspace_size; /* bytes of it */", "parts of 4096\n", "aligned to 64 bytes",
+        "int64_t workspace_size; /* bytes of it */", "parts of at\n * most 4096 tokens", "aligned to 64 bytes",
         "int64_t test_pack_1_decode_workspace_size(int64_t tokens, int64_t batch, int64_t capacity);"})
     EXPECT_NE(header->find(expected), std::string::npos) << expected << "\n" << *header;
 }
@@ -390,7 +391,7 @@ TEST_F(PackTest, reportsWhatTheLinkerSays) {
                                             "func.func @merge() { func.call @no_such_function() : () -> () return }");
   Pack pack = testPack();
   pack.signatures = {{Phase::merge, {}, {}}};
-  const std::string message = text(writePack(*module, pack, "host", (work.path() / "pack").string()));
+  const std::string message = writePackFor(*module, pack, {"host"}, work.path() / "pack");
   EXPECT_NE(message.find("could not link libtest_pack_1.so"), std::string::npos) << message;
   EXPECT_NE(message.find("no_such_function"), std::string::npos) << message;
   EXPECT_TRUE(fs::is_empty(work.path()));

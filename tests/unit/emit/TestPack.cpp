@@ -4,6 +4,8 @@
 
 #include "tests/unit/emit/TestPack.h"
 
+#include "lowering/emit/PackWriter.h"
+
 #include "mlir/Conversion/ArithToLLVM/ArithToLLVM.h"
 #include "mlir/Conversion/ControlFlowToLLVM/ControlFlowToLLVM.h"
 #include "mlir/Conversion/FuncToLLVM/ConvertFuncToLLVMPass.h"
@@ -137,6 +139,18 @@ mlir::OwningOpRef<mlir::ModuleOp> lowerToLlvmDialect(mlir::MLIRContext &context,
 
 mlir::OwningOpRef<mlir::ModuleOp> testModule(mlir::MLIRContext &context) {
   return lowerToLlvmDialect(context, kernels);
+}
+
+std::string writePackFor(mlir::ModuleOp module, const Pack &pack, const std::vector<std::string> &targets,
+                         const std::filesystem::path &path) {
+  auto found = findPackTargets(targets);
+  if (!found)
+    return llvm::toString(found.takeError());
+  std::vector<TargetModule> levels;
+  for (const CodeTarget &target : *found)
+    levels.push_back({module, target});
+  llvm::Error error = writePack(levels, pack, path.string());
+  return error ? llvm::toString(std::move(error)) : "";
 }
 
 TemporaryDirectory::TemporaryDirectory() {

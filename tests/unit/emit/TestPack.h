@@ -28,6 +28,10 @@ mlir::OwningOpRef<mlir::ModuleOp> testModule(mlir::MLIRContext &context);
 /// An LLVM dialect module from text with func, memref, arith and scf. Aborts the test program where that fails.
 mlir::OwningOpRef<mlir::ModuleOp> lowerToLlvmDialect(mlir::MLIRContext &context, const std::string &text);
 
+/// writePack of `module` for each of `targets`: the message of its error, "" where there is none.
+std::string writePackFor(mlir::ModuleOp module, const Pack &pack, const std::vector<std::string> &targets,
+                         const std::filesystem::path &path);
+
 /// A fresh directory, removed with everything in it at the end of its scope.
 class TemporaryDirectory {
 public:
