@@ -36,8 +36,6 @@
 
 #include <algorithm>
 #include <mutex>
-#if defined(__linux__)
-#endif
 
 namespace tpac {
 

@@ -7,6 +7,7 @@
 #include "lowering/execute/Executable.h"
 #include "lowering/phases/BuildPhases.h"
 #include "lowering/tile/Interpreter.h"
+#include "tests/property/EmulatedProgram.h"
 #include "tests/unit/emit/TestExecutor.h"
 
 #include "mlir/IR/MLIRContext.h"
@@ -147,13 +148,22 @@ std::vector<Route> availableRoutes() {
   if (__builtin_cpu_supports("x86-64-v2"))
     routes.push_back({"fused-x86-64-v2", Kind::compiled, tpac::CodePath::fused, "x86-64-v2"});
 #endif
+#if !defined(__aarch64__)
+  routes.push_back({"fused-aarch64", Kind::emulated, tpac::CodePath::fused, "aarch64"});
+#endif
   return routes;
+}
+
+std::string missingFor(const Route &route) {
+  return route.kind == Route::Kind::emulated ? missingEmulator(route.target) : "";
 }
 
 std::unique_ptr<Program> Program::make(const Route &route, const std::string &variantJson,
                                        std::span<const Phase> phases, int64_t valueBlock) {
   if (route.kind == Route::Kind::interpreted)
     return std::make_unique<InterpretedProgram>(variantJson, phases, valueBlock);
+  if (route.kind == Route::Kind::emulated)
+    return makeEmulatedProgram(route.target, variantJson, phases, valueBlock);
   return std::make_unique<CompiledProgram>(route, variantJson, phases, valueBlock);
 }
 

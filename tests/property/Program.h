@@ -20,6 +20,7 @@ namespace property {
 struct Route {
   enum class Kind {
     compiled,    ///< machine code of `path` for `target`
+    emulated,    ///< a pack of `path` for `target`, another architecture, under QEMU
     interpreted, ///< the tile programs, in the interpreter, with the roundings of their types
   };
   std::string name;
@@ -31,8 +32,12 @@ struct Route {
 /// Names the route where GoogleTest would print its bytes.
 inline void PrintTo(const Route &route, std::ostream *os) { *os << route.name; }
 
-/// The routes that this machine can take, each with its own name: reference, fused, fused-x86-64-v2, ..., tiles.
+/// The routes that this machine's CPU can take, each with its own name: reference, fused, fused-x86-64-v2, ..., tiles,
+/// fused-aarch64.
 std::vector<Route> availableRoutes();
+
+/// What must be installed for `route` and is not; "" where nothing is missing.
+std::string missingFor(const Route &route);
 
 /// A tensor of a call.
 struct Argument {
