@@ -107,6 +107,8 @@ llvm::Expected<std::unique_ptr<llvm::TargetMachine>> makeMachine(const CodeTarge
     return makeError("target '" + target.name + "': this LLVM generates no code for " + target.triple);
   llvm::TargetOptions options;
   options.FunctionSections = true;
+  // Of assembly as text: comments that name loops and spills.
+  options.MCOptions.AsmVerbose = true;
   std::unique_ptr<llvm::TargetMachine> machine(
       found->createTargetMachine(triple, target.cpu, llvm::join(target.features, ","), options, llvm::Reloc::PIC_));
   if (!machine)
