@@ -38,10 +38,10 @@ private:
 
 class Measurement {
 public:
-  Measurement(const Row &row, const Settings &settings, const Executable &executable, Arena &arena)
-      : row(row), settings(settings), executable(executable), function(executable.function(row.phase)),
-        team(row.threads), workload(row, executable.signature(row.phase), arena, team, settings.poolBytes,
-                                    std::min(settings.memoryLimit, availableMemory() * 9 / 10)),
+  Measurement(const Row &row, const Settings &settings, const Kernel &kernel, Arena &arena)
+      : row(row), settings(settings), kernel(kernel), team(row.threads),
+        workload(row, kernel.signature, arena, team, settings.poolBytes,
+                 std::min(settings.memoryLimit, availableMemory() * 9 / 10)),
         rotation(workload.units()) {}
 
   Result run() {
@@ -68,14 +68,13 @@ private:
     std::vector<int32_t> statuses(row.threads, 0);
     double seconds = team.run([&](int thread) {
       rotation.ofThread(thread, row.threads, [&](int64_t unit) {
-        if (int32_t status = workload.call(function, unit))
+        if (int32_t status = workload.call(kernel.function, unit))
           statuses[thread] = status;
       });
     });
     for (int32_t status : statuses)
       if (status)
-        throw std::runtime_error("status " + std::to_string(status) + ": " +
-                                 executable.statusMessage(row.phase, status));
+        throw std::runtime_error("status " + std::to_string(status) + ": " + kernel.statusMessage(status));
     return seconds;
   }
 
@@ -157,8 +156,7 @@ private:
 
   const Row &row;
   const Settings &settings;
-  const Executable &executable;
-  PhaseFunction function;
+  const Kernel &kernel;
   Isa isa = bestIsa();
   ThreadTeam team;
   Workload workload;
@@ -183,9 +181,15 @@ const Executable &Kernels::of(const Row &row) {
   return *executable;
 }
 
+Result measure(const Row &row, const Settings &settings, const Kernel &kernel, Arena &arena) {
+  return Measurement(row, settings, kernel, arena).run();
+}
+
 Result measure(const Row &row, const Settings &settings, Kernels &kernels, Arena &arena) {
   const Executable &executable = kernels.of(row);
-  Result result = Measurement(row, settings, executable, arena).run();
+  const Kernel kernel = {executable.signature(row.phase), executable.function(row.phase),
+                         [&](int32_t status) { return executable.statusMessage(row.phase, status); }};
+  Result result = measure(row, settings, kernel, arena);
   result.compileSeconds = kernels.compileSeconds();
   return result;
 }

@@ -11,6 +11,7 @@
 
 #include "lowering/execute/Executable.h"
 
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -34,7 +35,7 @@ struct Settings {
 };
 
 struct Result {
-  double compileSeconds;
+  double compileSeconds = 0;
   double callSeconds, callSecondsMin, callSecondsMax; ///< median, least, most, of one call on all threads
   double nsPerToken;
   double bytesPerToken, callBytes;
@@ -52,6 +53,13 @@ struct Result {
 /// Pools of this size are cold: larger than any cache in sight.
 inline constexpr int64_t coldBytes = int64_t(2) << 30;
 
+/// A phase that can be called.
+struct Kernel {
+  PhaseSignature signature;
+  PhaseFunction function;
+  std::function<std::string(int32_t)> statusMessage;
+};
+
 /// Compiles phases, and keeps the last one: neighbouring rows mostly share it.
 class Kernels {
 public:
@@ -66,7 +74,9 @@ private:
   double seconds = 0;
 };
 
-/// Throws std::exception with the reason why `row` cannot be measured.
+/// Throws std::exception with the reason why `row` cannot be measured. The result has no compileSeconds.
+Result measure(const Row &row, const Settings &settings, const Kernel &kernel, Arena &arena);
+/// The same with the kernel of `kernels`.
 Result measure(const Row &row, const Settings &settings, Kernels &kernels, Arena &arena);
 
 } // namespace tpac::bench

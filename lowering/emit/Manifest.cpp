@@ -13,6 +13,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <regex>
+#include <stdexcept>
+
 namespace tpac {
 
 using nlohmann::ordered_json;
@@ -104,6 +107,118 @@ std::optional<std::vector<std::string>> manifestFiles(const std::string &text) {
     paths.push_back(file["path"].get<std::string>());
   }
   return paths;
+}
+
+namespace {
+
+/// Reads fields; throws std::invalid_argument naming the one that is wrong.
+class ManifestReader {
+public:
+  explicit ManifestReader(const ordered_json &manifest) : manifest(manifest) {}
+
+  PackContent read() const {
+    if (!manifest.is_object() || !manifest.contains(formatField) || manifest[formatField] != packFormatVersion)
+      fail(formatField, "expected " + std::to_string(packFormatVersion));
+    PackContent content;
+    content.name = text(manifest, "name", "name");
+    content.variantJson = field(manifest, "variant", "variant").dump();
+    for (const ordered_json &target : list(manifest, "targets", "targets"))
+      content.targets.push_back(text(target, "name", "targets[].name"));
+    for (const ordered_json &phase : list(manifest, "phases", "phases"))
+      content.signatures.push_back(signature(phase));
+    for (const ordered_json &file : list(manifest, "files", "files"))
+      if (std::string path = text(file, "path", "files[].path"); path.ends_with(".so"))
+        content.library = path;
+    if (content.library.empty())
+      fail("files", "expected a shared library among them");
+    return content;
+  }
+
+private:
+  [[noreturn]] static void fail(const std::string &name, const std::string &what) {
+    throw std::invalid_argument("manifest: " + name + ": " + what);
+  }
+
+  static const ordered_json &field(const ordered_json &object, const char *key, const std::string &name) {
+    if (!object.is_object() || !object.contains(key))
+      fail(name, "is missing");
+    return object[key];
+  }
+  static const ordered_json &list(const ordered_json &object, const char *key, const std::string &name) {
+    const ordered_json &value = field(object, key, name);
+    if (!value.is_array())
+      fail(name, "found " + value.dump() + "; expected a list");
+    return value;
+  }
+  static std::string text(const ordered_json &object, const char *key, const std::string &name) {
+    const ordered_json &value = field(object, key, name);
+    if (!value.is_string())
+      fail(name, "found " + value.dump() + "; expected a string");
+    return value.get<std::string>();
+  }
+
+  /// The one of `accepted` that is called `found`.
+  template <typename T>
+  static T named(const std::string &found, const std::string &name, std::initializer_list<T> accepted,
+                 std::string_view (*nameOf)(T)) {
+    std::string names;
+    for (T value : accepted) {
+      if (nameOf(value) == found)
+        return value;
+      names += (names.empty() ? "" : ", ") + std::string(nameOf(value));
+    }
+    fail(name, "found '" + found + "'; expected one of " + names);
+  }
+
+  /// What dimensionText wrote.
+  static Dimension dimension(const std::string &written, const std::string &name) {
+    static const std::regex pattern("([a-z]+)?(?: / ([0-9]+))?(?: ([+-]) )?([0-9]+)?");
+    std::smatch parts;
+    if (written.empty() || !std::regex_match(written, parts, pattern))
+      fail(name, "found '" + written + "'; expected a number or a size, as \"batch + 1\"");
+    Dimension result{parts[1], 0};
+    if (parts[2].matched)
+      result.divisor = std::stoll(parts[2]);
+    if (parts[4].matched)
+      result.size = std::stoll(parts[4]) * (parts[3] == "-" ? -1 : 1);
+    return result;
+  }
+
+  static PhaseSignature signature(const ordered_json &phase) {
+    PhaseSignature result;
+    const std::string where = "phases[" + text(phase, "name", "phases[].name") + "].";
+    result.phase = named(text(phase, "name", where + "name"), where + "name",
+                         {Phase::append, Phase::decode, Phase::prefill, Phase::merge}, phaseName);
+    for (const ordered_json &size : list(phase, "sizes", where + "sizes"))
+      result.sizes.push_back(size.is_string() ? size.get<std::string>() : size.dump());
+    for (const ordered_json &tensor : list(phase, "tensors", where + "tensors")) {
+      PhaseTensor read;
+      read.name = text(tensor, "name", where + "tensors[].name");
+      const std::string of = where + read.name + ".";
+      read.elementType = named(text(tensor, "type", of + "type"), of + "type",
+                               {ElementType::f64, ElementType::f32, ElementType::bf16, ElementType::f16,
+                                ElementType::f8E4M3FN, ElementType::i8, ElementType::i32},
+                               elementTypeName);
+      read.access = named(text(tensor, "access", of + "access"), of + "access",
+                          {Access::in, Access::inout, Access::out}, accessName);
+      for (const ordered_json &extent : list(tensor, "shape", of + "shape"))
+        read.shape.push_back(dimension(extent.is_string() ? extent.get<std::string>() : "", of + "shape"));
+      result.tensors.push_back(std::move(read));
+    }
+    return result;
+  }
+
+  const ordered_json &manifest;
+};
+
+} // namespace
+
+llvm::Expected<PackContent> readManifest(const std::string &text) {
+  try {
+    return ManifestReader(ordered_json::parse(text)).read();
+  } catch (const std::exception &error) {
+    return llvm::createStringError(llvm::inconvertibleErrorCode(), error.what());
+  }
 }
 
 } // namespace tpac

@@ -33,6 +33,22 @@ llvm::Expected<std::string> manifestText(const Pack &pack, llvm::ArrayRef<CodeTa
 /// Paths of the files that a manifest lists; nothing where `text` is not a manifest of a format that this tpac knows.
 std::optional<std::vector<std::string>> manifestFiles(const std::string &text);
 
+/// What programs need of a manifest that load the pack.
+struct PackContent {
+  /// What C functions begin with.
+  std::string name;
+  std::string variantJson;
+  /// Names of the targets, in ascending order of levels.
+  std::vector<std::string> targets;
+  /// Without their splits.
+  std::vector<PhaseSignature> signatures;
+  /// Path of the shared library in the pack.
+  std::string library;
+};
+
+/// An error names the field that is missing or not as manifestText writes it.
+llvm::Expected<PackContent> readManifest(const std::string &text);
+
 } // namespace tpac
 
 #endif // TPAC_LOWERING_EMIT_MANIFEST_H

@@ -18,6 +18,7 @@ inline constexpr const char *valueBlockHelp =
     "tokens per block of V's token caches, 0 (token by token) or a power of two from 2 to 64; default: what suits the "
     "target";
 
+void addBenchCommand(CLI::App &app);
 void addBuildCommand(CLI::App &app);
 void addCheckCommand(CLI::App &app);
 void addShowCommand(CLI::App &app);

@@ -15,6 +15,7 @@ int main(int argc, char **argv) {
   app.require_subcommand(1);
   app.fallthrough();
   app.footer("Variants: docs/variant.md, configs/. 'tpac COMMAND --help' explains a command.");
+  tpac::addBenchCommand(app);
   tpac::addBuildCommand(app);
   tpac::addCheckCommand(app);
   tpac::addShowCommand(app);

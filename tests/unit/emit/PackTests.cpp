@@ -221,6 +221,79 @@ TEST_F(PackTest, manifestDescribesThePack) {
   EXPECT_EQ(paths, list(pack));
 }
 
+TEST_F(PackTest, manifestReadsBackWhatWasWritten) {
+  auto content = readManifest(readText(pack / "test_pack_1.json"));
+  ASSERT_TRUE(bool(content)) << text(content.takeError());
+  EXPECT_EQ(content->name, "test_pack_1");
+  EXPECT_EQ(nlohmann::json::parse(content->variantJson), nlohmann::json::parse(testPack().variantJson));
+  EXPECT_EQ(content->targets, std::vector<std::string>{"host"});
+  EXPECT_EQ(content->library, "lib/libtest_pack_1.so");
+  const std::vector<PhaseSignature> written = testPack().signatures;
+  ASSERT_EQ(content->signatures.size(), written.size());
+  for (size_t phase = 0; phase < written.size(); ++phase) {
+    const PhaseSignature &read = content->signatures[phase];
+    EXPECT_EQ(read.phase, written[phase].phase);
+    EXPECT_EQ(read.sizes, written[phase].sizes);
+    ASSERT_EQ(read.tensors.size(), written[phase].tensors.size());
+    for (size_t index = 0; index < read.tensors.size(); ++index) {
+      const PhaseTensor &tensor = read.tensors[index], &expected = written[phase].tensors[index];
+      EXPECT_EQ(tensor.name, expected.name);
+      EXPECT_EQ(tensor.access, expected.access);
+      EXPECT_EQ(tensorText(tensor), tensorText(expected));
+    }
+  }
+}
+
+TEST_F(PackTest, manifestDimensionsReadBack) {
+  auto manifest = nlohmann::json::parse(readText(pack / "test_pack_1.json"));
+  const std::vector<Dimension> dimensions = {{"", 47},       {"tokens", 0},       {"batch", 1},
+                                             {"tokens", -2}, {"capacity", 0, 32}, {"capacity", 3, 16}};
+  auto &shape = manifest["phases"][0]["tensors"][0]["shape"] = nlohmann::json::array();
+  for (const Dimension &dimension : dimensions)
+    shape.push_back(dimensionText(dimension));
+  auto content = readManifest(manifest.dump());
+  ASSERT_TRUE(bool(content)) << text(content.takeError());
+  const std::vector<Dimension> &read = content->signatures[0].tensors[0].shape;
+  ASSERT_EQ(read.size(), dimensions.size());
+  for (size_t index = 0; index < read.size(); ++index) {
+    EXPECT_EQ(read[index].symbol, dimensions[index].symbol);
+    EXPECT_EQ(read[index].size, dimensions[index].size);
+    EXPECT_EQ(read[index].divisor, dimensions[index].divisor);
+  }
+}
+
+TEST_F(PackTest, brokenManifestsAreRefused) {
+  const auto manifest = nlohmann::json::parse(readText(pack / "test_pack_1.json"));
+  auto refused = [&](const char *pointer, nlohmann::json value) {
+    nlohmann::json broken = manifest;
+    broken[nlohmann::json::json_pointer(pointer)] = std::move(value);
+    auto content = readManifest(broken.dump());
+    return content ? "accepted" : text(content.takeError());
+  };
+  EXPECT_EQ(refused("/tpac_pack", 2), "manifest: tpac_pack: expected 1");
+  EXPECT_EQ(refused("/name", 7), "manifest: name: found 7; expected a string");
+  EXPECT_EQ(refused("/phases", "all"), "manifest: phases: found \"all\"; expected a list");
+  EXPECT_EQ(refused("/phases/0/name", "encode"),
+            "manifest: phases[encode].name: found 'encode'; expected one of append, decode, prefill, merge");
+  EXPECT_EQ(
+      refused("/phases/0/tensors/0/type", "f128"),
+      "manifest: phases[append].k_head.type: found 'f128'; expected one of f64, f32, bf16, f16, f8E4M3FN, i8, i32");
+  EXPECT_EQ(refused("/phases/0/tensors/0/access", "out of order"),
+            "manifest: phases[append].k_head.access: found 'out of order'; expected one of in, inout, out");
+  EXPECT_EQ(
+      refused("/phases/0/tensors/0/shape/0", "tokens times 2"),
+      "manifest: phases[append].k_head.shape: found 'tokens times 2'; expected a number or a size, as \"batch + 1\"");
+  EXPECT_EQ(refused("/files", nlohmann::json::array()), "manifest: files: expected a shared library among them");
+  nlohmann::json lacking = manifest;
+  lacking.erase("variant");
+  auto content = readManifest(lacking.dump());
+  ASSERT_FALSE(bool(content));
+  EXPECT_EQ(text(content.takeError()), "manifest: variant: is missing");
+  content = readManifest("{");
+  ASSERT_FALSE(bool(content));
+  EXPECT_NE(text(content.takeError()).find("parse error"), std::string::npos);
+}
+
 TEST(Manifest, sha256OfKnownText) {
   // FIPS 180-2, appendix B.1.
   EXPECT_EQ(sha256("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
