@@ -478,39 +478,33 @@ void MatrixLoopEmitter::writeState(const Tile &tile, const Place &place, int64_t
 MatrixLoopEmitter::Work MatrixLoopEmitter::scoreWork(const Place &place, Value token) {
   Work work;
   MLIRContext *context = b.getContext();
-  // At most four sums at once: with one operand each they leave registers to a value product beside them.
+  // One sum at a time, and operands that live no longer than a piece: seven of the eight registers are in use while a
+  // value product with four sums runs beside.
   for (size_t j = 0; j < m.scores.size(); ++j)
-    for (int64_t first = 0; first < groups; first += 4) {
-      int64_t count = std::min<int64_t>(4, groups - first);
-      auto sums = std::make_shared<SmallVector<Value>>();
-      work.push_back([this, sums, count, context] {
-        for (int64_t i = 0; i < count; ++i)
-          sums->push_back(amx::TileZeroOp::create(b, sumTile(context)));
-      });
-      for (int64_t d = 0; d < m.keySize; d += matrixDepth) {
-        auto keys = std::make_shared<std::pair<Value, Value>>();
-        for (const MatrixLoop::Product &product : m.scores[j].products) {
-          work.push_back([this, &product, sums, keys, place, token, d, first, count, context] {
+    for (int64_t group = 0; group < groups; ++group) {
+      auto sum = std::make_shared<Value>();
+      for (int64_t d = 0; d < m.keySize; d += matrixDepth)
+        work.push_back([this, sum, &score = m.scores[j], place, token, d, group, context] {
+          if (d == 0)
+            *sum = amx::TileZeroOp::create(b, sumTile(context));
+          Value known, keys;
+          for (const MatrixLoop::Product &product : score.products) {
             // Parts of a query read the same keys.
-            if (keys->first != product.keys) {
+            if (known != product.keys) {
               Rows rows = keyRows(product.keys, place, token, d);
-              *keys = {product.keys,
-                       amx::TileLoadOp::create(b, operandTile(context), rows.memory, rows.indices, rows.stride)};
+              known = product.keys;
+              keys = amx::TileLoadOp::create(b, operandTile(context), rows.memory, rows.indices, rows.stride);
             }
-            for (int64_t i = 0; i < count; ++i) {
-              Value query = amx::TileLoadOp::create(
-                  b, operandTile(context), queries[product.query],
-                  ValueRange{place.outerIndex, number(first + i), number(d / 2), number(0)}, Value());
-              (*sums)[i] = amx::TileMulFOp::create(b, sumTile(context), keys->second, query, (*sums)[i]);
-            }
-          });
-        }
-      }
-      work.push_back([this, sums, place, token, j, first, count] {
-        for (int64_t i = 0; i < count; ++i)
-          amx::TileStoreOp::create(
-              b, scores[j], ValueRange{place.parity, place.outerIndex, token, number((first + i) * matrixColumns)},
-              (*sums)[i], Value());
+            Value query = amx::TileLoadOp::create(
+                b, operandTile(context), queries[product.query],
+                ValueRange{place.outerIndex, number(group), number(d / 2), number(0)}, Value());
+            *sum = amx::TileMulFOp::create(b, sumTile(context), keys, query, *sum);
+          }
+        });
+      work.push_back([this, sum, place, token, j, group] {
+        amx::TileStoreOp::create(b, scores[j],
+                                 ValueRange{place.parity, place.outerIndex, token, number(group * matrixColumns)}, *sum,
+                                 Value());
       });
     }
   return work;
@@ -679,7 +673,7 @@ void MatrixLoopEmitter::weightStage(const Place &place, Value active, const Stat
 }
 
 int64_t MatrixLoopEmitter::passFeatures() const {
-  // Four sums: with those of the score they leave two registers to operands.
+  // Four sums: with one of the score and two operands of each they fill seven registers.
   int64_t features = std::min<int64_t>(4 / std::min<int64_t>(groups, 4), m.valueSize / matrixRows);
   while (m.valueSize / matrixRows % features != 0)
     --features;
@@ -714,21 +708,18 @@ void MatrixLoopEmitter::storeAccumulator(const Place &place, const State &state,
 MatrixLoopEmitter::Work MatrixLoopEmitter::valueWork(const Place &place, Value token, int64_t k, const Pass &pass,
                                                      SmallVectorImpl<Value> &sums) {
   Work work;
-  auto columns = std::make_shared<SmallVector<Value>>();
   for (int64_t i = 0; i < pass.features; ++i)
-    work.push_back([this, columns, place, token, k, i, pass, &sums] {
+    work.push_back([this, place, token, k, i, pass, &sums] {
       MLIRContext *context = b.getContext();
       Rows rows = valueRows(m.values[k].values, place, token, e.plus(pass.feature, i * matrixRows));
       Value values = amx::TileLoadOp::create(b, operandTile(context), rows.memory, rows.indices, rows.stride);
+      Value pair = arith::ShRUIOp::create(b, token, number(1));
       for (int64_t j = 0; j < pass.groupCount; ++j) {
-        if (i == 0) {
-          Value pair = arith::ShRUIOp::create(b, token, number(1));
-          columns->push_back(amx::TileLoadOp::create(
-              b, operandTile(context), weightWords[k],
-              ValueRange{place.parity, place.outerIndex, number(pass.group + j), pair, number(0)}, Value()));
-        }
+        Value columns = amx::TileLoadOp::create(
+            b, operandTile(context), weightWords[k],
+            ValueRange{place.parity, place.outerIndex, number(pass.group + j), pair, number(0)}, Value());
         Value &sum = sums[i * pass.groupCount + j];
-        sum = amx::TileMulFOp::create(b, sumTile(context), values, (*columns)[j], sum);
+        sum = amx::TileMulFOp::create(b, sumTile(context), values, columns, sum);
       }
     });
   return work;
