@@ -77,19 +77,24 @@ bool hasMatrixRows(FactorizationAttr side) {
   return side.getOrder() == 2 && !side.hasMap(HeadMap::one_hot) && !side.getToken().front().isLearned();
 }
 
-/// Decode by matrix tiles, heads as their columns; null where the variant does not suit them.
+/// Attention by matrix tiles, heads as their columns; null where the variant does not suit them.
 ScheduleAttr matrixSchedule(VariantAttr variant, Phase phase, int64_t valueBlock) {
   int64_t heads = tpac::largestHeadTile(variant);
-  if (phase != Phase::decode || !variant.getTypes().getCompute().isF32() || heads <= 8 || variant.rotatesKeysOnRead() ||
+  if (!isAttention(phase) || !variant.getTypes().getCompute().isF32() || heads <= 8 || variant.rotatesKeysOnRead() ||
       variant.getV().isShared() || !hasMatrixRows(variant.getK()) || !hasMatrixRows(variant.getV()) ||
       variant.getKeyFeatures() % 32 != 0 || variant.getValueFeatures() % 16 != 0)
     return {};
   // A query that is rounded anyway has no second part.
   int64_t parts = variant.getQueryPrecision() == QueryPrecision::storage ? 1 : 2;
+  // One query reads each block once, and its stages run as a pipeline; several share the block while it is in L2.
+  bool isDecode = phase == Phase::decode;
+  int64_t queries = isDecode ? 1 : 8;
   for (int64_t tokens : {256, 128, 64}) {
+    if (!isDecode && tokens > 128)
+      continue;
     auto schedule =
-        ScheduleAttr::get(variant.getContext(), tokens, /*queries=*/1, heads, ScoreOrder::merged, ValueOrder::factored,
-                          BFloat16Type::get(variant.getContext()), parts, splitTokens, valueBlock);
+        ScheduleAttr::get(variant.getContext(), tokens, queries, heads, ScoreOrder::merged, ValueOrder::factored,
+                          BFloat16Type::get(variant.getContext()), parts, isDecode ? splitTokens : 0, valueBlock);
     if (llvm::Error error = tpac::checkCpuSchedule(variant, phase, schedule))
       llvm::consumeError(std::move(error));
     else

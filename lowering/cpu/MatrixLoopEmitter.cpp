@@ -495,9 +495,9 @@ MatrixLoopEmitter::Work MatrixLoopEmitter::scoreWork(const Place &place, Value t
               known = product.keys;
               keys = amx::TileLoadOp::create(b, operandTile(context), rows.memory, rows.indices, rows.stride);
             }
-            Value query = amx::TileLoadOp::create(
-                b, operandTile(context), queries[product.query],
-                ValueRange{place.outerIndex, number(group), number(d / 2), number(0)}, Value());
+            Value query =
+                amx::TileLoadOp::create(b, operandTile(context), queries[product.query],
+                                        ValueRange{place.outerIndex, number(group), number(d / 2), number(0)}, Value());
             *sum = amx::TileMulFOp::create(b, sumTile(context), keys, query, *sum);
           }
         });
