@@ -31,7 +31,9 @@ def TilesToCpu : Pass<"tpa-tiles-to-cpu", "::mlir::func::FuncOp"> {
   let summary = "tile ops to loops over vectors";
   let description = [{
     Every tile becomes a buffer on the stack, in the type of its arithmetic, its last axis padded to whole vectors; ops
-    round what they write to the tile's element type. Buffers are reused when their tile dies, and an op writes over a
+    round what they write to the tile's element type. A load or an elementwise op whose result is read once, at the same
+    point, needs no buffer: its reader computes it; and a product that another one goes on with stays in registers.
+    Prefetches of a loop's loads are spread over its products where these have room for them. Buffers are reused when their tile dies, and an op writes over a
     dying operand where it can: the softmax state and the accumulator that a loop carries stay in place. `tile.dot`
     keeps a block of its result in vector registers.
 

@@ -11,61 +11,104 @@ using namespace mlir;
 using namespace mlir::tpa;
 using namespace mlir::tpa::cpu;
 
-void Emitter::dot(const Tile &lhs, const Tile &rhs, std::optional<Tile> accumulator, const Tile &result) {
+bool Emitter::isReduction(const Tile &lhs, const Tile &rhs, const Tile &result) {
+  StringAttr lane = laneAxis(lhs.type);
+  return lane && lane == laneAxis(rhs.type) && !result.type.hasAxis(lane);
+}
+
+/// Where both have the result's lane axis, both are vectors.
+bool Emitter::vectorsAreLhs(const Tile &lhs, const Tile &result) {
   StringAttr lane = laneAxis(result.type);
-  StringAttr left = laneAxis(lhs.type);
-  StringAttr right = laneAxis(rhs.type);
-  if (left && left == right && !result.type.hasAxis(left))
+  return lane && lhs.type.hasAxis(lane);
+}
+
+bool Emitter::canAdd(tile::DotOp one, tile::DotOp other) {
+  auto operands = [](tile::DotOp op) { return std::array{op.getLhs().getType(), op.getRhs().getType(), op.getType()}; };
+  Tile lhs{Value(), one.getLhs().getType()}, rhs{Value(), one.getRhs().getType()}, result{Value(), one.getType()};
+  return operands(one) == operands(other) && !isReduction(lhs, rhs, result);
+}
+
+void Emitter::dot(ArrayRef<std::pair<Tile, Tile>> terms, std::optional<Tile> accumulator, const Tile &result) {
+  auto [lhs, rhs] = terms.front();
+  if (isReduction(lhs, rhs, result))
     return dotByReduction(lhs, rhs, accumulator, result);
-  // Where both have the lane axis, both are vectors.
-  bool fromLeft = lane && lhs.type.hasAxis(lane);
-  dotByBroadcast(fromLeft ? lhs : rhs, fromLeft ? rhs : lhs, accumulator, result);
+  bool fromLhs = vectorsAreLhs(lhs, result);
+  SmallVector<DotFactors> factors;
+  for (auto &[left, right] : terms)
+    factors.push_back(fromLhs ? DotFactors{left, right} : DotFactors{right, left});
+  dotByBroadcast(factors, accumulator, result);
 }
 
 /// Rows of a register block of `vectorsPerRow` vectors each: `spare` registers are for operands. A divisor of `rows`
 /// where a large one exists, so that there is no smaller block at the end.
 int64_t Emitter::rowBlock(int64_t rows, int64_t vectorsPerRow, int64_t spare) const {
-  int64_t most = std::clamp<int64_t>((registers - spare) / vectorsPerRow, 1, std::min<int64_t>(rows, 12));
+  int64_t most = std::clamp<int64_t>((registers - spare) / vectorsPerRow, 1, std::min<int64_t>(rows, 16));
   for (int64_t block = most; 2 * block > most; --block)
     if (rows % block == 0)
       return block;
   return most;
 }
 
+Emitter::DotBlocks Emitter::dotBlocks(const Tile &vectors, const Tile &scalars, const Tile &result) const {
+  StringAttr lane = laneAxis(result.type);
+  DotBlocks blocks{commonWidth(result, {vectors, scalars}), {}, 1, 1, false, 1, 1, {}, {}};
+
+  // The rows: the longest axis along which vectors are used again, else the longest axis.
+  for (auto [axis, size] : axesWithout(result.type, {lane})) {
+    bool reuses = !vectors.type.hasAxis(axis);
+    if (size > 1 && (!blocks.rowAxis || (reuses && !blocks.reusesVectors) ||
+                     (reuses == blocks.reusesVectors && size > blocks.rows))) {
+      blocks.rowAxis = axis;
+      blocks.rows = size;
+      blocks.reusesVectors = reuses;
+    }
+  }
+  for (auto [axis, size] : axesWithout(vectors.type, {}))
+    if (!result.type.hasAxis(axis))
+      blocks.contracted.push_back({axis, size});
+  for (auto [axis, size] : axesWithout(result.type, {lane}))
+    if (axis != blocks.rowAxis)
+      blocks.outer.push_back({axis, size});
+
+  int64_t laneExtent = blocks.width == 1 ? laneSize(result.type) : padded(laneSize(result.type));
+  blocks.vectorCount = laneExtent / blocks.width;
+  blocks.columnsPerBlock = std::min<int64_t>(blocks.vectorCount, 3);
+  if (blocks.vectorCount > 3 && blocks.vectorCount % 3 != 0 && blocks.vectorCount % 2 == 0)
+    blocks.columnsPerBlock = 2;
+  blocks.rowsPerBlock = rowBlock(blocks.rows, blocks.columnsPerBlock, blocks.columnsPerBlock + 1);
+  return blocks;
+}
+
+std::optional<std::pair<StringAttr, int64_t>> Emitter::DotBlocks::singleLoop() const {
+  bool isRepeated = llvm::any_of(outer, [](auto axis) { return axis.second > 1; });
+  if (contracted.size() != 1 || isRepeated)
+    return std::nullopt;
+  return contracted.front();
+}
+
+size_t Emitter::loopsAlong(std::pair<StringAttr, int64_t> axis, tile::DotOp op) const {
+  Tile lhs{Value(), op.getLhs().getType()}, rhs{Value(), op.getRhs().getType()}, result{Value(), op.getType()};
+  if (isReduction(lhs, rhs, result))
+    return 0;
+  bool fromLhs = vectorsAreLhs(lhs, result);
+  DotBlocks blocks = dotBlocks(fromLhs ? lhs : rhs, fromLhs ? rhs : lhs, result);
+  return blocks.singleLoop() == axis ? blocks.count() : 0;
+}
+
 /// Each element of `scalars` times a vector of `vectors`. A block is some rows (of the axis that `vectors` lacks, if
 /// there is one) by some vectors; its sums are carried through the loops over the contracted axes.
-void Emitter::dotByBroadcast(const Tile &vectors, const Tile &scalars, std::optional<Tile> accumulator,
-                             const Tile &result) {
+void Emitter::dotByBroadcast(ArrayRef<DotFactors> terms, std::optional<Tile> accumulator, const Tile &result) {
   StringAttr lane = laneAxis(result.type);
-  int64_t width = commonWidth(result, {vectors, scalars});
+  DotBlocks blocks = dotBlocks(terms.front().vectors, terms.front().scalars, result);
+  int64_t width = blocks.width;
+  StringAttr row = blocks.rowAxis;
+  ArrayRef<std::pair<StringAttr, int64_t>> contracted = blocks.contracted;
   Type element = storedType(result.type);
   auto type = VectorType::get({width}, element);
   if (!accumulator)
     clearPadding(result, width);
-
-  // The rows: the longest axis along which vectors are used again, else the longest axis.
-  StringAttr row;
-  int64_t rows = 1;
-  bool reused = false;
-  for (auto [axis, size] : axesWithout(result.type, {lane})) {
-    bool reuses = !vectors.type.hasAxis(axis);
-    if (size > 1 && (!row || (reuses && !reused) || (reuses == reused && size > rows))) {
-      row = axis;
-      rows = size;
-      reused = reuses;
-    }
-  }
-  SmallVector<std::pair<StringAttr, int64_t>> contracted;
-  for (auto [axis, size] : axesWithout(vectors.type, {}))
-    if (!result.type.hasAxis(axis))
-      contracted.push_back({axis, size});
-
-  int64_t laneExtent = width == 1 ? laneSize(result.type) : padded(laneSize(result.type));
-  int64_t vectorCount = laneExtent / width;
-  int64_t columns = std::min<int64_t>(vectorCount, 3);
-  if (vectorCount > 3 && vectorCount % 3 != 0 && vectorCount % 2 == 0)
-    columns = 2;
-  int64_t block = rowBlock(rows, columns, columns + 1);
+  // Each block takes a line of its own, so that there is code for each.
+  bool takesLines = blocks.singleLoop() && hasLines(*blocks.singleLoop());
 
   Point point;
   auto kernel = [&](Value firstLane, int64_t laneCount, Value firstRow, int64_t rowCount) {
@@ -81,58 +124,77 @@ void Emitter::dotByBroadcast(const Tile &vectors, const Tile &scalars, std::opti
         place(i, j);
         sums.push_back(accumulator ? read(*accumulator, point, lane, width, element) : splat(b, type, 0.0));
       }
-    std::function<SmallVector<Value>(size_t, ValueRange)> contract = [&](size_t depth, ValueRange carried) {
-      if (depth < contracted.size()) {
-        auto [axis, size] = contracted[depth];
-        return loop(index(0), index(size), 1, carried, [&, axis = axis](Value k, ValueRange arguments) {
-          point[axis] = k;
-          return contract(depth + 1, arguments);
-        });
-      }
+    auto step = [&](const DotFactors &factors, ValueRange carried) {
       SmallVector<Value> next(carried);
       SmallVector<Value> columnVectors;
       for (int64_t i = 0; i < rowCount; ++i) {
-        if (i == 0 || !reused) {
+        if (i == 0 || !blocks.reusesVectors) {
           columnVectors.clear();
           for (int64_t j = 0; j < laneCount; ++j) {
             place(i, j);
-            columnVectors.push_back(read(vectors, point, lane, width, element));
+            columnVectors.push_back(read(factors.vectors, point, lane, width, element));
           }
         }
         Value broadcast;
         for (int64_t j = 0; j < laneCount; ++j) {
           place(i, j);
-          if (!broadcast || (lane && scalars.type.hasAxis(lane)))
-            broadcast = read(scalars, point, lane, width, element);
+          if (!broadcast || (lane && factors.scalars.type.hasAxis(lane)))
+            broadcast = read(factors.scalars, point, lane, width, element);
           Value &sum = next[i * laneCount + j];
           sum = vector::FMAOp::create(b, broadcast, columnVectors[j], sum);
         }
       }
       return next;
     };
-    SmallVector<Value> totals = contract(0, sums);
+    LineGroup group;
+    // The innermost contracted axis, several steps per iteration; prefetches are spread over them.
+    auto innermost = [&](const DotFactors &factors, std::pair<StringAttr, int64_t> axis, ValueRange carried) {
+      int64_t unroll = dotUnroll(axis.second);
+      return loop(index(0), index(axis.second / unroll), 1, carried, [&](Value k, ValueRange arguments) {
+        auto scaled = [&](int64_t factor) { return b.createOrFold<arith::MulIOp>(k, index(factor)); };
+        SmallVector<Value> next(arguments);
+        for (int64_t u = 0; u < unroll; ++u) {
+          if (int64_t count = group.lines.size()) {
+            Value element = plus(scaled(unroll / count), group.first + u / count);
+            prefetch(group.lines[u % count], element);
+          }
+          point[axis.first] = plus(scaled(unroll), u);
+          next = step(factors, next);
+        }
+        return next;
+      });
+    };
+    std::function<SmallVector<Value>(const DotFactors &, size_t, ValueRange)> contract =
+        [&](const DotFactors &factors, size_t depth, ValueRange carried) -> SmallVector<Value> {
+      if (depth == contracted.size())
+        return step(factors, carried);
+      if (depth + 1 == contracted.size())
+        return innermost(factors, contracted[depth], carried);
+      auto [axis, size] = contracted[depth];
+      return loop(index(0), index(size), 1, carried, [&, axis = axis](Value k, ValueRange arguments) {
+        point[axis] = k;
+        return contract(factors, depth + 1, arguments);
+      });
+    };
+    for (const DotFactors &factors : terms) {
+      if (takesLines)
+        group = takeLines(*blocks.singleLoop());
+      sums = contract(factors, 0, sums);
+    }
     for (int64_t i = 0; i < rowCount; ++i)
       for (int64_t j = 0; j < laneCount; ++j) {
         place(i, j);
-        write(result, point, totals[i * laneCount + j]);
+        write(result, point, sums[i * laneCount + j]);
       }
   };
 
-  SmallVector<StringAttr> blocked;
-  if (row)
-    blocked.push_back(row);
-  loops(axesWithout(result.type,
-                    [&] {
-                      SmallVector<StringAttr> except(blocked);
-                      except.push_back(lane);
-                      return except;
-                    }()),
-        point, [&] {
-          groups(laneExtent, columns * width, [&](Value firstLane, int64_t laneCount) {
-            groups(rows, block,
-                   [&](Value firstRow, int64_t rowCount) { kernel(firstLane, laneCount / width, firstRow, rowCount); });
-          });
-        });
+  loops(blocks.outer, point, [&] {
+    auto columns = [&](Value firstLane, int64_t laneCount) {
+      auto rows = [&](Value firstRow, int64_t rowCount) { kernel(firstLane, laneCount / width, firstRow, rowCount); };
+      groups(blocks.rows, blocks.rowsPerBlock, rows, takesLines);
+    };
+    groups(blocks.vectorCount * width, blocks.columnsPerBlock * width, columns, takesLines);
+  });
 }
 
 /// Both operands' vectors run along the same contracted axis: they are multiplied vector by vector, and lanes summed at

@@ -13,6 +13,12 @@
 using namespace mlir;
 using namespace mlir::tpa;
 using namespace mlir::tpa::cpu;
+using tile::TileType;
+
+static Tile computed(TileType type, ArrayRef<Tile> operands,
+                     std::function<Value(const Point &, ArrayRef<Value>)> body) {
+  return {Value(), type, std::make_shared<Computation>(Computation{llvm::to_vector(operands), std::move(body)})};
+}
 
 void Emitter::fill(double value, const Tile &result) {
   StringAttr lane = laneAxis(result.type);
@@ -32,8 +38,12 @@ void Emitter::fill(double value, const Tile &result) {
   });
 }
 
+Tile Emitter::converted(const Tile &input, TileType type) {
+  return computed(type, {input}, [](const Point &, ArrayRef<Value> in) { return in[0]; });
+}
+
 void Emitter::convert(const Tile &input, const Tile &result) {
-  int64_t square = std::min(commonWidth(input, {}), commonWidth(result, {}));
+  int64_t square = std::min(commonWidth(input, {input}), commonWidth(result, {}));
   if (laneAxis(input.type) != laneAxis(result.type) && square > 1)
     return transpose(input, result, square);
   elementwise(result, {input}, [](const Point &, ArrayRef<Value> in) { return in[0]; });
@@ -73,24 +83,24 @@ void Emitter::split(const Tile &input, const Tile &high, const Tile &low) {
   convert(input, high);
 }
 
-void Emitter::multiply(const Tile &lhs, const Tile &rhs, const Tile &result) {
-  elementwise(result, {lhs, rhs},
-              [&](const Point &, ArrayRef<Value> in) { return arith::MulFOp::create(b, in[0], in[1]); });
+Tile Emitter::product(const Tile &lhs, const Tile &rhs, TileType type) {
+  return computed(type, {lhs, rhs},
+                  [this](const Point &, ArrayRef<Value> in) { return arith::MulFOp::create(b, in[0], in[1]); });
 }
 
-void Emitter::add(const Tile &lhs, const Tile &rhs, const Tile &result) {
-  elementwise(result, {lhs, rhs},
-              [&](const Point &, ArrayRef<Value> in) { return arith::AddFOp::create(b, in[0], in[1]); });
+Tile Emitter::sum(const Tile &lhs, const Tile &rhs, TileType type) {
+  return computed(type, {lhs, rhs},
+                  [this](const Point &, ArrayRef<Value> in) { return arith::AddFOp::create(b, in[0], in[1]); });
 }
 
-void Emitter::constantMultiply(const Tile &input, double factor, const Tile &result) {
-  elementwise(result, {input}, [&](const Point &, ArrayRef<Value> in) {
+Tile Emitter::constantProduct(const Tile &input, double factor, TileType type) {
+  return computed(type, {input}, [this, factor](const Point &, ArrayRef<Value> in) {
     return arith::MulFOp::create(b, in[0], splat(b, cast<VectorType>(in[0].getType()), factor));
   });
 }
 
-void Emitter::softcap(const Tile &input, double cap, const Tile &result) {
-  elementwise(result, {input}, [&](const Point &, ArrayRef<Value> in) {
+Tile Emitter::softcapped(const Tile &input, double cap, TileType type) {
+  return computed(type, {input}, [this, cap](const Point &, ArrayRef<Value> in) {
     auto type = cast<VectorType>(in[0].getType());
     Value ratio = arith::MulFOp::create(b, in[0], splat(b, type, 1.0 / cap));
     return arith::MulFOp::create(b, tanh(b, ratio), splat(b, type, cap));
@@ -122,7 +132,7 @@ void Emitter::mask(tile::MaskOp op, const Tile &input, const Tile &result) {
   auto conditional = scf::IfOp::create(b, all, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(conditional.thenBlock());
-  if (input.memory != result.memory)
+  if (input.computation || input.memory != result.memory)
     convert(input, result);
   b.setInsertionPointToStart(conditional.elseBlock());
   elementwise(result, {input}, [&](const Point &point, ArrayRef<Value> in) -> Value {

@@ -6,7 +6,9 @@
 #include "lowering/cpu/VectorMath.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
 
 #include <numeric>
 
@@ -125,17 +127,6 @@ void byStride(ImplicitLocOpBuilder &b, Access &access, StringAttr lane, int64_t 
   contiguous();
 }
 
-/// Dimension of the memory that a loop around `op` walks along, and the loop: a stream.
-std::optional<std::pair<size_t, scf::ForOp>> streamOf(tile::LoadOp op) {
-  for (auto [dimension, index] : llvm::enumerate(op.getIndices())) {
-    auto argument = dyn_cast<BlockArgument>(index);
-    auto loop = argument ? dyn_cast<scf::ForOp>(argument.getOwner()->getParentOp()) : scf::ForOp();
-    if (loop && loop.getInductionVar() == argument)
-      return std::pair(dimension, loop);
-  }
-  return std::nullopt;
-}
-
 /// The limit of `axis`, or null.
 Value limitOf(const Access &access, StringAttr axis) { return access.limits.lookup(axis); }
 
@@ -158,16 +149,21 @@ void Emitter::load(tile::LoadOp op, const Tile &result) {
   // Vectors of the storage type are converted, so that f64 takes two registers per vector of a full f32's length.
   int64_t width = access.widthAlong(lane, commonWidth(result, {}));
 
-  // While a block of a stream is read, the next one is asked for: prefetches spread over the loads overlap with all
-  // that is computed between them, and never fault.
+  Type kept = cast<MemRefType>(result.memory.getType()).getElementType();
+  // Elements as the tile's buffer keeps them: in their arithmetic type, or as in memory.
+  auto inTile = [&](Value loaded) {
+    bool isCopy = kept != storedType(type) || kept == access.type().getElementType();
+    return isCopy ? loaded : fromStorage(b, Access::asElements(b, loaded, storage));
+  };
+
+  // While a block of a stream is read, the next one is asked for. Prefetches never fault.
   Point point;
-  auto stream = streamOf(op);
+  auto loopAround = dyn_cast<scf::ForOp>(op->getParentOp());
+  std::optional<size_t> streamed = loopAround ? streamedDimension(op, loopAround) : std::nullopt;
   auto prefetchNext = [&] {
-    if (!stream)
-      return;
-    auto [dimension, streamLoop] = *stream;
-    memref::PrefetchOp::create(b, access.memory, access.at(b, point, dimension, streamLoop.getStep()),
-                               /*isWrite=*/false, /*localityHint=*/3, /*isDataCache=*/true);
+    if (streamed && !isSpread(op))
+      memref::PrefetchOp::create(b, access.memory, access.at(b, point, *streamed, loopAround.getStep()),
+                                 /*isWrite=*/false, /*localityHint=*/3, /*isDataCache=*/true);
   };
 
   // The subtree of axes from `depth` on: elements up to the limits, zeros beyond.
@@ -178,7 +174,8 @@ void Emitter::load(tile::LoadOp op, const Tile &result) {
       if (!zeros)
         return row();
       laneLoop(type, width, point, [&] {
-        write(result, point, arith::ConstantOp::create(b, b.getZeroAttr(VectorType::get({width}, storedType(type)))));
+        Value zero = arith::ConstantOp::create(b, b.getZeroAttr(VectorType::get({width}, kept)));
+        vector::StoreOp::create(b, zero, result.memory, indices(result, point));
       });
       return;
     }
@@ -213,8 +210,7 @@ void Emitter::load(tile::LoadOp op, const Tile &result) {
           Value zero = arith::ConstantOp::create(b, b.getZeroAttr(memoryType));
           loaded = vector::MaskedLoadOp::create(b, memoryType, access.memory, at, inside, zero);
         }
-        vector::StoreOp::create(b, fromStorage(b, Access::asElements(b, loaded, storage)), result.memory,
-                                indices(result, point));
+        vector::StoreOp::create(b, inTile(loaded), result.memory, indices(result, point));
       });
     });
   };
@@ -232,14 +228,13 @@ void Emitter::load(tile::LoadOp op, const Tile &result) {
   };
   auto strided = [&] {
     if (limitOf(access, lane) || padded(size) != size)
-      fill(0.0, result);
+      nest(0, true, [] {});
     nest(0, false, [&] {
       auto single = VectorType::get({1}, access.type().getElementType());
       auto element = [&] {
         Value loaded = memref::LoadOp::create(b, access.memory, access.at(b, point));
         loaded = vector::BroadcastOp::create(b, single, loaded);
-        Value value = fromStorage(b, Access::asElements(b, loaded, storage));
-        vector::StoreOp::create(b, value, result.memory, indices(result, point));
+        vector::StoreOp::create(b, inTile(loaded), result.memory, indices(result, point));
       };
       if (!lane)
         return element();
@@ -253,13 +248,83 @@ void Emitter::load(tile::LoadOp op, const Tile &result) {
   byStride(b, access, lane, width, contiguous, strided);
 }
 
+bool Emitter::canReadInPlace(tile::LoadOp op) {
+  TileType type = op.getType();
+  auto axes = llvm::to_vector(op.getAxes().getAsRange<StringAttr>());
+  bool isBlocked = llvm::any_of(type.getAxes(), [&](StringAttr axis) { return op.getBlockOfAxis(axis) != 0; });
+  return type.getRank() != 0 && !axes.empty() && axes.back() == laneAxis(type) && !isBlocked;
+}
+
+Tile Emitter::inPlace(tile::LoadOp op) {
+  TileType type = op.getType();
+  Access access(b, op, type);
+  MemRefType memory = access.type();
+  auto metadata = memref::ExtractStridedMetadataOp::create(b, access.memory);
+  SmallVector<OpFoldResult> strides = metadata.getConstifiedMixedStrides();
+
+  // The block as a tensor with the tile's axes.
+  SmallVector<OpFoldResult> sizes, tileStrides;
+  SmallVector<int64_t> anyStrides;
+  for (auto [axis, size] : llvm::zip(type.getAxes(), type.getSizes())) {
+    sizes.push_back(b.getIndexAttr(size));
+    bool isLane = axis == laneAxis(type);
+    tileStrides.push_back(isLane ? b.getIndexAttr(1) : strides[llvm::find(access.axes, axis) - access.axes.begin()]);
+    anyStrides.push_back(isLane ? 1 : ShapedType::kDynamic);
+  }
+  auto layout = StridedLayoutAttr::get(b.getContext(), ShapedType::kDynamic, anyStrides);
+  auto block = MemRefType::get(type.getSizes(), memory.getElementType(), layout, memory.getMemorySpace());
+  auto valueOf = [&](OpFoldResult number) { return getValueOrCreateConstantIndexOp(b, b.getLoc(), number); };
+  auto direct = [&]() -> Value {
+    Value offset = valueOf(metadata.getConstifiedMixedOffset());
+    for (auto [index, stride] : llvm::zip(access.base, strides))
+      offset = arith::AddIOp::create(b, offset, arith::MulIOp::create(b, index, valueOf(stride)));
+    for (OpFoldResult &stride : tileStrides)
+      if (!isConstantIntValue(stride, 1))
+        stride = valueOf(stride);
+    return memref::ReinterpretCastOp::create(b, block, metadata.getBaseBuffer(), offset, sizes, tileStrides);
+  };
+
+  // Where elements do not stand side by side, or some do not exist, they are read from a copy.
+  Value isDirect;
+  auto require = [&](Value condition) {
+    isDirect = isDirect ? Value(arith::AndIOp::create(b, isDirect, condition)) : condition;
+  };
+  if (!isConstantIntValue(strides.back(), 1))
+    require(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, valueOf(strides.back()), index(1)));
+  for (auto [axis, limit] : access.limits)
+    require(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, limit, index(type.sizeOf(axis))));
+  if (!isDirect)
+    return {direct(), type};
+
+  SmallVector<int64_t> copyShape(bufferType(type).getShape());
+  Value copy;
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(&op->getParentOfType<FunctionOpInterface>().getFunctionBody().front());
+    copy = memref::AllocaOp::create(b, MemRefType::get(copyShape, memory.getElementType()), b.getI64IntegerAttr(64));
+  }
+  auto conditional = scf::IfOp::create(b, TypeRange(block), isDirect, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(conditional.thenBlock());
+  scf::YieldOp::create(b, direct());
+  b.setInsertionPointToStart(conditional.elseBlock());
+  load(op, {copy, type});
+  auto [copyStrides, copyOffset] = cast<MemRefType>(copy.getType()).getStridesAndOffset();
+  SmallVector<OpFoldResult> copied;
+  for (int64_t stride : ArrayRef(copyStrides).drop_back())
+    copied.push_back(index(stride));
+  copied.push_back(b.getIndexAttr(1));
+  scf::YieldOp::create(b, ValueRange(memref::ReinterpretCastOp::create(b, block, copy, index(0), sizes, copied)));
+  return {conditional.getResult(0), type};
+}
+
 void Emitter::store(tile::StoreOp op, const Tile &value) {
   Access access(b, op, value.type);
   TileType type = value.type;
   StringAttr lane = laneAxis(type);
   int64_t size = laneSize(type);
   Type storage = type.getElementType();
-  int64_t width = access.widthAlong(lane, commonWidth(value, {}));
+  int64_t width = access.widthAlong(lane, commonWidth(value, {value}));
 
   Point point;
   std::function<void(size_t, llvm::function_ref<void()>)> nest = [&](size_t depth, llvm::function_ref<void()> row) {
@@ -274,8 +339,7 @@ void Emitter::store(tile::StoreOp op, const Tile &value) {
   };
   auto elements = [&](Value from) {
     auto element = [&] {
-      auto single = VectorType::get({1}, storedType(type));
-      Value loaded = vector::LoadOp::create(b, single, value.memory, indices(value, point));
+      Value loaded = read(value, point, lane, 1, storedType(type));
       Value bits = access.asMemory(b, toStorage(b, loaded, storage));
       Value scalar = vector::ExtractOp::create(b, bits, ArrayRef<int64_t>{0});
       memref::StoreOp::create(b, scalar, access.memory, access.at(b, point));

@@ -40,8 +40,13 @@ void Emitter::softmaxStep(const Tile &logits, const SoftmaxState &state, const T
       oldSum.push_back(read(state.sum, point, lane, width, element));
       zeros.push_back(splat(b, type, 0.0));
     }
-    SmallVector<Value> max = foldRows(logits, rows, point, -infinity, oldMax, vector::CombiningKind::MAXNUMF,
-                                      [&](size_t, Value carried, Value logit) { return maximum(b, logit, carried); });
+    auto largest = [&](size_t, Value carried, Value logit) {
+      // Computed once: the second pass reads them here.
+      if (logits.computation)
+        write(probabilities, point, logit);
+      return maximum(b, logit, carried);
+    };
+    SmallVector<Value> max = foldRows(logits, rows, point, -infinity, oldMax, vector::CombiningKind::MAXNUMF, largest);
     // Where nothing is visible yet, the maximum is -infinity: differences are taken to 0 instead.
     SmallVector<Value> base;
     for (Value value : max)
@@ -51,7 +56,8 @@ void Emitter::softmaxStep(const Tile &logits, const SoftmaxState &state, const T
       write(probabilities, point, probability);
       return arith::AddFOp::create(b, carried, probability);
     };
-    SmallVector<Value> sum = foldRows(logits, rows, point, -infinity, zeros, vector::CombiningKind::ADD, add);
+    const Tile &kept = logits.computation ? probabilities : logits;
+    SmallVector<Value> sum = foldRows(kept, rows, point, -infinity, zeros, vector::CombiningKind::ADD, add);
     for (size_t i = 0; i < rows.count(); ++i) {
       setRow(logits, rows, i, point);
       Value factor = exp2(b, arith::SubFOp::create(b, oldMax[i], base[i]));

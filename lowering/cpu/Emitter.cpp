@@ -30,10 +30,21 @@ int64_t Emitter::padded(int64_t size) const { return llvm::alignTo(size, vectorL
 
 Type Emitter::storedType(TileType type) { return arithmeticTypeOf(type.getElementType()); }
 
+/// The tiles in buffers from which `tiles` are computed.
+static SmallVector<Tile> buffered(ArrayRef<Tile> tiles) {
+  SmallVector<Tile> result;
+  for (const Tile &tile : tiles)
+    if (tile.computation)
+      llvm::append_range(result, buffered(tile.computation->operands));
+    else
+      result.push_back(tile);
+  return result;
+}
+
 int64_t Emitter::commonWidth(const Tile &result, ArrayRef<Tile> operands) const {
   StringAttr lane = laneAxis(result.type);
   unsigned bits = storedType(result.type).getIntOrFloatBitWidth();
-  for (const Tile &operand : operands) {
+  for (const Tile &operand : buffered(operands)) {
     if (lane && operand.type.hasAxis(lane) && laneAxis(operand.type) != lane)
       return 1;
     bits = std::max(bits, storedType(operand.type).getIntOrFloatBitWidth());
@@ -99,10 +110,11 @@ void Emitter::loops(ArrayRef<std::pair<StringAttr, int64_t>> axes, Point &point,
   loop(index(0), index(size), 1, step);
 }
 
-void Emitter::groups(int64_t count, int64_t group, llvm::function_ref<void(Value, int64_t)> body) {
+void Emitter::groups(int64_t count, int64_t group, llvm::function_ref<void(Value, int64_t)> body, bool unrolled) {
   int64_t whole = count / group * group;
-  if (whole == group)
-    body(index(0), group);
+  if (whole == group || unrolled)
+    for (int64_t first = 0; first < whole; first += group)
+      body(index(first), group);
   else if (whole != 0)
     loop(index(0), index(whole), group, [&](Value first) { body(first, group); });
   if (whole != count)
@@ -143,12 +155,43 @@ SmallVector<Value> Emitter::indices(const Tile &tile, const Point &point) {
 }
 
 Value Emitter::read(const Tile &tile, const Point &point, StringAttr lane, int64_t width, Type element) {
-  auto type = VectorType::get({width}, storedType(tile.type));
+  if (tile.computation) {
+    SmallVector<Value> operands;
+    for (const Tile &operand : tile.computation->operands)
+      operands.push_back(read(operand, point, lane, width, storedType(tile.type)));
+    return convertVector(b, rounded(tile, tile.computation->body(point, operands)), element);
+  }
+  auto memory = cast<MemRefType>(tile.memory.getType());
+  auto type = VectorType::get({width}, memory.getElementType());
   SmallVector<Value> at = indices(tile, point);
-  if (width == 1 || (lane && laneAxis(tile.type) == lane))
-    return convertVector(b, vector::LoadOp::create(b, type, tile.memory, at), element);
-  Value scalar = memref::LoadOp::create(b, tile.memory, at);
-  return convertVector(b, vector::BroadcastOp::create(b, type, scalar), element);
+  Value value;
+  if (width != 1 && laneAxis(tile.type) != lane)
+    value = vector::BroadcastOp::create(b, type, memref::LoadOp::create(b, tile.memory, at));
+  else if (width == 1 || hasWholeVectors(tile, point, width))
+    value = vector::LoadOp::create(b, type, tile.memory, at);
+  else
+    value = vector::MaskedLoadOp::create(b, type, tile.memory, at,
+                                         lanesBelow(b, width, at.back(), index(laneSize(tile.type))),
+                                         arith::ConstantOp::create(b, b.getZeroAttr(type)));
+  return convertVector(b, fromMemory(tile, value), element);
+}
+
+/// Whether `width` elements from `point` on are all in the tile's memory: always in a buffer, which is padded.
+bool Emitter::hasWholeVectors(const Tile &tile, const Point &point, int64_t width) {
+  int64_t extent = cast<MemRefType>(tile.memory.getType()).getShape().back();
+  auto first = point.lookup(laneAxis(tile.type)).getDefiningOp<arith::ConstantIndexOp>();
+  return extent % width == 0 || (first && first.value() + width <= extent);
+}
+
+/// Elements as the tile's memory has them in their arithmetic type.
+Value Emitter::fromMemory(const Tile &tile, Value vector) {
+  auto type = cast<VectorType>(vector.getType());
+  if (type.getElementType() == storedType(tile.type))
+    return vector;
+  Type element = tile.type.getElementType();
+  if (type.getElementType() != element)
+    vector = arith::BitcastOp::create(b, type.clone(element), vector);
+  return fromStorage(b, vector);
 }
 
 Value Emitter::rounded(const Tile &tile, Value vector) {
@@ -171,7 +214,7 @@ void Emitter::elementwise(const Tile &result, ArrayRef<Tile> operands,
                           llvm::function_ref<Value(const Point &, ArrayRef<Value>)> body) {
   StringAttr lane = laneAxis(result.type);
   int64_t width = commonWidth(result, operands);
-  bool inPlace = llvm::any_of(operands, [&](const Tile &tile) { return tile.memory == result.memory; });
+  bool inPlace = llvm::any_of(buffered(operands), [&](const Tile &tile) { return tile.memory == result.memory; });
   if (!inPlace)
     clearPadding(result, width);
   Point point;

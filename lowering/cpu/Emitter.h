@@ -9,23 +9,37 @@
 #include "lowering/tile/TileDialect.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "llvm/Support/MathExtras.h"
 
 #include <functional>
+#include <memory>
 #include <optional>
 
 namespace mlir::tpa::cpu {
 
-/// A tile in its buffer. The buffer has one dimension per axis, the last one padded to whole vectors; a tile without
-/// axes has a buffer of one element. What the padding holds never reaches an element of another tile.
+/// Where in the tiles' common index space something happens: an index per axis.
+using Point = llvm::SmallDenseMap<StringAttr, Value, 8>;
+
+struct Computation;
+
+/// A tile in its buffer, in a tensor (its elements in their storage type), or one that is computed where it is read. A
+/// buffer has one dimension per axis, the last one padded to whole vectors; a tile without axes has a buffer of one
+/// element. What the padding holds never reaches an element of another tile.
 struct Tile {
   Value memory;
   tile::TileType type;
+  /// Null where the tile is in memory.
+  std::shared_ptr<const Computation> computation = nullptr;
 };
 
-/// Where in the tiles' common index space something happens: an index per axis.
-using Point = llvm::SmallDenseMap<StringAttr, Value, 8>;
+/// element = body(elements of the operands at the same point), all in the arithmetic type of the result.
+struct Computation {
+  SmallVector<Tile> operands;
+  std::function<Value(const Point &, ArrayRef<Value>)> body;
+};
 
 class Emitter {
 public:
@@ -36,6 +50,22 @@ public:
 
   MemRefType bufferType(tile::TileType type) const;
 
+  /// A tile that is read from its tensor, in its storage type: for few reads of each element.
+  Tile inPlace(tile::LoadOp op);
+  static bool canReadInPlace(tile::LoadOp op);
+
+  // Tiles that are computed where they are read; `convert` puts one into a buffer.
+  Tile converted(const Tile &input, tile::TileType type);
+  Tile product(const Tile &lhs, const Tile &rhs, tile::TileType type);
+  Tile sum(const Tile &lhs, const Tile &rhs, tile::TileType type);
+  Tile constantProduct(const Tile &input, double factor, tile::TileType type);
+  Tile softcapped(const Tile &input, double cap, tile::TileType type);
+
+  /// Around the body of a loop: what its loads read next is asked for between the multiply-adds of its products, where
+  /// these are enough, else beside the loads.
+  void enterLoop(scf::ForOp loop);
+  void leaveLoop();
+
   // Results may be in the buffers of operands of the same type, but for dot's lhs and rhs and the operands of outer and
   // slice.
   void load(tile::LoadOp op, const Tile &result);
@@ -43,12 +73,10 @@ public:
   void fill(double value, const Tile &result);
   void convert(const Tile &input, const Tile &result);
   void split(const Tile &input, const Tile &high, const Tile &low);
-  void multiply(const Tile &lhs, const Tile &rhs, const Tile &result);
-  void add(const Tile &lhs, const Tile &rhs, const Tile &result);
-  void constantMultiply(const Tile &input, double factor, const Tile &result);
-  void softcap(const Tile &input, double cap, const Tile &result);
   void mask(tile::MaskOp op, const Tile &input, const Tile &result);
-  void dot(const Tile &lhs, const Tile &rhs, std::optional<Tile> accumulator, const Tile &result);
+  /// Products of the same shape and layout, added up.
+  void dot(ArrayRef<std::pair<Tile, Tile>> terms, std::optional<Tile> accumulator, const Tile &result);
+  static bool canAdd(tile::DotOp one, tile::DotOp other);
   void outer(tile::OuterOp op, const Tile &lhs, const Tile &rhs, const Tile &result);
   void slice(tile::SliceOp op, const Tile &input, const Tile &result);
   void rope(tile::RopeOp op, const Tile &input, const Tile &positions, const Tile &result);
@@ -85,7 +113,7 @@ public:
   /// One loop per axis, `point` following it.
   void loops(ArrayRef<std::pair<StringAttr, int64_t>> axes, Point &point, llvm::function_ref<void()> body);
   /// The numbers 0 .. count in groups of `group`, the last one smaller: body(first, number of them).
-  void groups(int64_t count, int64_t group, llvm::function_ref<void(Value, int64_t)> body);
+  void groups(int64_t count, int64_t group, llvm::function_ref<void(Value, int64_t)> body, bool unrolled = false);
   /// Vectors along the lane axis of `type`, all its padding included.
   void laneLoop(tile::TileType type, int64_t width, Point &point, llvm::function_ref<void()> body);
   /// The axes of `type` but for those in `except`, with their sizes.
@@ -98,6 +126,8 @@ public:
   /// `width` elements along `lane` from `point` on as vector of `element`; one element, repeated, where the tile lacks
   /// that axis.
   Value read(const Tile &tile, const Point &point, StringAttr lane, int64_t width, Type element);
+  static bool hasWholeVectors(const Tile &tile, const Point &point, int64_t width);
+  Value fromMemory(const Tile &tile, Value vector);
   /// Stores a vector of arithmetic type along the tile's lane axis, rounded to the tile's type.
   void write(const Tile &tile, const Point &point, Value vector);
   /// As write where the tile has axis `lane`; else stores the vector's first element alone.
@@ -133,12 +163,72 @@ private:
   SmallVector<Value> foldRows(const Tile &tile, const Rows &rows, Point &point, double neutral, ValueRange start,
                               vector::CombiningKind kind, llvm::function_ref<Value(size_t, Value, Value)> step);
 
+  // --- Prefetch
+  // -------------------------------------------------------------------------------------------------------
+
+  /// A cache line for each element of the axis along which a loop walks through `dimension` of a tensor.
+  struct Line {
+    tile::LoadOp load;
+    size_t dimension;
+    /// Where it begins in the other dimensions.
+    SmallVector<int64_t> offsets;
+  };
+  /// Lines of one tensor for some of the axis' elements, from `first` on: what one loop along the axis prefetches.
+  struct LineGroup {
+    SmallVector<Line> lines;
+    int64_t first = 0;
+  };
+  /// What the loads of a loop read in its next iteration.
+  struct Prefetches {
+    scf::ForOp loop;
+    /// Whether products take them; else each load prefetches for itself.
+    bool isSpread = false;
+    std::pair<StringAttr, int64_t> axis;
+    /// Next one last.
+    SmallVector<LineGroup> groups;
+  };
+  static std::optional<size_t> streamedDimension(tile::LoadOp op, scf::ForOp loop);
+  static std::optional<std::pair<StringAttr, int64_t>> streamedAxis(tile::LoadOp op, scf::ForOp loop);
+  static SmallVector<Line> linesOf(tile::LoadOp op, scf::ForOp loop);
+  bool isSpread(tile::LoadOp op) const;
+  /// Lines for a loop over the elements of `axis` to prefetch, none where all are taken.
+  LineGroup takeLines(std::pair<StringAttr, int64_t> axis);
+  bool hasLines(std::pair<StringAttr, int64_t> axis) const;
+  void prefetch(const Line &line, Value element);
+  /// How many such loops are emitted for `op`.
+  size_t loopsAlong(std::pair<StringAttr, int64_t> axis, tile::DotOp op) const;
+
   // --- Parts of dot, load, store and rope
   // ---------------------------------------------------------------------------------
 
-  void dotByBroadcast(const Tile &vectors, const Tile &scalars, std::optional<Tile> accumulator, const Tile &result);
+  /// Factors of a product: the one whose vectors are used and the one whose elements are broadcast.
+  struct DotFactors {
+    Tile vectors, scalars;
+  };
+  void dotByBroadcast(ArrayRef<DotFactors> terms, std::optional<Tile> accumulator, const Tile &result);
   void dotByReduction(const Tile &lhs, const Tile &rhs, std::optional<Tile> accumulator, const Tile &result);
   void addScalar(const Tile &result, const Point &point, Value sum, std::optional<Tile> accumulator);
+  /// How a product is cut into blocks that stay in registers: `rows` elements of an axis by `columns` vectors.
+  struct DotBlocks {
+    int64_t width;
+    /// Null where the result has no axis but the vectors' own.
+    StringAttr rowAxis;
+    int64_t rows, rowsPerBlock;
+    /// Whether all rows multiply the same vectors.
+    bool reusesVectors;
+    int64_t vectorCount, columnsPerBlock;
+    SmallVector<std::pair<StringAttr, int64_t>> contracted, outer;
+    size_t count() const {
+      return llvm::divideCeil(rows, rowsPerBlock) * llvm::divideCeil(vectorCount, columnsPerBlock);
+    }
+    /// The axis that each block passes through once, if that is all it does.
+    std::optional<std::pair<StringAttr, int64_t>> singleLoop() const;
+  };
+  DotBlocks dotBlocks(const Tile &vectors, const Tile &scalars, const Tile &result) const;
+  static bool isReduction(const Tile &lhs, const Tile &rhs, const Tile &result);
+  static bool vectorsAreLhs(const Tile &lhs, const Tile &result);
+  /// How many steps of a loop over a contracted axis of `size` elements one iteration makes.
+  static int64_t dotUnroll(int64_t size) { return size % 4 == 0 ? 4 : 1; }
   int64_t rowBlock(int64_t rows, int64_t vectorsPerRow, int64_t spare) const;
 
   ImplicitLocOpBuilder &b;
@@ -146,6 +236,8 @@ private:
   int64_t registers;
   std::function<Tile(tile::TileType)> allocate;
   std::function<void(const Tile &)> release;
+  /// Innermost loop last.
+  SmallVector<Prefetches> prefetches;
 };
 
 } // namespace mlir::tpa::cpu

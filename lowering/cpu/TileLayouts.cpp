@@ -90,15 +90,34 @@ private:
   llvm::DenseMap<std::pair<Value, StringAttr>, Value> known;
 };
 
+/// How many rows of a product one element of an operand enters.
+int64_t timesUsed(OpOperand &operand, tile::DotOp dot) {
+  int64_t times = 1;
+  for (auto [axis, size] : llvm::zip(dot.getType().getAxes(), dot.getType().getSizes()))
+    if (!cast<TileType>(operand.get().getType()).hasAxis(axis.getValue()))
+      times *= size;
+  return times;
+}
+
+/// From so many uses of an element on, transposing it costs less than the sums across lanes that it saves.
+constexpr int64_t fewestUses = 4;
+
 void requireForDot(tile::DotOp dot, Conversions &conversions) {
   OpOperand &lhs = dot.getLhsMutable();
   OpOperand &rhs = dot.getRhsMutable();
   StringRef lane = lastAxis(dot.getType());
   StringRef left = lastAxis(dot.getLhs().getType());
   StringRef right = lastAxis(dot.getRhs().getType());
-  // Vectors along the same contracted axis are multiplied as they are, and their lanes summed.
-  if (left == right && !left.empty() && !dot.getType().hasAxis(left))
+  // Vectors along the same contracted axis can be multiplied as they are, and their lanes summed: the better way where
+  // a transposed operand would not serve several rows of the result.
+  if (left == right && !left.empty() && !dot.getType().hasAxis(left)) {
+    bool inLeft = dot.getLhs().getType().hasAxis(lane), inRight = dot.getRhs().getType().hasAxis(lane);
+    OpOperand &vectors = inLeft ? lhs : rhs;
+    if (inLeft == inRight || timesUsed(vectors, dot) < fewestUses)
+      return;
+    conversions.require(vectors, lane);
     return;
+  }
   conversions.require(lhs, lane);
   conversions.require(rhs, lane);
 }

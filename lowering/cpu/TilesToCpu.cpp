@@ -13,6 +13,7 @@
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/Iterators.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 namespace mlir::tpa {
@@ -41,6 +42,17 @@ public:
         amx(amx) {}
 
   LogicalResult run() {
+    llvm::SmallPtrSet<Operation *, 4> matrixLoops;
+    if (amx)
+      function.walk([&](scf::ForOp loop) {
+        if (MatrixLoop::match(loop))
+          matrixLoops.insert(loop);
+      });
+    // Readers before what they read.
+    function.walk<WalkOrder::PostOrder, ReverseIterator>([&](Operation *op) {
+      if (!matrixLoops.contains(op->getParentOp()) && canDefer(op))
+        deferred.insert(op);
+    });
     if (failed(lower(function.getBody().front())))
       return failure();
     // Tile ops have no effect any more; loops and branches lose the tiles that they carried, innermost first.
@@ -74,41 +86,112 @@ private:
       pool[cast<MemRefType>(memory.getType())].push_back(memory);
   }
 
-  Tile bufferOf(Value value) { return {buffers.lookup(value), cast<TileType>(value.getType())}; }
+  Tile tileOf(Value value) {
+    if (auto computed = unbuffered.find(value); computed != unbuffered.end())
+      return computed->second;
+    return {buffers.lookup(value), cast<TileType>(value.getType())};
+  }
 
-  /// The op of `value`'s block in which it is last used; null where it is never used.
-  static Operation *lastUser(Value value) {
+  // --- Tiles without buffers
+  // -----------------------------------------------------------------------------------------------------
+
+  /// Whether `op` is an element-by-element function of its operands at the same point.
+  static bool isElementwise(Operation *op) {
+    if (auto convert = dyn_cast<tile::ConvertOp>(op)) {
+      TileType from = convert.getInput().getType(), to = convert.getType();
+      return from.getRank() == 0 || from.getAxes().back() == to.getAxes().back();
+    }
+    return isa<tile::AddOp, tile::ConstantMulOp, tile::MulOp, tile::SoftcapOp>(op);
+  }
+
+  /// Whether memory is written between `load` and what reads its only use.
+  bool isStoredBeforeRead(tile::LoadOp load) const {
+    Operation *reader = lastReader(load.getResult());
+    for (Operation *op = load->getNextNode(); op && op != reader; op = op->getNextNode())
+      if (isa<tile::StoreOp>(op) || op->getNumRegions() != 0)
+        return true;
+    return false;
+  }
+
+  /// A tile that its only user reads once, element by element, needs no buffer: `op` is computed there. So are products
+  /// that go on in another product's accumulator.
+  bool canDefer(Operation *op) const {
+    if (op->getNumResults() != 1 || !op->hasOneUse() || op->getBlock() != op->use_begin()->getOwner()->getBlock())
+      return false;
+    OpOperand &use = *op->use_begin();
+    auto next = dyn_cast<tile::DotOp>(use.getOwner());
+    bool isAccumulator = next && use.getOperandNumber() == 2;
+    if (auto dot = dyn_cast<tile::DotOp>(op))
+      return isAccumulator && Emitter::canAdd(dot, next);
+    auto load = dyn_cast<tile::LoadOp>(op);
+    if (!isElementwise(op) && !(load && Emitter::canReadInPlace(load) && !isStoredBeforeRead(load)))
+      return false;
+    Operation *user = use.getOwner();
+    if (isElementwise(user) || isa<tile::ConvertOp>(user))
+      return cast<TileType>(use.get().getType()).getNumElements() ==
+             cast<TileType>(user->getResult(0).getType()).getNumElements();
+    return isAccumulator || isa<tile::StoreOp>(user) || (isa<tile::SoftmaxStepOp>(user) && use.getOperandNumber() == 0);
+  }
+
+  bool isDeferred(Operation *op) const { return deferred.contains(op); }
+
+  /// The ops in which `value` is read: those behind the deferred ones.
+  void forReaders(Value value, llvm::function_ref<void(Operation *)> body) const {
+    for (Operation *user : value.getUsers())
+      if (isDeferred(user))
+        forReaders(user->getResult(0), body);
+      else
+        body(user);
+  }
+
+  /// The op of `value`'s block in which it is last read; null where it is never read.
+  Operation *lastReader(Value value) const {
     Operation *last = nullptr;
-    for (Operation *user : value.getUsers()) {
+    forReaders(value, [&](Operation *user) {
       Operation *ancestor = value.getParentBlock()->findAncestorOpInBlock(*user);
       if (!last || last->isBeforeInBlock(ancestor))
         last = ancestor;
-    }
+    });
     return last;
   }
 
-  /// Whether `operand` is its value's only use in `op` and after it, so that its buffer may be written over.
-  static bool diesHere(OpOperand &operand, Operation *op) {
-    Value value = operand.get();
-    if (value.getParentBlock() != op->getBlock() || lastUser(value) != op)
+  /// Whether `op` alone reads `value` from here on, once, so that its buffer may be written over.
+  bool diesHere(Value value, Operation *op) const {
+    if (value.getParentBlock() != op->getBlock() || lastReader(value) != op)
       return false;
-    return llvm::count_if(value.getUses(), [&](OpOperand &use) { return op->isAncestor(use.getOwner()); }) == 1;
+    int64_t reads = 0;
+    forReaders(value, [&](Operation *user) { reads += op->isAncestor(user); });
+    return reads == 1;
   }
 
-  /// A buffer for `result`: that of the first of `candidates` (operand numbers) that dies and has the result's layout,
-  /// else a new one.
+  /// The values in buffers that reading `value` reads at the same point.
+  SmallVector<Value> sourcesOf(Value value) const {
+    Operation *op = value.getDefiningOp();
+    if (!op || !isDeferred(op))
+      return {value};
+    if (auto dot = dyn_cast<tile::DotOp>(op))
+      return dot.getAccumulator() ? sourcesOf(dot.getAccumulator()) : SmallVector<Value>();
+    SmallVector<Value> sources;
+    for (Value operand : op->getOperands())
+      if (isTile(operand))
+        llvm::append_range(sources, sourcesOf(operand));
+    return sources;
+  }
+
+  /// A buffer for `result`: the first one of the operands `candidates` that dies and has the result's layout, else a
+  /// new one.
   Tile place(Value result, ArrayRef<unsigned> candidates) {
     auto type = cast<TileType>(result.getType());
     Operation *op = result.getDefiningOp();
-    for (unsigned candidate : candidates) {
-      OpOperand &operand = op->getOpOperand(candidate);
-      auto input = cast<TileType>(operand.get().getType());
-      if (input.getAxes() == type.getAxes() && emitter.bufferType(input) == emitter.bufferType(type) &&
-          diesHere(operand, op)) {
-        buffers[result] = buffers.lookup(operand.get());
-        return bufferOf(result);
+    for (unsigned candidate : candidates)
+      for (Value source : sourcesOf(op->getOperand(candidate))) {
+        auto input = cast<TileType>(source.getType());
+        if (input.getAxes() == type.getAxes() && emitter.bufferType(input) == emitter.bufferType(type) &&
+            diesHere(source, op)) {
+          buffers[result] = buffers.lookup(source);
+          return tileOf(result);
+        }
       }
-    }
     Tile tile = acquire(type);
     buffers[result] = tile.memory;
     return tile;
@@ -151,10 +234,20 @@ private:
   /// Gives back the buffers of tiles that end with `op`.
   void releaseAfter(Operation *op) {
     llvm::SmallSetVector<Value, 4> dying;
+    auto collect = [&](Value operand, auto &collect) -> void {
+      if (!isTile(operand))
+        return;
+      Operation *definition = operand.getDefiningOp();
+      if (definition && isDeferred(definition))
+        for (Value source : definition->getOperands())
+          collect(source, collect);
+      else if (operand.getParentBlock() == op->getBlock() && lastReader(operand) == op)
+        dying.insert(operand);
+    };
     op->walk([&](Operation *user) {
-      for (Value operand : user->getOperands())
-        if (isTile(operand) && operand.getParentBlock() == op->getBlock() && lastUser(operand) == op)
-          dying.insert(operand);
+      if (!isDeferred(user))
+        for (Value operand : user->getOperands())
+          collect(operand, collect);
     });
     for (Value result : op->getResults())
       if (isTile(result) && result.use_empty())
@@ -172,73 +265,99 @@ private:
       give(memory);
   }
 
+  /// The product that goes on in `dot`, if there is one.
+  tile::DotOp deferredProduct(tile::DotOp dot) const {
+    auto before = dot.getAccumulator() ? dot.getAccumulator().getDefiningOp<tile::DotOp>() : tile::DotOp();
+    return before && isDeferred(before) ? before : tile::DotOp();
+  }
+
+  Tile computationOf(Operation *op) {
+    using namespace tile;
+    auto type = cast<TileType>(op->getResult(0).getType());
+    SmallVector<Tile> in;
+    for (Value operand : op->getOperands())
+      in.push_back(tileOf(operand));
+    return llvm::TypeSwitch<Operation *, Tile>(op)
+        .Case([&](AddOp) { return emitter.sum(in[0], in[1], type); })
+        .Case(
+            [&](ConstantMulOp mul) { return emitter.constantProduct(in[0], mul.getFactor().convertToDouble(), type); })
+        .Case([&](ConvertOp) { return emitter.converted(in[0], type); })
+        .Case([&](MulOp) { return emitter.product(in[0], in[1], type); })
+        .Case([&](SoftcapOp softcap) { return emitter.softcapped(in[0], softcap.getCap().convertToDouble(), type); })
+        .DefaultUnreachable("an op that is not elementwise");
+  }
+
   void emit(Operation *op) {
     using namespace tile;
+    if (isDeferred(op)) {
+      if (auto load = dyn_cast<LoadOp>(op))
+        unbuffered.insert({op->getResult(0), emitter.inPlace(load)});
+      else if (isElementwise(op))
+        unbuffered.insert({op->getResult(0), computationOf(op)});
+      return;
+    }
     llvm::TypeSwitch<Operation *>(op)
         .Case([&](LoadOp load) { emitter.load(load, place(load.getResult(), {})); })
-        .Case([&](StoreOp store) { emitter.store(store, bufferOf(store.getValue())); })
+        .Case([&](StoreOp store) { emitter.store(store, tileOf(store.getValue())); })
         .Case([&](FillOp fill) { emitter.fill(fill.getValue().convertToDouble(), place(fill.getResult(), {})); })
-        .Case(
-            [&](ConvertOp convert) { emitter.convert(bufferOf(convert.getInput()), place(convert.getResult(), {0})); })
+        .Case<AddOp, ConstantMulOp, ConvertOp, MulOp, SoftcapOp>([&](Operation *elementwise) {
+          Value result = elementwise->getResult(0);
+          SmallVector<unsigned> operands = llvm::to_vector(llvm::seq(elementwise->getNumOperands()));
+          if (!isElementwise(elementwise))
+            emitter.convert(tileOf(elementwise->getOperand(0)), place(result, {}));
+          else
+            emitter.convert(computationOf(elementwise), place(result, operands));
+        })
         .Case([&](SplitOp split) {
           Tile low = place(split.getLow(), {});
-          emitter.split(bufferOf(split.getInput()), place(split.getHigh(), {0}), low);
-        })
-        .Case([&](MulOp mul) {
-          emitter.multiply(bufferOf(mul.getLhs()), bufferOf(mul.getRhs()), place(mul.getResult(), {0, 1}));
-        })
-        .Case([&](AddOp add) {
-          emitter.add(bufferOf(add.getLhs()), bufferOf(add.getRhs()), place(add.getResult(), {0, 1}));
-        })
-        .Case([&](ConstantMulOp mul) {
-          emitter.constantMultiply(bufferOf(mul.getInput()), mul.getFactor().convertToDouble(),
-                                   place(mul.getResult(), {0}));
+          emitter.split(tileOf(split.getInput()), place(split.getHigh(), {0}), low);
         })
         .Case([&](DotOp dot) {
+          SmallVector<std::pair<Tile, Tile>> terms;
+          DotOp first = dot;
+          for (DotOp term = dot; term; term = deferredProduct(term)) {
+            terms.push_back({tileOf(term.getLhs()), tileOf(term.getRhs())});
+            first = term;
+          }
           std::optional<Tile> accumulator;
           SmallVector<unsigned> candidates;
-          if (dot.getAccumulator()) {
-            accumulator = bufferOf(dot.getAccumulator());
+          if (dot.getAccumulator())
             candidates.push_back(2);
-          }
-          emitter.dot(bufferOf(dot.getLhs()), bufferOf(dot.getRhs()), accumulator, place(dot.getResult(), candidates));
+          if (first.getAccumulator())
+            accumulator = tileOf(first.getAccumulator());
+          std::reverse(terms.begin(), terms.end());
+          emitter.dot(terms, accumulator, place(dot.getResult(), candidates));
         })
         .Case([&](OuterOp outer) {
-          emitter.outer(outer, bufferOf(outer.getLhs()), bufferOf(outer.getRhs()), place(outer.getResult(), {}));
+          emitter.outer(outer, tileOf(outer.getLhs()), tileOf(outer.getRhs()), place(outer.getResult(), {}));
         })
-        .Case([&](SliceOp slice) { emitter.slice(slice, bufferOf(slice.getInput()), place(slice.getResult(), {})); })
+        .Case([&](SliceOp slice) { emitter.slice(slice, tileOf(slice.getInput()), place(slice.getResult(), {})); })
         .Case([&](RopeOp rope) {
-          emitter.rope(rope, bufferOf(rope.getInput()), bufferOf(rope.getPositions()), place(rope.getResult(), {0}));
+          emitter.rope(rope, tileOf(rope.getInput()), tileOf(rope.getPositions()), place(rope.getResult(), {0}));
         })
         .Case([&](HeadFunctionOp head) {
-          emitter.headFunction(head.getFunction(), bufferOf(head.getInput()), place(head.getResult(), {0}));
+          emitter.headFunction(head.getFunction(), tileOf(head.getInput()), place(head.getResult(), {0}));
         })
-        .Case([&](SoftcapOp softcap) {
-          emitter.softcap(bufferOf(softcap.getInput()), softcap.getCap().convertToDouble(),
-                          place(softcap.getResult(), {0}));
-        })
-        .Case([&](MaskOp mask) { emitter.mask(mask, bufferOf(mask.getInput()), place(mask.getResult(), {0})); })
+        .Case([&](MaskOp mask) { emitter.mask(mask, tileOf(mask.getInput()), place(mask.getResult(), {0})); })
         .Case([&](SoftmaxStepOp step) {
-          Tile logits = bufferOf(step.getLogits());
+          Tile logits = tileOf(step.getLogits());
           Tile probabilities = place(step.getProbabilities(), {0});
           Tile max = place(step.getNewMax(), {1}), sum = place(step.getNewSum(), {2});
-          emitter.softmaxStep(logits, {bufferOf(step.getMax()), bufferOf(step.getSum())}, probabilities, {max, sum},
+          emitter.softmaxStep(logits, {tileOf(step.getMax()), tileOf(step.getSum())}, probabilities, {max, sum},
                               place(step.getCorrection(), {}));
         })
         .Case([&](FinishOp finish) {
           Tile out = place(finish.getOut(), {0}), lse = place(finish.getLse(), {1});
-          emitter.finish(bufferOf(finish.getAccumulator()), {bufferOf(finish.getMax()), bufferOf(finish.getSum())}, out,
-                         lse);
+          emitter.finish(tileOf(finish.getAccumulator()), {tileOf(finish.getMax()), tileOf(finish.getSum())}, out, lse);
         })
         .Case([&](MergeOp merge) {
           Tile out = place(merge.getOut(), {0}), lse = place(merge.getLse(), {1});
-          emitter.merge(bufferOf(merge.getOut0()), bufferOf(merge.getLse0()), bufferOf(merge.getOut1()),
-                        bufferOf(merge.getLse1()), out, lse);
+          emitter.merge(tileOf(merge.getOut0()), tileOf(merge.getLse0()), tileOf(merge.getOut1()),
+                        tileOf(merge.getLse1()), out, lse);
         })
         .Case([&](QuantizeOp quantize) {
           Tile values = place(quantize.getValues(), {0});
-          emitter.quantize(quantize.getAxisAttr(), bufferOf(quantize.getInput()), values,
-                           place(quantize.getScale(), {}));
+          emitter.quantize(quantize.getAxisAttr(), tileOf(quantize.getInput()), values, place(quantize.getScale(), {}));
         })
         .DefaultUnreachable("a tile op without a lowering");
   }
@@ -254,11 +373,11 @@ private:
       if (!isTile(argument))
         continue;
       Value memory;
-      if (diesHere(operand, loop)) {
+      if (diesHere(operand.get(), loop)) {
         memory = buffers.lookup(operand.get());
       } else {
         Tile fresh = acquire(cast<TileType>(argument.getType()));
-        copy(bufferOf(operand.get()), fresh);
+        copy(tileOf(operand.get()), fresh);
         memory = fresh.memory;
       }
       buffers[argument] = memory;
@@ -274,8 +393,10 @@ private:
       if (std::optional<MatrixLoop> matrixLoop = MatrixLoop::match(loop))
         return lowerMatrixLoop(loop, *matrixLoop);
     SmallVector<Value> pinned = pinCarried(loop);
+    emitter.enterLoop(loop);
     if (failed(lower(*loop.getBody())))
       return failure();
+    emitter.leaveLoop();
     b.setInsertionPoint(loop.getBody()->getTerminator());
     yield(loop.getBody()->getTerminator()->getOperands(), loop.getResults());
     for (Value memory : pinned)
@@ -291,10 +412,10 @@ private:
       b.setInsertionPointToStart(&function.getBody().front());
       return memref::AllocaOp::create(b, type, b.getI64IntegerAttr(64));
     };
-    MatrixLoopEmitter stages(emitter, b, matrixLoop, [this](Value tile) { return bufferOf(tile); }, allocate);
+    MatrixLoopEmitter stages(emitter, b, matrixLoop, [this](Value tile) { return tileOf(tile); }, allocate);
     b.setInsertionPoint(loop);
     stages.prepare();
-    auto carriedTile = [&](unsigned number) { return bufferOf(loop.getRegionIterArg(number)); };
+    auto carriedTile = [&](unsigned number) { return tileOf(loop.getRegionIterArg(number)); };
     Tile max = carriedTile(matrixLoop.maxNumber()), sum = carriedTile(matrixLoop.sumNumber()),
          accumulator = carriedTile(matrixLoop.accumulatorNumber());
     if (stages.canPipeline()) {
@@ -362,7 +483,7 @@ private:
     for (auto [value, result] : llvm::zip(values, results)) {
       if (!isTile(result))
         continue;
-      Tile from = bufferOf(value), to = bufferOf(result);
+      Tile from = tileOf(value), to = tileOf(result);
       if (from.memory == to.memory)
         continue;
       if (targets.contains(from.memory)) {
@@ -450,6 +571,9 @@ private:
   Emitter emitter;
   bool amx;
   llvm::DenseMap<Value, Value> buffers;
+  llvm::DenseSet<Operation *> deferred;
+  /// Tiles without buffers.
+  llvm::DenseMap<Value, Tile> unbuffered;
   llvm::DenseMap<MemRefType, SmallVector<Value>> pool;
   /// Buffers of tiles that an enclosing loop carries: they belong to the loop, not to the pool.
   llvm::SmallDenseSet<Value> carried;

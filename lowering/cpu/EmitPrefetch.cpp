@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Prefetch of what the next iteration of a loop loads. Asked for all at once, lines fill the few buffers of the L1
+// cache and stall the loads behind them; spread over multiply-adds, they cost nothing.
+
+#include "lowering/cpu/Emitter.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/bit.h"
+
+using namespace mlir;
+using namespace mlir::tpa;
+using namespace mlir::tpa::cpu;
+using tile::TileType;
+
+static constexpr int64_t lineBits = 64 * 8;
+
+std::optional<size_t> Emitter::streamedDimension(tile::LoadOp op, scf::ForOp loop) {
+  for (auto [dimension, index] : llvm::enumerate(op.getIndices()))
+    if (index == loop.getInductionVar())
+      return dimension;
+  return std::nullopt;
+}
+
+std::optional<std::pair<StringAttr, int64_t>> Emitter::streamedAxis(tile::LoadOp op, scf::ForOp loop) {
+  std::optional<size_t> dimension = streamedDimension(op, loop);
+  if (!dimension)
+    return std::nullopt;
+  auto axis = cast<StringAttr>(op.getAxes()[*dimension]);
+  if (axis.empty() || op.getBlockOfAxis(axis) != 0)
+    return std::nullopt;
+  return std::pair(axis, op.getType().sizeOf(axis));
+}
+
+SmallVector<Emitter::Line> Emitter::linesOf(tile::LoadOp op, scf::ForOp loop) {
+  TileType type = op.getType();
+  size_t dimension = *streamedDimension(op, loop);
+  auto axes = llvm::to_vector(op.getAxes().getAsRange<StringAttr>());
+  SmallVector<Line> lines = {{op, dimension, SmallVector<int64_t>(axes.size(), 0)}};
+  for (auto [i, axis] : llvm::enumerate(axes)) {
+    if (axis.empty() || i == dimension)
+      continue;
+    int64_t step = i + 1 == axes.size() ? lineBits / type.getElementType().getIntOrFloatBitWidth() : 1;
+    SmallVector<Line> more;
+    for (const Line &line : lines)
+      for (int64_t offset = 0; offset < type.sizeOf(axis); offset += step) {
+        more.push_back(line);
+        more.back().offsets[i] = offset;
+      }
+    lines = std::move(more);
+  }
+  return lines;
+}
+
+void Emitter::enterLoop(scf::ForOp loop) {
+  Prefetches &next = prefetches.emplace_back();
+  next.loop = loop;
+  llvm::MapVector<Value, SmallVector<Line>> tensors;
+  size_t lines = 0;
+  for (auto load : loop.getOps<tile::LoadOp>()) {
+    auto axis = streamedAxis(load, loop);
+    if (!axis || (lines != 0 && axis != next.axis))
+      continue;
+    next.axis = *axis;
+    SmallVector<Line> more = linesOf(load, loop);
+    lines += more.size();
+    llvm::append_range(tensors[load.getMemory()], more);
+  }
+  size_t takers = 0;
+  for (auto dot : loop.getOps<tile::DotOp>())
+    takers += loopsAlong(next.axis, dot);
+  next.isSpread = lines != 0 && lines <= takers;
+  if (!next.isSpread)
+    return;
+
+  // A loop asks for neighbouring lines, in the order of memory: the hardware's own prefetch then runs ahead of it.
+  int64_t size = next.axis.second;
+  for (auto &[memory, all] : tensors)
+    for (ArrayRef<Line> rest = all; !rest.empty();) {
+      size_t count = std::min<size_t>(llvm::bit_floor(rest.size()), dotUnroll(size));
+      for (size_t part = 0; part < count; ++part)
+        next.groups.push_back({llvm::to_vector(rest.take_front(count)), static_cast<int64_t>(part * size / count)});
+      rest = rest.drop_front(count);
+    }
+  std::reverse(next.groups.begin(), next.groups.end());
+}
+
+void Emitter::leaveLoop() { prefetches.pop_back(); }
+
+bool Emitter::isSpread(tile::LoadOp op) const {
+  if (prefetches.empty() || !prefetches.back().isSpread || op->getParentOp() != prefetches.back().loop)
+    return false;
+  return streamedAxis(op, prefetches.back().loop) == prefetches.back().axis;
+}
+
+bool Emitter::hasLines(std::pair<StringAttr, int64_t> axis) const {
+  return !prefetches.empty() && !prefetches.back().groups.empty() && prefetches.back().axis == axis;
+}
+
+Emitter::LineGroup Emitter::takeLines(std::pair<StringAttr, int64_t> axis) {
+  return hasLines(axis) ? prefetches.back().groups.pop_back_val() : LineGroup();
+}
+
+void Emitter::prefetch(const Line &line, Value element) {
+  tile::LoadOp load = line.load;
+  SmallVector<Value> at;
+  for (auto [i, index] : llvm::enumerate(load.getIndices()))
+    at.push_back(plus(index, line.offsets[i]));
+  Value next = arith::AddIOp::create(b, at[line.dimension], prefetches.back().loop.getStep());
+  at[line.dimension] = arith::AddIOp::create(b, next, element);
+  memref::PrefetchOp::create(b, load.getMemory(), at, /*isWrite=*/false,
+                             /*localityHint=*/3, /*isDataCache=*/true);
+}
