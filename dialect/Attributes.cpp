@@ -21,6 +21,8 @@ namespace {
 
 /// Larger sizes have no use and would overflow products of them.
 constexpr int64_t maxExtent = int64_t(1) << 20;
+/// The most groups and stages of a schedule.
+constexpr int64_t maxGroups = 64;
 
 bool isExtent(int64_t value) { return value >= 1 && value <= maxExtent; }
 
@@ -289,7 +291,8 @@ LogicalResult VariantAttr::verify(EmitError emitError, StringAttr name, HeadsAtt
 }
 
 LogicalResult ScheduleAttr::verify(EmitError emitError, int64_t tokens, int64_t queries, int64_t heads, ScoreOrder,
-                                   ValueOrder, Type operands, int64_t queryParts, int64_t split, int64_t valueBlock) {
+                                   ValueOrder, Type operands, int64_t queryParts, int64_t split, int64_t valueBlock,
+                                   int64_t groups, int64_t stages, bool) {
   std::pair<StringRef, int64_t> sizes[] = {{"tokens", tokens}, {"queries", queries}, {"heads", heads}};
   for (auto [name, size] : sizes)
     if (!isExtent(size))
@@ -304,6 +307,10 @@ LogicalResult ScheduleAttr::verify(EmitError emitError, int64_t tokens, int64_t 
   if (!isValueBlock(valueBlock))
     return emitError() << "value_block: expected 0 or a power of two from 2 to " << largestValueBlock << ", got "
                        << valueBlock << " [G5]";
+  for (auto [name, number] : {std::pair<StringRef, int64_t>("groups", groups), {"stages", stages}})
+    if (number < 1 || number > maxGroups)
+      return emitError() << name << ": expected an integer between 1 and " << maxGroups << ", got " << number
+                         << " [G6]";
   return success();
 }
 

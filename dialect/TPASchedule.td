@@ -32,7 +32,10 @@ def TPA_ScheduleAttr : TPA_Attr<"Schedule", "schedule"> {
   let description = [{
     Sizes of tiles and orders of contraction. `operands` is the type in which matrix products take their operands; with `query_parts` 2 the merged query is kept as
     the sum of two such values, so that peaked softmaxes keep their precision. A cache is split into parts of `split` tokens, whatever the batch and the number of
-    threads, so that results do not depend on them.
+    threads, so that results do not depend on them; a target whose device divides the work itself only splits or not.
+
+    Blocks of cached tokens may be computed by `groups` of threads in turn, each with up to `stages` blocks in its ring of fast memory, copied by `bulk` copies or
+    by every thread.
 
     `value_block` is how V's cached token factors are stored, so that all phases of a pack have the same: `[batch, capacity, rank, size]` where it is 0, else
     feature by feature in blocks of so many tokens, `[batch, capacity / value_block, rank, size, value_block]`.
@@ -48,7 +51,19 @@ def TPA_ScheduleAttr : TPA_Attr<"Schedule", "schedule"> {
     AttrParameter<"::mlir::Type", "operands of matrix products">:$operands,
     DefaultValuedParameter<"int64_t", "1", "summands of the merged query, 1 or 2">:$query_parts,
     DefaultValuedParameter<"int64_t", "0", "cached tokens per part of a split cache; 0: never split">:$split,
-    DefaultValuedParameter<"int64_t", "0", "tokens per block of V's token caches; 0: token by token">:$value_block);
+    DefaultValuedParameter<"int64_t", "0", "tokens per block of V's token caches; 0: token by token">:$value_block,
+    DefaultValuedParameter<"int64_t", "1", "groups of threads that take blocks in turn">:$groups,
+    DefaultValuedParameter<"int64_t", "1", "blocks that a group holds in fast memory">:$stages,
+    DefaultValuedParameter<"bool", "false", "blocks are copied by a copy engine">:$bulk);
+  let builders = [
+    // One group, one stage.
+    AttrBuilder<(ins "int64_t":$tokens, "int64_t":$queries, "int64_t":$heads, "::mlir::tpa::ScoreOrder":$score,
+                     "::mlir::tpa::ValueOrder":$value, "::mlir::Type":$operands, "int64_t":$query_parts,
+                     "int64_t":$split, "int64_t":$value_block), [{
+      return $_get($_ctxt, tokens, queries, heads, score, value, operands, query_parts, split, value_block,
+                   /*groups=*/1, /*stages=*/1, /*bulk=*/false);
+    }]>
+  ];
   let assemblyFormat = "`<` struct(params) `>`";
   let extraClassDeclaration = [{
     /// The largest value_block.

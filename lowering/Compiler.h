@@ -9,6 +9,7 @@
 #include "lowering/emit/ObjectFile.h"
 #include "lowering/phases/CodePath.h"
 #include "lowering/phases/PhaseSignature.h"
+#include "lowering/tile/BuildPrograms.h"
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
@@ -37,6 +38,11 @@ int64_t defaultValueBlock(mlir::tpa::VariantAttr variant, CodePath path, const C
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> lowerPhases(mlir::tpa::VariantAttr variant,
                                                               llvm::ArrayRef<Phase> phases, Stage stage, CodePath path,
                                                               const CodeTarget &target, int64_t valueBlock);
+
+/// Phases under schedules of the caller's, along the fused path to Stage::target. The schedules must be legal for
+/// `target`.
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
+lowerScheduled(mlir::tpa::VariantAttr variant, llvm::ArrayRef<ScheduledPhase> phases, const CodeTarget &target);
 
 } // namespace tpac
 

@@ -5,6 +5,7 @@
 #include "dialect/Passes.h"
 #include "lowering/Compiler.h"
 #include "lowering/cpu/Passes.h"
+#include "lowering/gpu/Passes.h"
 #include "lowering/reference/Passes.h"
 
 #include "mlir/Transforms/Passes.h"
@@ -18,4 +19,6 @@ void tpac::registerToolPasses() {
   mlir::tpa::registerReferencePipelines();
   mlir::tpa::registerCpuPasses();
   mlir::tpa::registerCpuPipelines();
+  mlir::tpa::registerGpuPasses();
+  mlir::tpa::registerGpuPipelines();
 }

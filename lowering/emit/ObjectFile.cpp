@@ -62,6 +62,10 @@ void initializeTargets() {
     LLVMInitializeAArch64Target();
     LLVMInitializeAArch64TargetMC();
     LLVMInitializeAArch64AsmPrinter();
+    LLVMInitializeNVPTXTargetInfo();
+    LLVMInitializeNVPTXTarget();
+    LLVMInitializeNVPTXTargetMC();
+    LLVMInitializeNVPTXAsmPrinter();
   });
 }
 
@@ -100,6 +104,8 @@ std::vector<CodeTarget> allTargets() {
                      /*amx=*/true,
                      TPAC_CPU_LEVEL_AMX});
   targets.push_back({"aarch64", tripleFor(llvm::Triple::aarch64).str(), "generic", {}});
+  for (const char *chip : {"sm_80", "sm_86", "sm_89", "sm_90a", "sm_100a", "sm_103a", "sm_120a"})
+    targets.push_back({chip, "nvptx64-nvidia-cuda", chip, {}});
   std::erase_if(targets, [](const CodeTarget &target) { return !lookUp(llvm::Triple(target.triple)); });
   return targets;
 }
@@ -237,18 +243,23 @@ void keepOnly(llvm::Module &module, llvm::function_ref<bool(llvm::StringRef)> is
 
 std::string levelSuffix(const CodeTarget &target) { return "__" + symbolName(target.name); }
 
-std::vector<std::string> acceptedTargets() {
+static std::vector<std::string> namesOf(bool gpus) {
   std::vector<std::string> names;
   for (const CodeTarget &target : allTargets())
-    names.push_back(target.name);
+    if (isGpu(target) == gpus)
+      names.push_back(target.name);
   return names;
 }
+
+std::vector<std::string> acceptedTargets() { return namesOf(/*gpus=*/false); }
+std::vector<std::string> acceptedGpus() { return namesOf(/*gpus=*/true); }
 
 llvm::Expected<CodeTarget> findTarget(llvm::StringRef name) {
   for (CodeTarget &target : allTargets())
     if (target.name == name)
       return std::move(target);
-  return makeError("target '" + name + "' is not known; accepted: " + llvm::join(acceptedTargets(), ", "));
+  return makeError("target '" + name + "' is not known; accepted: " + llvm::join(acceptedTargets(), ", ") + ", " +
+                   llvm::join(acceptedGpus(), ", "));
 }
 
 llvm::Expected<std::vector<CodeTarget>> findPackTargets(llvm::ArrayRef<std::string> names) {

@@ -30,9 +30,14 @@ struct CodeTarget {
   tpac_cpu_level level = TPAC_CPU_LEVEL_NONE;
 };
 
-/// `host` (the CPU of this machine), `x86-64-v2`, `x86-64-v3`, `x86-64-v4`, `x86-64-amx` (v4 with AMX-BF16, as from
-/// Sapphire Rapids on), `aarch64`, as far as this LLVM has them.
+/// Whether code for `target` is kernels of an NVIDIA GPU, whose assembly is PTX.
+inline bool isGpu(const CodeTarget &target) { return llvm::StringRef(target.triple).starts_with("nvptx"); }
+
+/// The targets of packs: `host` (the CPU of this machine), `x86-64-v2`, `x86-64-v3`, `x86-64-v4`, `x86-64-amx` (v4 with
+/// AMX-BF16, as from Sapphire Rapids on), `aarch64`, as far as this LLVM has them.
 std::vector<std::string> acceptedTargets();
+/// The GPUs: `sm_80`, `sm_86`, `sm_89`, `sm_90a`, `sm_100a`, `sm_103a`, `sm_120a`.
+std::vector<std::string> acceptedGpus();
 
 /// The target of that name; an error that lists the accepted names where there is none.
 llvm::Expected<CodeTarget> findTarget(llvm::StringRef name);

@@ -330,15 +330,24 @@ private:
 
   /// Queries times a tile of keys {m, d} or {m, h, d}.
   Value product(Value keys) {
-    keys = toOperand(keys);
     if (queryParts.empty()) {
       // factored: all heads share <BQ, BK>.
-      Value shared = p.dot(queryToken, keys, {"n", "r", "h", "m"});
+      Value shared = p.dot(queryToken, toOperand(keys), {"n", "r", "h", "m"});
       return p.dot(toOperand(queryHead), toOperand(shared), {"n", "h", "m"});
     }
+    // Keys that are computed are more precise than narrow operands; a query that is kept precise is worth as much of
+    // them.
+    Type type = ProgramBuilder::typeOf(keys).getElementType();
+    bool isPrecise = schedule.getQueryParts() == 2 && type == p.arithmetic;
     Value sum;
+    if (isPrecise) {
+      auto narrow = ProgramBuilder::typeOf(keys).withElementType(schedule.getOperands());
+      auto split = tile::SplitOp::create(p.b, p.loc, narrow, narrow, keys);
+      sum = p.dot(queryParts.back(), split.getLow(), {"n", "h", "m"});
+      keys = split.getHigh();
+    }
     for (Value part : queryParts)
-      sum = p.dot(part, keys, {"n", "h", "m"}, sum);
+      sum = p.dot(part, toOperand(keys), {"n", "h", "m"}, sum);
     return sum;
   }
 

@@ -28,3 +28,7 @@ config.substitutions.append(("%python", sys.executable))
 config.available_features.add(platform.machine())
 if shutil.which("qemu-x86_64"):
     config.available_features.add("qemu-x86_64")
+
+# The assembler of NVIDIA's toolkit is optional (docs/gpu.md).
+if any(shutil.which("ptxas", path=path) for path in (None, "/usr/local/cuda/bin", "/usr/lib/nvidia-cuda-toolkit/bin")):
+    config.available_features.add("ptxas")

@@ -86,7 +86,8 @@ public:
     for (int64_t position : workload.firstPositions)
       farthest = std::max(farthest, position + workload.capacity() + 64);
     Random layout(member.seed ^ 0x2545f4914f6cdd1d);
-    bool canHaveBlocks = route.path == tpac::CodePath::fused &&
+    // GPU packs store tokens as rows.
+    bool canHaveBlocks = route.path == tpac::CodePath::fused && !route.target.starts_with("sm_") &&
                          std::ranges::any_of(variant.v.token, [](const oracle::TokenFactor &factor) {
                            return factor.source == Source::contextual;
                          });

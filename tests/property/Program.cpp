@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <stdexcept>
 
 namespace property {
@@ -90,13 +91,20 @@ template <typename T> T take(llvm::Expected<T> expected) {
 
 class InterpretedProgram : public Program {
 public:
-  InterpretedProgram(const std::string &variantJson, std::span<const Phase> phases, int64_t valueBlock)
+  InterpretedProgram(const Route &route, const std::string &variantJson, std::span<const Phase> phases,
+                     int64_t valueBlock)
       : context(registry(), mlir::MLIRContext::Threading::DISABLED) {
     auto variant = take(mlir::tpa::readVariant(variantJson, "variant", context));
     for (Phase phase : phases)
       signatures.push_back(tpac::getPhaseSignature(variant, phase, valueBlock));
-    module = take(tpac::lowerPhases(variant, {phases.data(), phases.size()}, tpac::Stage::tiles, tpac::CodePath::fused,
-                                    take(tpac::findTarget("host")), valueBlock));
+    // A GPU has schedules of attention only.
+    tpac::CodeTarget target = take(tpac::findTarget(route.target)), host = take(tpac::findTarget("host"));
+    for (Phase phase : phases) {
+      bool isAttention = phase == Phase::decode || phase == Phase::prefill;
+      const tpac::CodeTarget &its = isAttention ? target : host;
+      modules.emplace(
+          phase, take(tpac::lowerPhases(variant, phase, tpac::Stage::tiles, tpac::CodePath::fused, its, valueBlock)));
+    }
   }
 
   const tpac::PhaseSignature &signature(Phase phase) const override {
@@ -115,7 +123,8 @@ public:
         view.strides = arguments[i].strides;
       memory.push_back(std::move(view));
     }
-    if (llvm::Error error = tpac::interpret(*module, tpac::phaseName(phase), memory, tpac::Arithmetic::rounded))
+    if (llvm::Error error =
+            tpac::interpret(*modules.at(phase), tpac::phaseName(phase), memory, tpac::Arithmetic::rounded))
       throw std::runtime_error(llvm::toString(std::move(error)));
   }
 
@@ -128,7 +137,7 @@ private:
 
   mlir::MLIRContext context;
   std::vector<tpac::PhaseSignature> signatures;
-  mlir::OwningOpRef<mlir::ModuleOp> module;
+  mutable std::map<Phase, mlir::OwningOpRef<mlir::ModuleOp>> modules;
 };
 
 } // namespace
@@ -161,7 +170,7 @@ std::string missingFor(const Route &route) {
 std::unique_ptr<Program> Program::make(const Route &route, const std::string &variantJson,
                                        std::span<const Phase> phases, int64_t valueBlock) {
   if (route.kind == Route::Kind::interpreted)
-    return std::make_unique<InterpretedProgram>(variantJson, phases, valueBlock);
+    return std::make_unique<InterpretedProgram>(route, variantJson, phases, valueBlock);
   if (route.kind == Route::Kind::emulated)
     return makeEmulatedProgram(route.target, variantJson, phases, valueBlock);
   return std::make_unique<CompiledProgram>(route, variantJson, phases, valueBlock);

@@ -367,6 +367,22 @@ TEST_P(Property, ConfigsMatchTheOracle) {
   campaign.report();
 }
 
+// A GPU's schedules - order of contraction, tiles, narrow operands - without a GPU: their tile programs, interpreted.
+TEST(GpuSchedules, ConfigsMatchTheOracle) {
+  Route route = {"tiles-sm_90a", Route::Kind::interpreted, tpac::CodePath::fused, "sm_90a"};
+  std::vector<std::string> names = {"t6-mini", "llama-mini-gqa"};
+  if (options.count > coveringCount)
+    names.insert(names.end(), {"t6-mini-kvonly", "tpa3-16x4", "tpa-learned-b", "tpa-window-softcap", "mha-32x64",
+                               "tpa-shared-token-unrotated", "t6-medium-heads-24-47"});
+  Campaign campaign(route, static_cast<int64_t>(names.size()));
+  inParallel(static_cast<int64_t>(names.size()), [&](int64_t i) {
+    std::ifstream stream(TPAC_SOURCE_ROOT "/configs/" + names[static_cast<size_t>(i)] + ".json");
+    Member member = memberOf(nlohmann::json::parse(stream), options.first + static_cast<uint64_t>(i));
+    campaign.check(member, names[static_cast<size_t>(i)]);
+  });
+  campaign.report();
+}
+
 INSTANTIATE_TEST_SUITE_P(Routes, Property, testing::ValuesIn(availableRoutes()), [](const auto &info) {
   std::string name = info.param.name;
   std::ranges::replace(name, '-', '_');

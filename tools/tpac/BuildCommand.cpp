@@ -37,6 +37,10 @@ void build(const BuildOptions &options) {
   VariantFile file(options.variant);
   CodePath path = options.reference ? CodePath::reference : CodePath::fused;
   std::vector<CodeTarget> targets = take(findPackTargets(options.targets));
+  for (const CodeTarget &target : targets)
+    if (isGpu(target))
+      throw std::runtime_error("--target: packs hold code of CPUs, found " + target.name + ", accepted: " +
+                               llvm::join(acceptedTargets(), ", ") + "; tpac show prints a GPU's kernels");
   // Levels share their caches, which the highest one's kernels like best.
   int64_t valueBlock = options.valueBlock.value_or(defaultValueBlock(file.variant(), path, targets.back()));
   Pack pack{file.variant().getName().str(), file.json(), {}};

@@ -59,13 +59,16 @@ std::string textOf(const ShowOptions &options, const VariantFile &file, const st
     module->print(os, mlir::OpPrintingFlags().printNameLocAsPrefix());
     return text;
   }
+  auto emit = options.stage == "llvm" ? emitLlvmIr : emitAssembly;
+  if (isGpu(target))
+    return take(emit(*module, target));
   std::vector<PhaseSignature> signatures;
   for (Phase phase : phases)
     signatures.push_back(getPhaseSignature(file.variant(), phase, valueBlock));
   std::string prefix = symbolName(std::string_view(file.variant().getName().getValue()));
   if (failed(addCInterface(*module, prefix, signatures)))
     throw std::runtime_error("the C interface of " + prefix + " could not be made");
-  return take(options.stage == "llvm" ? emitLlvmIr(*module, target) : emitAssembly(*module, target));
+  return take(emit(*module, target));
 }
 
 void show(const ShowOptions &options) {

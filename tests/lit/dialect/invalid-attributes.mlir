@@ -220,3 +220,8 @@
 
 // expected-error @below {{value_block: expected 0 or a power of two from 2 to 64, got 1 [G5]}}
 #a = #tpa.schedule<tokens = 16, queries = 1, heads = 4, operands = bf16, value_block = 1>
+
+// -----
+
+// expected-error @below {{stages: expected an integer between 1 and 64, got 0 [G6]}}
+#a = #tpa.schedule<tokens = 16, queries = 1, heads = 4, operands = bf16, stages = 0>

@@ -1,0 +1,506 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The loops over blocks of cached tokens: groups of warps take blocks in turn, copies of later blocks are in flight
+// while one is computed, and the groups' softmax states are merged behind the loops.
+
+#include "lowering/gpu/Emitter.h"
+
+#include <limits>
+
+using namespace mlir;
+using namespace mlir::tpa;
+using namespace mlir::tpa::gpu;
+
+static bool isTile(Value value) { return llvm::isa<tile::TileType>(value.getType()); }
+
+static bool isBlockLoop(Operation *op) {
+  auto loop = dyn_cast<scf::ForOp>(op);
+  return loop && llvm::any_of(loop.getRegionIterArgs(), isTile);
+}
+
+LogicalResult Emitter::emitItem(func::FuncOp function) {
+  Scope scope(*this);
+  Block &body = function.getBody().front();
+  SmallVector<scf::ForOp> loops;
+  SmallVector<tile::StoreOp> stores;
+  for (Operation &op : body) {
+    if (isBlockLoop(&op)) {
+      auto loop = cast<scf::ForOp>(op);
+      if (!loops.empty() && (loop.getLowerBound() != loops.back().getUpperBound() ||
+                             !llvm::equal(loop.getInitArgs(), loops.back().getResults())))
+        return op.emitOpError("expected a loop that goes on where the loop over blocks before it ends");
+      loops.push_back(loop);
+    } else if (auto store = dyn_cast<tile::StoreOp>(op)) {
+      stores.push_back(store);
+    } else if (!llvm::isa<tile::TileDialect>(op.getDialect()) && !llvm::isa<func::ReturnOp>(op)) {
+      if (failed(emitScalar(op)))
+        return failure();
+    }
+  }
+  if (loops.empty())
+    return function.emitOpError("expected a loop over blocks");
+  if (failed(emitChain(loops)))
+    return failure();
+  for (tile::StoreOp store : stores)
+    storeFragments(store);
+  // What was read and written here is free for the next item.
+  if (plan.bulk)
+    isa.fenceAsync();
+  isa.syncThreads();
+  return status;
+}
+
+// --- Copies ---
+
+void Emitter::issueCopies(Value stageNumber, Value token, Value isNeeded) {
+  Value slot = isa.add(isa.mul(group, plan.stages), stageNumber);
+  auto target = [&] { return isa.shared(isa.shared(sharedMemory, pipelineOffset), isa.mul(slot, plan.stageBytes())); };
+  auto source = [&] {
+    Value bytes = arith::MulIOp::create(isa.b, isa.extend(token), isa.extend(isa.i32(plan.rowBytes)));
+    return isa.global(cacheRows, bytes);
+  };
+  if (plan.bulk) {
+    Value isLeader = isa.both(isa.equals(warpInGroup, 0), isa.equals(lane, 0));
+    scf::IfOp::create(isa.b, isa.both(isNeeded, isLeader), [&](OpBuilder &, Location) {
+      Value barrier = isa.shared(sharedMemory, isa.mul(slot, 8));
+      Value bytes = isa.i32(plan.stageBytes());
+      isa.expectBytes(barrier, bytes);
+      isa.copyBulk(target(), source(), bytes, barrier, policy);
+      scf::YieldOp::create(isa.b);
+    });
+    return;
+  }
+  int64_t chunks = plan.stageBytes() / chunkBytes, threads = plan.warpsOfGroup() * warpSize;
+  scf::IfOp::create(isa.b, isNeeded, [&](OpBuilder &, Location) {
+    Value number = isa.add(isa.mul(warpInGroup, warpSize), lane);
+    Value from = isa.global(source(), isa.extend(isa.mul(number, chunkBytes)));
+    Value to = isa.shared(target(), isa.mul(number, chunkBytes));
+    auto copy = [&](int64_t first) {
+      isa.copy16(isa.shared(to, first * chunkBytes), isa.global(from, isa.extend(isa.i32(first * chunkBytes))));
+    };
+    int64_t first = 0;
+    for (; first + threads <= chunks; first += threads)
+      copy(first);
+    if (first < chunks)
+      scf::IfOp::create(isa.b, isa.less(number, isa.i32(chunks - first)), [&](OpBuilder &, Location) {
+        copy(first);
+        scf::YieldOp::create(isa.b);
+      });
+    scf::YieldOp::create(isa.b);
+  });
+}
+
+/// Zeroes the rows of the block at hand from `limit` on: what the cache holds there is nobody's, and 0 times it must be
+/// 0.
+void Emitter::clearTail(Value limit) {
+  Value isShort = isa.less(limit, isa.i32(plan.tokens));
+  scf::IfOp::create(isa.b, isShort, [&](OpBuilder &, Location) {
+    int64_t chunks = plan.rowBytes / chunkBytes;
+    Value first = isa.add(isa.mul(isa.max(limit, isa.i32(0)), chunks), isa.add(isa.mul(warpInGroup, warpSize), lane));
+    Value end = isa.i32(plan.tokens * chunks), step = isa.i32(plan.warpsOfGroup() * warpSize);
+    auto type = VectorType::get({4}, isa.b.getI32Type());
+    Value zero = arith::ConstantOp::create(isa.b, isa.b.getZeroAttr(type));
+    scf::ForOp::create(isa.b, first, end, step, ValueRange(), [&](OpBuilder &, Location, Value number, ValueRange) {
+      isa.store(zero, isa.shared(stageRows, isa.mul(number, chunkBytes)), chunkBytes);
+      scf::YieldOp::create(isa.b);
+    });
+    if (plan.bulk)
+      isa.fenceAsync();
+    syncGroup();
+    scf::YieldOp::create(isa.b);
+  });
+}
+
+// --- What all blocks share ---
+
+/// Whether `tile` is the same for every block of `loop`.
+static bool isInvariant(Value tile, scf::ForOp loop, const llvm::DenseMap<Value, Memory> &memories) {
+  Operation *op = tile.getDefiningOp();
+  if (!op)
+    return loop.getBody() != tile.getParentBlock();
+  if (!loop->isProperAncestor(op))
+    return true;
+  if (auto load = dyn_cast<tile::LoadOp>(op))
+    if (memories.lookup(load.getMemory()).kind == Memory::Kind::cached)
+      return false;
+  return llvm::all_of(op->getOperands(), [&](Value operand) {
+    return isTile(operand) ? isInvariant(operand, loop, memories)
+                           : !loop.getRegion().isAncestor(operand.getParentRegion());
+  });
+}
+
+SmallVector<Value> Emitter::loadQuery(int64_t offset, int64_t step) {
+  auto type = VectorType::get({4}, isa.b.getI32Type());
+  Value pointer = isa.shared(isa.shared(sharedMemory, offset),
+                             isa.add(isa.mul(warpInGroup, querySteps.lookup(offset) * 512), isa.mul(lane, 16)));
+  Value vector = isa.load(type, isa.shared(pointer, 512 * step), 16);
+  Values values;
+  for (int64_t i = 0; i < 4; ++i)
+    values.push_back(LLVM::ExtractElementOp::create(isa.b, vector, isa.i32(i)));
+  return values;
+}
+
+bool Emitter::dependsOnKept(Value tile) {
+  if (kept.contains(tile))
+    return true;
+  Operation *op = tile.getDefiningOp();
+  return op &&
+         llvm::any_of(op->getOperands(), [&](Value operand) { return isTile(operand) && dependsOnKept(operand); });
+}
+
+void Emitter::prepareQueries(ArrayRef<scf::ForOp> loops) {
+  queryFragments.clear();
+  queryRegisters.clear();
+  setupTiles.clear();
+  kept.clear();
+  // Rotations and softmaxes are computed once per element, and what products of the setup read is loaded once, all of
+  // it at the same time.
+  scf::ForOp front = loops.front();
+  auto isKept = [](Operation *op) {
+    auto head = dyn_cast<tile::HeadFunctionOp>(op);
+    return llvm::isa<tile::RopeOp>(op) || (head && head.getFunction() == HeadFunction::softmax);
+  };
+  llvm::SmallSetVector<Value, 4> wanted;
+  for (Operation &op : *front->getBlock()) {
+    if (isKept(&op))
+      wanted.insert(op.getResult(0));
+    if (auto dot = dyn_cast<tile::DotOp>(op))
+      for (Value operand : {dot.getLhs(), dot.getRhs()})
+        if (operand.getDefiningOp<tile::LoadOp>())
+          wanted.insert(operand);
+  }
+  for (scf::ForOp loop : loops)
+    for (Operation &op : loop.getBody()->without_terminator())
+      if (isKept(&op) && isInvariant(op.getResult(0), loop, memories))
+        wanted.insert(op.getResult(0));
+  // A tile that another one reads is complete before.
+  for (Value tile : wanted) {
+    Operation *op = tile.getDefiningOp();
+    if (llvm::any_of(op->getOperands(), [&](Value operand) { return isTile(operand) && dependsOnKept(operand); }))
+      isa.syncThreads();
+    keep(tile);
+  }
+  isa.syncThreads();
+
+  llvm::SmallSetVector<Value, 4> operands;
+  for (scf::ForOp loop : loops)
+    for (auto dot : loop.getBody()->getOps<tile::DotOp>()) {
+      if (!columnAxis(dot.getType()))
+        continue;
+      if (isInvariant(dot.getLhs(), loop, memories))
+        operands.insert(dot.getLhs());
+      if (isInvariant(dot.getRhs(), loop, memories) && !setupTiles.contains(dot.getRhs()))
+        setupTiles[dot.getRhs()] = computeSharedTile(dot.getRhs(), /*byGroup=*/false);
+    }
+  int64_t registers = 0;
+  if (!operands.empty()) {
+    auto type = cast<TileType>(operands.front().getType());
+    StringAttr contracted = columnAxis(type);
+    int64_t steps = type.sizeOf(contracted) / 16;
+    SmallVector<int64_t> offsets;
+    for (Value operand : operands) {
+      offsets.push_back(reserve(plan.warpsOfGroup() * steps * 512));
+      queryFragments[operand] = offsets.back();
+      querySteps[offsets.back()] = steps;
+      registers += 4 * steps;
+    }
+    Value end = isa.i32(steps), increment = isa.i32(plan.groups);
+    scf::ForOp::create(isa.b, group, end, increment, ValueRange(), [&](OpBuilder &, Location, Value step, ValueRange) {
+      Scope scope(*this);
+      Value place = isa.add(isa.mul(isa.add(isa.mul(warpInGroup, steps), step), 512), isa.mul(lane, 16));
+      Value first = isa.add(isa.mul(step, 16), lanePair);
+      for (auto [operand, offset] : llvm::zip(operands, offsets)) {
+        Value vector = LLVM::PoisonOp::create(isa.b, VectorType::get({4}, isa.b.getI32Type()));
+        int64_t number = 0;
+        for (int64_t columns : {0, 8})
+          for (int64_t half : {0, 1}) {
+            Point point = rowPoint(half);
+            point[contracted] = isa.add(first, columns);
+            Value low = element(operand, point);
+            point[contracted] = isa.add(first, columns + 1);
+            Value packed = isa.pack(low, element(operand, point), operandType);
+            vector = LLVM::InsertElementOp::create(isa.b, vector, packed, isa.i32(number++));
+          }
+        isa.store(vector, isa.shared(isa.shared(sharedMemory, offset), place), 16);
+      }
+      scf::YieldOp::create(isa.b);
+    });
+  }
+  isa.syncThreads();
+  // Beyond this the accumulators would not fit beside them.
+  constexpr int64_t largestInRegisters = 40;
+  if (registers <= largestInRegisters)
+    for (Value operand : operands) {
+      Values values;
+      int64_t offset = queryFragments[operand];
+      for (int64_t step = 0; step < querySteps[offset]; ++step)
+        llvm::append_range(values, loadQuery(offset, step));
+      queryRegisters[operand] = values;
+    }
+  // Head factors that no token has, and what else the rows alone decide.
+  for (scf::ForOp loop : loops)
+    for (Operation &op : *loop.getBody())
+      for (Value result : op.getResults())
+        if (auto type = dyn_cast<TileType>(result.getType());
+            type && !columnAxis(type) && type.getRank() > 0 && isInvariant(result, loop, memories))
+          fragment(result);
+}
+
+// --- Loops ---
+
+LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
+  int64_t tokens = plan.tokens;
+  for (scf::ForOp loop : loops)
+    if (Isa::constantOf(scalars.lookup(loop.getStep())) != tokens)
+      return loop.emitOpError() << "expected blocks of " << tokens << " tokens, as the schedule says";
+  scf::ForOp front = loops.front();
+  Value first = scalars.lookup(front.getLowerBound());
+  // Blocks up to the end of each loop, and how many of them this group takes.
+  SmallVector<Value> counts;
+  for (scf::ForOp loop : loops) {
+    Value span = isa.max(isa.sub(scalars.lookup(loop.getUpperBound()), first), isa.i32(0));
+    Value blocks = isa.ceilDiv(span, tokens);
+    Value rest = isa.max(isa.sub(isa.add(blocks, plan.groups - 1), group), isa.i32(0));
+    counts.push_back(isa.div(rest, plan.groups));
+  }
+  Value count = counts.back();
+  auto tokenOf = [&](Value number) {
+    return isa.add(first, isa.mul(isa.add(group, isa.mul(number, plan.groups)), tokens));
+  };
+  auto wrapped = [&](Value number) {
+    Value isBeyond = isa.compare(arith::CmpIPredicate::sge, number, isa.i32(plan.stages));
+    return isa.select(isBeyond, isa.sub(number, isa.i32(plan.stages)), number);
+  };
+  for (int64_t i = 0; i < plan.stages - 1; ++i) {
+    issueCopies(wrapped(isa.add(stage, i)), tokenOf(isa.i32(i)), isa.less(isa.i32(i), count));
+    if (!plan.bulk)
+      isa.commitCopies();
+  }
+  prepareQueries(loops);
+
+  Values carried;
+  SmallVector<size_t> sizes;
+  for (Value init : front.getInitArgs()) {
+    Values values = fragment(init);
+    sizes.push_back(values.size());
+    llvm::append_range(carried, values);
+  }
+  auto split = [&](ValueRange tiles, ValueRange values) {
+    size_t at = 0;
+    for (auto [tile, size] : llvm::zip(tiles, sizes)) {
+      assign(tile, values.slice(at, size));
+      at += size;
+    }
+  };
+  carried.append({stage, phase});
+  Value lower = isa.i32(0), one = isa.i32(1);
+  for (auto [i, upper] : llvm::enumerate(counts)) {
+    scf::ForOp loop = loops[i];
+    auto emitted = scf::ForOp::create(
+        isa.b, lower, upper, one, carried, [&](OpBuilder &, Location, Value number, ValueRange inner) {
+          Scope scope(*this);
+          Value current = inner[inner.size() - 2], parity = inner[inner.size() - 1];
+          split(loop.getRegionIterArgs(), inner);
+          if (!plan.bulk)
+            isa.waitCopies(plan.stages - 2);
+          // The group is through with the stage that is filled next.
+          syncGroup();
+          Value ahead = isa.add(number, plan.stages - 1);
+          issueCopies(wrapped(isa.add(current, plan.stages - 1)), tokenOf(ahead), isa.less(ahead, count));
+          if (!plan.bulk)
+            isa.commitCopies();
+          Value slot = isa.add(isa.mul(group, plan.stages), current);
+          if (plan.bulk)
+            isa.waitBarrier(isa.shared(sharedMemory, isa.mul(slot, 8)), parity);
+          stageRows = isa.shared(isa.shared(sharedMemory, pipelineOffset), isa.mul(slot, plan.stageBytes()));
+          scalars[loop.getInductionVar()] = tokenOf(number);
+          Values yielded;
+          if (succeeded(emitBlock(loop)))
+            for (Value tile : loop.getBody()->getTerminator()->getOperands())
+              llvm::append_range(yielded, fragment(tile));
+          if (yielded.size() + 2 != carried.size()) {
+            fail(loop, "this target cannot compute what the loop carries");
+            llvm::append_range(yielded = {}, inner.drop_back(2));
+          }
+          Value next = isa.add(current, 1);
+          Value wraps = isa.compare(arith::CmpIPredicate::eq, next, isa.i32(plan.stages));
+          yielded.push_back(isa.select(wraps, isa.i32(0), next));
+          yielded.push_back(isa.select(wraps, isa.bitXor(parity, isa.i32(1)), parity));
+          scf::YieldOp::create(isa.b, yielded);
+        });
+    stageRows = Value();
+    carried.assign(emitted.result_begin(), emitted.result_end());
+    split(loop.getResults(), carried);
+    lower = isa.max(lower, upper);
+  }
+  stage = carried[carried.size() - 2];
+  phase = carried[carried.size() - 1];
+  if (!plan.bulk)
+    isa.waitCopies(0);
+  mergeGroups(loops);
+  return status;
+}
+
+LogicalResult Emitter::emitBlock(scf::ForOp loop) {
+  // Scalars first: none of them depends on a tile.
+  for (Operation &op : loop.getBody()->without_terminator())
+    if (!llvm::isa<tile::TileDialect>(op.getDialect()) && failed(emitScalar(op)))
+      return failure();
+  Value limit;
+  for (auto load : loop.getBody()->getOps<tile::LoadOp>())
+    for (auto [limited, value] : llvm::zip(load.getLimited().getAsRange<StringAttr>(), load.getLimits()))
+      if (limited.getValue() == "m" && memories.lookup(load.getMemory()).kind == Memory::Kind::cached) {
+        if (limit && limit != value)
+          return load.emitOpError("expected one limit for all cached tensors of a block");
+        limit = value;
+      }
+  if (limit)
+    clearTail(scalars.lookup(limit));
+  return success();
+}
+
+// --- Groups ---
+
+/// Sums the lanes of a row, then merges the groups' states: afterwards all groups have the item's, each group those
+/// columns of the accumulator that mergedQuads says.
+void Emitter::mergeGroups(ArrayRef<scf::ForOp> loops) {
+  tile::FinishOp finish;
+  scf::ForOp last = loops.back();
+  for (Value result : last.getResults())
+    for (Operation *user : result.getUsers())
+      if (auto op = dyn_cast<tile::FinishOp>(user))
+        finish = op;
+  if (!finish)
+    return fail(last, "expected a softmax state that tile.finish takes");
+  Value accTile = finish.getAccumulator(), maxTile = finish.getMax(), sumTile = finish.getSum();
+  Values acc = fragment(accTile), max = fragment(maxTile), sum = fragment(sumTile);
+  for (Value &value : sum)
+    for (int64_t laneMask : {1, 2})
+      value = isa.fadd(value, isa.exchange(value, laneMask));
+  mergedQuads.clear();
+  if (plan.groups == 1)
+    return assign(sumTile, sum);
+
+  Value infinity = isa.f32(-std::numeric_limits<double>::infinity());
+  int64_t rows = plan.warpsOfGroup() * rowsOfWarp;
+  auto pairType = VectorType::get({2}, isa.b.getF32Type());
+  Value states = isa.shared(sharedMemory, reserve(plan.groups * rows * 8));
+  scf::IfOp::create(isa.b, isa.equals(lanePair, 0), [&](OpBuilder &, Location) {
+    for (int64_t half : {0, 1}) {
+      Value pair = LLVM::PoisonOp::create(isa.b, pairType);
+      pair = LLVM::InsertElementOp::create(isa.b, pair, max[half], isa.i32(0));
+      pair = LLVM::InsertElementOp::create(isa.b, pair, sum[half], isa.i32(1));
+      isa.store(pair, isa.shared(states, isa.mul(isa.add(isa.mul(group, rows), row[half]), 8)), 8);
+    }
+    scf::YieldOp::create(isa.b);
+  });
+  isa.syncThreads();
+  Values scale;
+  for (int64_t half : {0, 1}) {
+    Values groupMax, groupSum;
+    Value largest = infinity;
+    for (int64_t i = 0; i < plan.groups; ++i) {
+      Value pair = isa.load(pairType, isa.shared(isa.shared(states, isa.mul(row[half], 8)), i * rows * 8), 8);
+      groupMax.push_back(LLVM::ExtractElementOp::create(isa.b, pair, isa.i32(0)));
+      groupSum.push_back(LLVM::ExtractElementOp::create(isa.b, pair, isa.i32(1)));
+      largest = isa.fmax(largest, groupMax.back());
+    }
+    Value isEmpty = arith::CmpFOp::create(isa.b, arith::CmpFPredicate::OEQ, largest, infinity);
+    Value reference = isa.select(isEmpty, isa.f32(0.0), largest);
+    Value total = isa.f32(0.0);
+    for (auto [itsMax, itsSum] : llvm::zip(groupMax, groupSum))
+      total = isa.fma(itsSum, isa.exp2(isa.fsub(itsMax, reference)), total);
+    scale.push_back(isa.exp2(isa.fsub(max[half], reference)));
+    max[half] = largest;
+    sum[half] = total;
+  }
+  for (auto [i, value] : llvm::enumerate(acc))
+    value = isa.fmul(value, scale[i / 2 % 2]);
+
+  // Every group writes its part, in accumulator order; then each sums some of the columns over all groups.
+  auto quadType = VectorType::get({4}, isa.b.getF32Type());
+  int64_t quads = static_cast<int64_t>(acc.size()) / 4;
+  int64_t groupBytes = plan.warpsOfGroup() * quads * 512;
+  int64_t exchangeBytes = plan.groups * groupBytes;
+  Value exchange = isa.shared(sharedMemory, exchangeBytes <= pipelineBytes() ? pipelineOffset : reserve(exchangeBytes));
+  exchange = isa.shared(exchange, isa.add(isa.mul(warpInGroup, quads * 512), isa.mul(lane, 16)));
+  // Every group was through with the ring before the states were exchanged.
+  Value target = isa.shared(exchange, isa.mul(group, groupBytes));
+  for (int64_t i = 0; i < quads; ++i) {
+    Value quad = LLVM::PoisonOp::create(isa.b, quadType);
+    for (int64_t j = 0; j < 4; ++j)
+      quad = LLVM::InsertElementOp::create(isa.b, quad, acc[4 * i + j], isa.i32(j));
+    isa.store(quad, isa.shared(target, 512 * i), 16);
+  }
+  isa.syncThreads();
+  Values sums;
+  for (int64_t first = 0; first < quads; first += plan.groups) {
+    Value quadNumber = isa.add(group, first);
+    Value isLast = isa.less(quadNumber, isa.i32(quads));
+    mergedQuads.push_back({quadNumber, first + plan.groups <= quads ? Value() : isLast});
+    if (mergedQuads.back().second)
+      quadNumber = isa.select(isLast, quadNumber, isa.i32(0));
+    Value source = isa.shared(exchange, isa.mul(quadNumber, 512));
+    Values own(4, isa.f32(0.0));
+    for (int64_t i = 0; i < plan.groups; ++i) {
+      Value quad = isa.load(quadType, isa.shared(source, i * groupBytes), 16);
+      for (int64_t j = 0; j < 4; ++j)
+        own[j] = isa.fadd(own[j], LLVM::ExtractElementOp::create(isa.b, quad, isa.i32(j)));
+    }
+    llvm::append_range(sums, own);
+  }
+  assign(accTile, sums);
+  assign(maxTile, max);
+  assign(sumTile, sum);
+}
+
+// --- Results ---
+
+void Emitter::storeFragments(tile::StoreOp store) {
+  const Memory memory = memories.lookup(store.getMemory());
+  if (memory.kind != Memory::Kind::partOut && memory.kind != Memory::Kind::partLse)
+    return fail(store, "expected the state of a part");
+  auto type = cast<TileType>(store.getValue().getType());
+  StringAttr column = columnAxis(type);
+  Values values = fragment(store.getValue());
+  Value isFirst = isa.both(isa.equals(lanePair, 0), isa.equals(group, 0));
+  for (int64_t half : {0, 1}) {
+    Value inside = rowInside[half];
+    for (auto [limited, limit] : llvm::zip(store.getLimited().getAsRange<StringAttr>(), store.getLimits())) {
+      Value index = limited.getValue() == "n" ? rowQuery[half] : rowHead[half];
+      inside = isa.both(inside, isa.less(index, scalars.lookup(limit)));
+    }
+    if (!column)
+      inside = isa.both(inside, isFirst);
+    scf::IfOp::create(isa.b, inside, [&](OpBuilder &, Location) {
+      // A part's record: rows of heads within query tokens.
+      Value number = isa.add(isa.mul(rowQuery[half], plan.rows.heads), rowHead[half]);
+      if (!column) {
+        isa.store(values[half], isa.global(memory.pointer, isa.extend(isa.mul(number, 4))), 4);
+      } else {
+        Value offset = isa.mul(isa.add(isa.mul(number, type.sizeOf(column)), lanePair), 4);
+        Value pointer = isa.global(memory.pointer, isa.extend(offset));
+        auto pairType = VectorType::get({2}, isa.b.getF32Type());
+        for (size_t i = 2 * half; i < values.size(); i += 4) {
+          auto [quad, exists] =
+              mergedQuads.empty() ? std::pair(isa.i32(static_cast<int64_t>(i / 4)), Value()) : mergedQuads[i / 4];
+          auto write = [&, quad = quad] {
+            Value pair = LLVM::PoisonOp::create(isa.b, pairType);
+            pair = LLVM::InsertElementOp::create(isa.b, pair, values[i], isa.i32(0));
+            pair = LLVM::InsertElementOp::create(isa.b, pair, values[i + 1], isa.i32(1));
+            isa.store(pair, isa.global(pointer, isa.extend(isa.mul(quad, 32))), 8);
+          };
+          if (!exists) {
+            write();
+            continue;
+          }
+          scf::IfOp::create(isa.b, exists, [&](OpBuilder &, Location) {
+            write();
+            scf::YieldOp::create(isa.b);
+          });
+        }
+      }
+      scf::YieldOp::create(isa.b);
+    });
+  }
+}

@@ -1,0 +1,489 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tiles of a block of cached tokens as tensor core fragments. A warp has 16 rows (heads, of one or more query tokens);
+// per 8 columns a lane holds four values: rows lane / 4 and lane / 4 + 8, columns 2 (lane % 4) and the next.
+
+#include "lowering/gpu/Emitter.h"
+
+#include "llvm/ADT/TypeSwitch.h"
+
+#include <limits>
+
+using namespace mlir;
+using namespace mlir::tpa;
+using namespace mlir::tpa::gpu;
+
+/// What a conversion that changes no value that a product reads was made from.
+static Value throughConversions(Value tile) {
+  while (auto convert = tile.getDefiningOp<tile::ConvertOp>())
+    tile = convert.getInput();
+  return tile;
+}
+
+static bool isRowAxis(StringRef name) { return name == "n" || name == "h"; }
+
+StringAttr Emitter::columnAxis(TileType type) {
+  for (auto [name, size] : llvm::zip(type.getAxes(), type.getSizes()))
+    if (!isRowAxis(name.getValue()))
+      return name;
+  return {};
+}
+
+// --- Operands in shared memory ---
+
+/// The row of an 8x8 matrix whose address this lane gives, in the four matrices of a load: the second pair of matrices,
+/// or the second of each pair, is 8 rows down.
+Value Emitter::laneRowOf(bool byHalves) {
+  Value low = isa.bitAnd(lane, 7);
+  Value down = isa.bitAnd(isa.shiftRight(lane, byHalves ? 1 : 0), 8);
+  return isa.add(low, down);
+}
+
+Value Emitter::chunkAddress(const SharedTile &tile, Value laneRow, int64_t row, int64_t chunk, Value laneChunk) {
+  Value number;
+  int64_t aligned = 0;
+  if (auto first = Isa::constantOf(tile.chunk)) {
+    // The part of the chunk number that the swizzle leaves alone is a constant of the address.
+    aligned = (*first + chunk) & ~tile.swizzle.mask;
+    int64_t rest = (*first + chunk) & tile.swizzle.mask;
+    number = isa.add(laneChunk, rest);
+  } else {
+    number = isa.add(isa.add(tile.chunk, chunk), laneChunk);
+  }
+  if (tile.swizzle.mask != 0) {
+    Value turn = isa.bitAnd(isa.shiftRight(laneRow, tile.swizzle.shift), tile.swizzle.mask);
+    number = isa.bitXor(number, turn);
+  }
+  Value offset = isa.add(isa.mul(laneRow, tile.rowBytes), isa.mul(number, chunkBytes));
+  return isa.shared(isa.shared(tile.rows, offset), row * tile.rowBytes + aligned * chunkBytes);
+}
+
+std::optional<Emitter::SharedTile> Emitter::staged(Value tile) {
+  if (auto slice = tile.getDefiningOp<tile::SliceOp>()) {
+    if (slice.getOffset())
+      return std::nullopt;
+    auto input = staged(slice.getInput());
+    if (!input || input->columnAxis != slice.getFromAttr())
+      return std::nullopt;
+    input->columnAxis = slice.getToAttr();
+    return input;
+  }
+  auto load = tile.getDefiningOp<tile::LoadOp>();
+  if (!load)
+    return std::nullopt;
+  auto found = memories.find(load.getMemory());
+  if (found == memories.end() || found->second.kind != Memory::Kind::cached || load.getIndices().size() != 4 ||
+      !stageRows)
+    return std::nullopt;
+  auto type = cast<TileType>(load.getType());
+  auto last = cast<StringAttr>(load.getAxes()[3]);
+  auto rankAxis = cast<StringAttr>(load.getAxes()[2]);
+  if (type.getElementType().getIntOrFloatBitWidth() != 16 || last.empty() ||
+      Isa::constantOf(scalars.lookup(load.getIndices()[3])) != 0 || found->second.segment.pitch % chunkBytes != 0 ||
+      (!rankAxis.empty() && type.sizeOf(rankAxis) != 1))
+    return std::nullopt;
+  SharedTile shared;
+  shared.rows = stageRows;
+  shared.rowBytes = plan.rowBytes;
+  Value rank = plan.planes > 1 ? isa.i32(0) : scalars.lookup(load.getIndices()[2]);
+  shared.chunk =
+      isa.add(isa.mul(rank, found->second.segment.pitch / chunkBytes), found->second.segment.offset / chunkBytes);
+  shared.swizzle = Swizzle::of(plan.rowBytes / chunkBytes);
+  shared.rowAxis = axis("m");
+  shared.columnAxis = last;
+  return shared;
+}
+
+void Emitter::syncGroup() {
+  if (plan.groups == 1)
+    isa.syncThreads();
+  else if (plan.warpsOfGroup() == 1)
+    isa.syncWarp();
+  else
+    isa.syncNamed(isa.add(group, 1), plan.warpsOfGroup() * warpSize);
+}
+
+/// Computes a tile into shared memory as rows of 16-bit elements, an odd number of chunks apart.
+Emitter::SharedTile Emitter::computeSharedTile(Value tile, bool byGroup) {
+  auto type = cast<TileType>(tile.getType());
+  StringAttr rowAxis, column;
+  int64_t rows = 1, columns = 1;
+  for (auto [name, size] : llvm::zip(type.getAxes(), type.getSizes())) {
+    if (size == 1 && isRowAxis(name.getValue()))
+      continue;
+    if (name.getValue() == "m") {
+      rowAxis = name;
+      rows = size;
+    } else if (!column) {
+      column = name;
+      columns = size;
+    } else {
+      fail(tile.getDefiningOp(), "this target keeps tiles of tokens and one other axis in shared memory");
+    }
+  }
+  if (!rowAxis || !column || columns % 16 != 0) {
+    fail(tile.getDefiningOp(), "expected tokens and a multiple of 16 features in the operand of a product");
+    return {};
+  }
+  int64_t rowBytes = (columns * 2 / chunkBytes | 1) * chunkBytes;
+  int64_t offset = reserve((byGroup ? plan.groups : 1) * rows * rowBytes);
+  SharedTile shared;
+  shared.rows = isa.shared(sharedMemory, offset);
+  if (byGroup)
+    shared.rows = isa.shared(shared.rows, isa.mul(group, rows * rowBytes));
+  shared.rowBytes = rowBytes;
+  shared.chunk = isa.i32(0);
+  shared.rowAxis = rowAxis;
+  shared.columnAxis = column;
+  int64_t threads = byGroup ? plan.warpsOfGroup() * warpSize : plan.threads();
+  Value first = byGroup ? isa.add(isa.mul(warpInGroup, warpSize), lane) : thread;
+  Value end = isa.i32(rows * columns / 2), step = isa.i32(threads);
+  scf::ForOp::create(isa.b, first, end, step, ValueRange(), [&](OpBuilder &, Location, Value number, ValueRange) {
+    Scope scope(*this);
+    Value rowNumber = isa.div(number, columns / 2);
+    Value columnNumber = isa.mul(isa.rem(number, columns / 2), 2);
+    Point point;
+    point[rowAxis] = rowNumber;
+    point[column] = columnNumber;
+    Value low = element(tile, point);
+    point[column] = isa.add(columnNumber, 1);
+    Value packed = isa.pack(low, element(tile, point), operandType);
+    Value target = isa.shared(shared.rows, isa.add(isa.mul(rowNumber, rowBytes), isa.mul(columnNumber, 2)));
+    isa.store(packed, target, 4);
+    scf::YieldOp::create(isa.b);
+  });
+  return shared;
+}
+
+Emitter::SharedTile Emitter::sharedTile(Value tile) {
+  if (auto found = setupTiles.find(tile); found != setupTiles.end())
+    return found->second;
+  for (auto &scope : tileScopes)
+    if (auto found = scope.find(tile); found != scope.end())
+      return found->second;
+  SharedTile shared;
+  auto known = staged(tile);
+  // What a product reads is in the operands' type already, or is rounded to it here.
+  if (!known && cast<TileType>(tile.getType()).getElementType() == operandType)
+    known = staged(throughConversions(tile));
+  if (known) {
+    shared = *known;
+  } else {
+    shared = computeSharedTile(tile, /*byGroup=*/true);
+    syncGroup();
+  }
+  return tileScopes.back()[tile] = shared;
+}
+
+// --- Fragments ---
+
+SmallVector<Value> Emitter::fragment(Value tile) {
+  for (auto &scope : fragmentScopes)
+    if (auto found = scope.find(tile); found != scope.end())
+      return found->second;
+  Values values = computeFragment(tile);
+  fragmentScopes.back()[tile] = values;
+  return values;
+}
+
+void Emitter::assign(Value tile, ValueRange values) { fragmentScopes.back()[tile] = Values(values); }
+
+/// The values of `tile` at the places of a fragment: its own fragment, or what it has along rows or columns alone.
+std::function<Value(size_t)> Emitter::fragmentOperand(Value tile) {
+  auto type = cast<TileType>(tile.getType());
+  StringAttr column = columnAxis(type);
+  if (!column) {
+    Values rows = fragment(tile);
+    return [rows](size_t i) { return rows[i / 2 % 2]; };
+  }
+  Values values = fragment(tile);
+  return [values](size_t i) { return values[i]; };
+}
+
+SmallVector<Value> Emitter::headFactorFragment(Value tile) {
+  auto shared = staged(tile);
+  auto type = cast<TileType>(tile.getType());
+  if (!shared || shared->columnAxis.getValue() != "h" || (plan.rows.queries > 1 && plan.rows.heads == 1))
+    return {};
+  // Matrices: heads 0-7 and 8-15 of the warp's rows, for 8 tokens and for the next 8.
+  int64_t headChunks = llvm::divideCeil(plan.rows.heads, 8);
+  Value chunk = isa.add(isa.mul(warpInGroup, 2), isa.bitAnd(isa.shiftRight(lane, 3), 1));
+  chunk = plan.rows.queries == 1 ? isa.min(chunk, isa.i32(headChunks - 1)) : isa.rem(chunk, headChunks);
+  Value laneRow = laneRowOf(/*byHalves=*/true);
+  Values values;
+  // The chunk is the lane's: the address has no constant part.
+  SharedTile lanes = *shared;
+  lanes.chunk = isa.add(lanes.chunk, chunk);
+  for (int64_t token = 0; token < type.sizeOf("m"); token += 16) {
+    Values matrices = isa.loadMatrices(chunkAddress(lanes, laneRow, token, 0, isa.i32(0)), /*transposed=*/true);
+    for (Value packed : matrices) {
+      auto [low, high] = isa.unpack(packed, type.getElementType());
+      values.append({low, high});
+    }
+  }
+  return values;
+}
+
+SmallVector<Value> Emitter::computeFragment(Value tile) {
+  using namespace tile;
+  auto type = cast<TileType>(tile.getType());
+  StringAttr column = columnAxis(type);
+  auto elements = [&] {
+    Values values;
+    if (!column) {
+      for (int64_t half : {0, 1})
+        values.push_back(element(tile, rowPoint(half)));
+      return values;
+    }
+    for (int64_t first = 0; first < type.sizeOf(column); first += 8)
+      for (int64_t half : {0, 1})
+        for (int64_t next : {0, 1}) {
+          Point point = rowPoint(half);
+          point[column] = isa.add(lanePair, first + next);
+          values.push_back(element(tile, point));
+        }
+    return values;
+  };
+  auto mapped = [&](Value input, llvm::function_ref<Value(Value)> map) {
+    Values values;
+    for (Value value : fragment(input))
+      values.push_back(map(value));
+    return values;
+  };
+  bool hasRows = llvm::any_of(type.getAxes(), [](StringAttr name) { return isRowAxis(name.getValue()); });
+  Operation *op = tile.getDefiningOp();
+  if (!op || !hasRows)
+    return elements();
+  return llvm::TypeSwitch<Operation *, Values>(op)
+      .Case([&](LoadOp) {
+        Values values = headFactorFragment(tile);
+        return values.empty() ? elements() : values;
+      })
+      .Case([&](ConvertOp convert) -> Values {
+        Type narrow = type.getElementType();
+        return mapped(convert.getInput(), [&](Value value) {
+          return narrow.isF32() ? value : isa.widen(isa.narrow(value, narrow), narrow);
+        });
+      })
+      .Case([&](FillOp fill) {
+        Value value = isa.f32(fill.getValue().convertToDouble());
+        return Values(column ? type.sizeOf(column) / 2 : 2, value);
+      })
+      .Case([&](DotOp dot) -> Values {
+        // A product without columns, or one that no tensor core takes, is summed row by row.
+        return column ? dotFragment(dot) : elements();
+      })
+      .Case([&](MulOp mul) -> Values {
+        size_t count = column ? type.sizeOf(column) / 2 : 2;
+        auto lhs = fragmentOperand(mul.getLhs()), rhs = fragmentOperand(mul.getRhs());
+        auto product = [&] {
+          Values values;
+          for (size_t i = 0; i < count; ++i)
+            values.push_back(isa.fmul(lhs(i), rhs(i)));
+          return values;
+        };
+        Value condition = isMoved.lookup(mul.getRhs());
+        if (!condition)
+          return product();
+        // A correction that is 1 for every row of the warp is no work.
+        auto branch = scf::IfOp::create(
+            isa.b, condition, [&](OpBuilder &, Location) { scf::YieldOp::create(isa.b, product()); },
+            [&](OpBuilder &, Location) {
+              Values values;
+              for (size_t i = 0; i < count; ++i)
+                values.push_back(lhs(i));
+              scf::YieldOp::create(isa.b, values);
+            });
+        return Values(branch.getResults());
+      })
+      .Case([&](AddOp add) {
+        Values lhs = fragment(add.getLhs()), rhs = fragment(add.getRhs()), values;
+        for (auto [x, y] : llvm::zip(lhs, rhs))
+          values.push_back(isa.fadd(x, y));
+        return values;
+      })
+      .Case([&](ConstantMulOp mul) {
+        Value factor = isa.f32(mul.getFactor().convertToDouble());
+        return mapped(mul.getInput(), [&](Value value) { return isa.fmul(value, factor); });
+      })
+      .Case([&](SoftcapOp softcap) {
+        double cap = softcap.getCap().convertToDouble();
+        return mapped(softcap.getInput(), [&](Value value) { return softcapOf(value, cap); });
+      })
+      .Case([&](MaskOp op) { return mask(op, fragment(op.getInput())); })
+      .Case([&](SoftmaxStepOp step) {
+        softmaxStep(step);
+        return fragment(tile);
+      })
+      .Case([&](FinishOp finish) {
+        Values acc = fragment(finish.getAccumulator()), max = fragment(finish.getMax()),
+               sum = fragment(finish.getSum());
+        Values inverse, lse, out;
+        for (int64_t half : {0, 1}) {
+          Value isEmpty = arith::CmpFOp::create(isa.b, arith::CmpFPredicate::OEQ, sum[half], isa.f32(0.0));
+          inverse.push_back(isa.select(isEmpty, isa.f32(0.0), isa.fdiv(isa.f32(1.0), sum[half])));
+          Value logarithm = isa.fmul(isa.fadd(max[half], isa.log2(sum[half])), isa.f32(0.693147180559945309));
+          lse.push_back(isa.select(isEmpty, isa.f32(-std::numeric_limits<double>::infinity()), logarithm));
+        }
+        for (auto [i, value] : llvm::enumerate(acc))
+          out.push_back(isa.fmul(value, inverse[i / 2 % 2]));
+        fragmentScopes.back()[finish.getOut()] = out;
+        fragmentScopes.back()[finish.getLse()] = lse;
+        return fragment(tile);
+      })
+      .Default([&](Operation *) { return elements(); });
+}
+
+// --- Products ---
+
+SmallVector<Value> Emitter::operandFragments(Value tile, int64_t step) {
+  if (auto registers = queryRegisters.find(tile); registers != queryRegisters.end())
+    return Values(ArrayRef(registers->second).slice(4 * step, 4));
+  if (auto found = queryFragments.find(tile); found != queryFragments.end())
+    return loadQuery(found->second, step);
+  // Accumulators of 16 columns, packed, are the A operand.
+  Values values = fragment(throughConversions(tile));
+  Values packed;
+  for (int64_t columns : {0, 1})
+    for (int64_t half : {0, 1}) {
+      int64_t first = 8 * step + 4 * columns + 2 * half;
+      packed.push_back(isa.pack(values[first], values[first + 1], operandType));
+    }
+  return packed;
+}
+
+SmallVector<Value> Emitter::dotFragment(tile::DotOp dot) {
+  // Products that add up and share an operand share its loads.
+  SmallVector<Value> lhs = {dot.getLhs()};
+  Value rhs = dot.getRhs();
+  Value start = dot.getAccumulator();
+  while (start) {
+    auto previous = start.getDefiningOp<tile::DotOp>();
+    if (!previous || previous.getRhs() != rhs || !start.hasOneUse())
+      break;
+    lhs.push_back(previous.getLhs());
+    start = previous.getAccumulator();
+  }
+  std::reverse(lhs.begin(), lhs.end());
+
+  StringAttr column = columnAxis(dot.getType());
+  int64_t columns = dot.getType().sizeOf(column);
+  SharedTile shared = sharedTile(rhs);
+  if (failed(status))
+    return Values(columns / 2, isa.f32(0.0));
+  Values sums = start ? fragment(start) : Values(columns / 2, isa.f32(0.0));
+  bool isByColumns = column == shared.rowAxis;
+  if (!isByColumns && column != shared.columnAxis) {
+    fail(dot, "expected an operand of tokens and features");
+    return sums;
+  }
+  StringAttr contracted = isByColumns ? shared.columnAxis : shared.rowAxis;
+  int64_t steps = dot.getRhs().getType().sizeOf(contracted) / 16;
+  // Two 8-column halves of B at a time: rows are its columns (keys), or are contracted (values; transposed on load).
+  Value laneRow = laneRowOf(/*byHalves=*/isByColumns);
+  Value laneChunk = isa.bitAnd(isa.shiftRight(lane, isByColumns ? 3 : 4), 1);
+  auto product = [&](int64_t pair, int64_t step, ArrayRef<Values> a) {
+    Value address = isByColumns ? chunkAddress(shared, laneRow, 16 * pair, 2 * step, laneChunk)
+                                : chunkAddress(shared, laneRow, 16 * step, 2 * pair, laneChunk);
+    Values matrices = isa.loadMatrices(address, /*transposed=*/!isByColumns);
+    for (const Values &operand : a)
+      for (int64_t half : {0, 1}) {
+        MutableArrayRef<Value> sum = MutableArrayRef(sums).slice(8 * pair + 4 * half, 4);
+        Values result = isa.multiply(operand, matrices[2 * half], matrices[2 * half + 1], sum, operandType);
+        llvm::copy(result, sum.begin());
+      }
+  };
+  for (int64_t step = 0; step < steps; ++step) {
+    SmallVector<Values> a;
+    for (Value operand : lhs)
+      a.push_back(operandFragments(operand, step));
+    for (int64_t pair = 0; pair < columns / 16; ++pair)
+      product(pair, step, a);
+  }
+  return sums;
+}
+
+// --- Softmax ---
+
+SmallVector<Value> Emitter::mask(tile::MaskOp op, Values values) {
+  Value token = scalars.lookup(op.getToken()), limit = scalars.lookup(op.getLimit()), end = scalars.lookup(op.getEnd());
+  Value infinity = isa.f32(-std::numeric_limits<double>::infinity());
+  for (int64_t half : {0, 1}) {
+    Value last = op.getCausal() ? isa.add(limit, rowQuery[half]) : limit;
+    // Relative to the lane's first column.
+    Value origin = isa.add(token, lanePair);
+    Value high = isa.sub(isa.min(last, end), origin);
+    Value low = op.getWindow() ? isa.sub(isa.sub(last, isa.i32(*op.getWindow())), origin) : Value();
+    for (size_t i = 2 * half; i < values.size(); i += 4)
+      for (size_t next : {0, 1}) {
+        Value number = isa.i32(static_cast<int64_t>(i / 4 * 8 + next));
+        Value isSeen = isa.less(number, high);
+        if (low)
+          isSeen = isa.both(isSeen, isa.compare(arith::CmpIPredicate::sge, number, low));
+        values[i + next] = isa.select(isSeen, values[i + next], infinity);
+      }
+  }
+  return values;
+}
+
+void Emitter::softmaxStep(tile::SoftmaxStepOp step) {
+  Values logits = fragment(step.getLogits()), max = fragment(step.getMax()), sum = fragment(step.getSum());
+  Value infinity = isa.f32(-std::numeric_limits<double>::infinity());
+  // The maximum that is subtracted may stay behind by a factor of 2^8: f32 and the operands of the second product hold
+  // it, and most blocks then need no rescaling.
+  constexpr double slack = 8.0;
+  Values blockMax;
+  Value moves;
+  for (int64_t half : {0, 1}) {
+    Value largest;
+    for (size_t i = 2 * half; i < logits.size(); i += 4)
+      for (size_t next : {0, 1})
+        largest = largest ? isa.fmax(largest, logits[i + next]) : logits[i + next];
+    blockMax.push_back(largest);
+    Value isAbove =
+        arith::CmpFOp::create(isa.b, arith::CmpFPredicate::OGT, largest, isa.fadd(max[half], isa.f32(slack)));
+    moves = moves ? Value(arith::OrIOp::create(isa.b, moves, isAbove)) : isAbove;
+  }
+  Value moved = isa.any(moves);
+  auto branch = scf::IfOp::create(
+      isa.b, moved,
+      [&](OpBuilder &, Location) {
+        Values newMax, corrections, newSum;
+        for (int64_t half : {0, 1}) {
+          Value largest = blockMax[half];
+          for (int64_t laneMask : {1, 2})
+            largest = isa.fmax(largest, isa.exchange(largest, laneMask));
+          newMax.push_back(isa.fmax(max[half], largest));
+          Value isEmpty = arith::CmpFOp::create(isa.b, arith::CmpFPredicate::OEQ, newMax[half], infinity);
+          Value correction = isa.exp2(isa.fsub(max[half], newMax[half]));
+          corrections.push_back(isa.select(isEmpty, isa.f32(1.0), correction));
+          newSum.push_back(isa.fmul(sum[half], corrections[half]));
+        }
+        scf::YieldOp::create(isa.b,
+                             ValueRange{newMax[0], newMax[1], corrections[0], corrections[1], newSum[0], newSum[1]});
+      },
+      [&](OpBuilder &, Location) {
+        Value one = isa.f32(1.0);
+        scf::YieldOp::create(isa.b, ValueRange{max[0], max[1], one, one, sum[0], sum[1]});
+      });
+  Values newMax(branch.getResults().slice(0, 2)), corrections(branch.getResults().slice(2, 2)),
+      newSum(branch.getResults().slice(4, 2));
+  Values reference;
+  for (int64_t half : {0, 1}) {
+    Value isEmpty = arith::CmpFOp::create(isa.b, arith::CmpFPredicate::OEQ, newMax[half], infinity);
+    reference.push_back(isa.select(isEmpty, isa.f32(0.0), newMax[half]));
+  }
+  Values probabilities;
+  for (auto [i, logit] : llvm::enumerate(logits)) {
+    size_t half = i / 2 % 2;
+    Value value = isa.exp2(isa.fsub(logit, reference[half]));
+    probabilities.push_back(value);
+    // Each lane sums its own columns; the four of a row meet at the end.
+    newSum[half] = isa.fadd(newSum[half], value);
+  }
+  assign(step.getProbabilities(), probabilities);
+  assign(step.getNewMax(), newMax);
+  assign(step.getNewSum(), newSum);
+  assign(step.getCorrection(), corrections);
+  isMoved[step.getCorrection()] = moved;
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Emits the body of a kernel from the tile program of a work item. Tiles are computed where they are needed: elements
+// of setup tiles by the thread that asks for them, tiles of a block of cached tokens in tensor core fragments.
+
+#ifndef TPAC_LOWERING_GPU_EMITTER_H
+#define TPAC_LOWERING_GPU_EMITTER_H
+
+#include "lowering/gpu/Isa.h"
+#include "lowering/gpu/Machine.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+#include "llvm/ADT/DenseMap.h"
+
+#include <map>
+
+namespace mlir::tpa::gpu {
+
+/// Where in the tiles' common index space something happens: an i32 index per axis.
+using Point = llvm::SmallDenseMap<StringAttr, Value, 8>;
+
+/// How a kernel's threads and shared memory are used; from the schedule.
+struct Plan {
+  RowMap rows;
+  /// Cached tokens per block; blocks in flight per group; groups of warps that take blocks in turn.
+  int64_t tokens, stages, groups;
+  /// Bulk copies and mbarriers, or cp.async.
+  bool bulk;
+  /// Bytes of a token's row in the cache, its planes.
+  int64_t rowBytes, planes;
+  int64_t headTiles, totalHeads;
+  /// bf16 or f16: what the tensor cores multiply.
+  Type operandType;
+
+  int64_t warpsOfGroup() const { return rows.warps(); }
+  int64_t warps() const { return warpsOfGroup() * groups; }
+  int64_t threads() const { return warps() * warpSize; }
+  int64_t stageBytes() const { return tokens * rowBytes; }
+};
+
+/// What an argument of the item's function stands for.
+struct Memory {
+  enum class Kind { global, cached, partOut, partLse };
+  Kind kind = Kind::global;
+  Value pointer;
+  CacheSegment segment;
+};
+
+/// Index arguments of the item's function are bound to i32 values, memrefs to memory.
+class Emitter {
+public:
+  Emitter(ImplicitLocOpBuilder &builder, Block *entry, const Plan &plan, Value sharedMemory);
+
+  void bind(Value argument, Value value) { scalars[argument] = value; }
+  void bind(Value argument, const Memory &memory) { memories[argument] = memory; }
+
+  // --- Who this thread is, set by `begin`.
+
+  /// Emits what does not depend on the item; call once per kernel.
+  void begin();
+  Value thread, lane, warp, group, warpInGroup;
+  /// The ring's next stage and its parity, carried from item to item by the caller.
+  Value stage, phase;
+
+  /// A request's cache: [token][row] of the item's plane.
+  Value cacheRows;
+
+  /// Emits the item's program. Threads must be together before and are after.
+  LogicalResult emitItem(func::FuncOp function);
+
+  /// Shared memory used, once everything is emitted.
+  int64_t sharedBytes() const { return reserved; }
+
+  /// Elements of the program's tiles at `point`: f32, or i32 where the tile holds integers.
+  Value element(Value tile, const Point &point);
+  LogicalResult emitScalar(Operation &op);
+  Value scalar(Value value) { return scalars.lookup(value); }
+  void setElement(Value tile, Value value) { known[tile] = value; }
+  void storeElement(tile::StoreOp store, const Point &point, Value inside);
+
+  Isa isa;
+
+private:
+  using Values = SmallVector<Value>;
+  using TileType = tile::TileType;
+
+  // --- Shared memory: barriers, then the ring, then what emission asks for.
+
+  int64_t reserve(int64_t bytes, int64_t alignment = 128);
+  static constexpr int64_t pipelineOffset = 1024;
+  int64_t pipelineBytes() const { return plan.groups * plan.stages * plan.stageBytes(); }
+
+  // --- Elements, one at a time
+
+  Point rowPoint(int64_t half);
+  Value compute(Operation *op, Value tile, const Point &point);
+  Value loadElement(tile::LoadOp load, const Point &point);
+  Value dotElement(tile::DotOp dot, const Point &point);
+  Value ropeElement(tile::RopeOp rope, const Point &point);
+  Value headFunctionElement(tile::HeadFunctionOp head, const Point &point);
+  /// Folds the numbers 0 .. size.
+  Values reduceElements(int64_t size, ArrayRef<Value> start, llvm::function_ref<Values(Value, ArrayRef<Value>)> step);
+  Value softcapOf(Value value, double cap);
+  StringAttr axis(StringRef name) { return isa.b.getStringAttr(name); }
+
+  /// Byte offset within a row of element (rank, number) of a cached tensor, swizzled by token `row`.
+  Value cachedOffset(const Memory &memory, ArrayAttr axes, ValueRange indices, Type type, const Point &point,
+                     Value row);
+  Value swizzled(Value byteOffset, Value row);
+
+  /// Tiles of the setup that are kept in shared memory, one f32 per element.
+  void keep(Value tile);
+  bool dependsOnKept(Value tile);
+
+  // --- Fragments
+
+  /// Values of the warp's 16 rows, four per 8 columns; two, of rows lane / 4 and that + 8, where the tile has no
+  /// columns.
+  Values fragment(Value tile);
+  Values computeFragment(Value tile);
+  Values dotFragment(tile::DotOp dot);
+  Values headFactorFragment(Value tile);
+  std::function<Value(size_t)> fragmentOperand(Value tile);
+  Values operandFragments(Value tile, int64_t step);
+  Values loadQuery(int64_t offset, int64_t step);
+  StringAttr columnAxis(TileType type);
+  void softmaxStep(tile::SoftmaxStepOp step);
+  Values mask(tile::MaskOp op, Values values);
+
+  // --- Operands in shared memory
+
+  struct SharedTile {
+    /// Address of row 0.
+    Value rows;
+    int64_t rowBytes = 0;
+    /// Chunk of column 0.
+    Value chunk;
+    Swizzle swizzle;
+    StringAttr rowAxis, columnAxis;
+  };
+  SharedTile sharedTile(Value tile);
+  SharedTile computeSharedTile(Value tile, bool byGroup);
+  void syncGroup();
+  std::optional<SharedTile> staged(Value tile);
+  Value chunkAddress(const SharedTile &tile, Value laneRow, int64_t row, int64_t chunk, Value laneChunk);
+  Value laneRowOf(bool byHalves);
+
+  // --- Loops over blocks
+
+  LogicalResult emitChain(ArrayRef<scf::ForOp> loops);
+  LogicalResult emitBlock(scf::ForOp loop);
+  void prepareQueries(ArrayRef<scf::ForOp> loops);
+  void issueCopies(Value stageNumber, Value token, Value isNeeded);
+  void clearTail(Value limit);
+  void mergeGroups(ArrayRef<scf::ForOp> loops);
+  void assign(Value tile, ValueRange values);
+  void storeFragments(tile::StoreOp store);
+
+  /// What is known of elements, fragments and addresses; nested regions see what is outside of them.
+  struct Scope {
+    Emitter &emitter;
+    explicit Scope(Emitter &emitter);
+    ~Scope();
+  };
+
+  Plan plan;
+  Value sharedMemory;
+  /// bf16 or f16: what the tensor cores multiply.
+  Type operandType;
+  llvm::DenseMap<Value, Value> scalars;
+  llvm::DenseMap<Value, Memory> memories;
+  llvm::DenseMap<Value, Value> known;
+  std::vector<std::map<std::pair<void *, std::vector<void *>>, Value>> elementScopes;
+  std::vector<llvm::DenseMap<Value, Values>> fragmentScopes;
+  std::vector<llvm::DenseMap<Value, SharedTile>> tileScopes;
+
+  /// Setup tiles in shared memory: byte offset.
+  llvm::DenseMap<Value, int64_t> kept;
+  /// A operands of products that are the same for all blocks: byte offset of [warp of group][part][step][lane] x 16
+  /// bytes.
+  llvm::DenseMap<Value, int64_t> queryFragments;
+  llvm::DenseMap<int64_t, int64_t> querySteps;
+  llvm::DenseMap<Value, Values> queryRegisters;
+  /// Whether the correction of a softmax step is not 1.
+  llvm::DenseMap<Value, Value> isMoved;
+
+  Value laneGroup, lanePair; // lane / 4, 2 * (lane % 4)
+  Value row[2], rowQuery[2], rowHead[2], rowInside[2];
+  Value stageRows;
+  Value policy;
+  int64_t reserved = 0;
+  llvm::DenseMap<Value, SharedTile> setupTiles;
+  /// Behind the groups' merge: of each four values of the accumulator the number of its 8 columns, and whether they
+  /// exist (null: they do). Empty where every warp has all columns.
+  SmallVector<std::pair<Value, Value>> mergedQuads;
+  LogicalResult status = success();
+  void fail(Operation *op, const Twine &message);
+};
+
+} // namespace mlir::tpa::gpu
+
+#endif // TPAC_LOWERING_GPU_EMITTER_H

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tile programs with what the GPU's passes must know of schedule and cache, as attributes.
+
+#ifndef TPAC_LOWERING_GPU_GPUPROGRAMS_H
+#define TPAC_LOWERING_GPU_GPUPROGRAMS_H
+
+#include "lowering/tile/BuildPrograms.h"
+
+namespace tpac {
+
+/// Tile programs of phases of attention (decode, prefill), annotated for buildGpuPipeline. Schedules must pass
+/// checkGpuSchedule.
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> buildGpuPrograms(mlir::tpa::VariantAttr variant,
+                                                                   llvm::ArrayRef<ScheduledPhase> phases);
+
+} // namespace tpac
+
+#endif // TPAC_LOWERING_GPU_GPUPROGRAMS_H

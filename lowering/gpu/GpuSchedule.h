@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Schedules of NVIDIA GPUs: which are legal, and which one is used where no tuning record says otherwise.
+
+#ifndef TPAC_LOWERING_GPU_GPUSCHEDULE_H
+#define TPAC_LOWERING_GPU_GPUSCHEDULE_H
+
+#include "dialect/TPADialect.h"
+#include "lowering/phases/PhaseSignature.h"
+
+#include "llvm/Support/Error.h"
+
+namespace tpac {
+
+/// What a schedule must fit into.
+struct GpuLimits {
+  /// Shared memory of one thread block, in bytes.
+  int64_t sharedBytes = 227 * 1024;
+  /// Has bulk copies and mbarriers with transaction counts (sm_90 and later).
+  bool hasBulk = true;
+
+  /// Of "sm_80", "sm_90a", ...
+  static GpuLimits of(llvm::StringRef chip);
+};
+
+/// Why a GPU cannot compute a phase by `schedule` (beyond checkSchedule), naming the field, what was found and what is
+/// accepted.
+llvm::Error checkGpuSchedule(mlir::tpa::VariantAttr variant, Phase phase, mlir::tpa::ScheduleAttr schedule,
+                             const GpuLimits &limits);
+
+/// A legal schedule for calls of up to `queries` query tokens per request; an error that says why there is none.
+llvm::Expected<mlir::tpa::ScheduleAttr> defaultGpuSchedule(mlir::tpa::VariantAttr variant, Phase phase,
+                                                           const GpuLimits &limits, int64_t queries = 1);
+
+} // namespace tpac
+
+#endif // TPAC_LOWERING_GPU_GPUSCHEDULE_H

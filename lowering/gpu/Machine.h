@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the emitter of a kernel knows besides the tile program: how the threads of a block share its work, and how
+// memory is laid out.
+
+#ifndef TPAC_LOWERING_GPU_MACHINE_H
+#define TPAC_LOWERING_GPU_MACHINE_H
+
+#include "lowering/tile/TileDialect.h"
+
+#include "llvm/Support/MathExtras.h"
+
+#include <algorithm>
+
+namespace mlir::tpa::gpu {
+
+inline constexpr int64_t warpSize = 32;
+/// Rows of a tensor core operand: one warp computes so many heads (or heads of several query tokens).
+inline constexpr int64_t rowsOfWarp = 16;
+/// Bytes that one lane copies, and that one row of an 8x8 matrix has.
+inline constexpr int64_t chunkBytes = 16;
+
+/// Rows of a tile: query tokens times heads. A query token's heads are padded to `pitch` rows.
+struct RowMap {
+  int64_t queries, heads, pitch;
+
+  /// Head factors are read as 8x8 matrices, so that each query token's heads begin at a multiple of 8 where there are
+  /// several of both.
+  static RowMap of(int64_t queries, int64_t heads) {
+    return {queries, heads, queries > 1 && heads > 1 ? int64_t(llvm::alignTo(heads, 8)) : heads};
+  }
+  /// Warps that share a block of cached tokens, one per 16 rows.
+  int64_t warps() const { return llvm::divideCeil(queries * pitch, rowsOfWarp); }
+};
+
+/// Where the elements of a cached tensor stand within a token's row.
+struct CacheSegment {
+  int64_t offset = 0;
+  /// Bytes from rank to rank.
+  int64_t pitch = 0;
+};
+
+/// Exclusive-or of chunk numbers that keeps matrix loads free of bank conflicts: of token t, chunk c of a row of
+/// `chunks` stands at c ^ ((t >> shift) & mask).
+struct Swizzle {
+  int64_t mask = 0, shift = 0;
+
+  static Swizzle of(int64_t chunks) {
+    int64_t bits = std::min<int64_t>(3, llvm::countr_zero(static_cast<uint64_t>(chunks)));
+    return {(int64_t(1) << bits) - 1, 3 - bits};
+  }
+};
+
+} // namespace mlir::tpa::gpu
+
+#endif // TPAC_LOWERING_GPU_MACHINE_H

@@ -1,0 +1,579 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// tpa-tiles-to-gpu: kernels around the programs of work items. Which part of the call a thread block computes is
+// decided here, on the device; how an item is computed is the Emitter's business.
+
+#include "lowering/gpu/Emitter.h"
+#include "lowering/gpu/Passes.h"
+
+#include "dialect/TPADialect.h"
+
+#include "mlir/IR/BuiltinAttributes.h"
+
+#include <limits>
+#include <numbers>
+
+namespace mlir::tpa {
+#define GEN_PASS_DEF_TILESTOGPU
+#include "lowering/gpu/GpuPasses.h.inc"
+} // namespace mlir::tpa
+
+using namespace mlir;
+using namespace mlir::tpa;
+using namespace mlir::tpa::gpu;
+
+namespace {
+
+constexpr StringLiteral scheduleName = "tpac.schedule", cacheName = "tpac.cache", cachedName = "tpac.cached";
+constexpr unsigned globalSpace = 1, sharedSpace = 3;
+
+/// One kernel in the making.
+class Kernel {
+public:
+  Kernel(func::FuncOp item, StringRef suffix) : item(item), b(item.getLoc(), item.getContext()), suffix(suffix) {}
+
+  LogicalResult readAttributes() {
+    schedule = item->getAttrOfType<ScheduleAttr>(scheduleName);
+    auto cache = item->getAttrOfType<DictionaryAttr>(cacheName);
+    if (!schedule || !cache)
+      return item.emitOpError() << "expected the attributes " << scheduleName << " and " << cacheName;
+    // part_out: [tokens, parts, heads, features]; behind it part_lse and the parts of the work item.
+    for (auto [i, type] : llvm::enumerate(item.getArgumentTypes()))
+      if (auto memory = dyn_cast<MemRefType>(type)) {
+        tensors = i + 1;
+        if (memory.getRank() == 4 && memory.getElementType().isF32() && memory.isDynamicDim(1))
+          partOut = i;
+      }
+    if (tensors < 2 || partOut != tensors - 2)
+      return item.emitOpError("expected the tensors part_out and part_lse behind those of the phase");
+    auto outType = cast<MemRefType>(item.getArgumentTypes()[partOut]);
+    totalHeads = outType.getDimSize(2);
+    features = outType.getDimSize(3);
+    auto integer = [&](StringRef name) { return cast<IntegerAttr>(cache.get(name)).getInt(); };
+    plan.rows = RowMap::of(schedule.getQueries(), schedule.getHeads());
+    plan.tokens = schedule.getTokens();
+    plan.stages = schedule.getStages();
+    plan.groups = schedule.getGroups();
+    plan.bulk = schedule.getBulk();
+    plan.rowBytes = integer("row_bytes");
+    plan.planes = integer("planes");
+    plan.headTiles = llvm::divideCeil(totalHeads, schedule.getHeads());
+    plan.totalHeads = totalHeads;
+    plan.operandType = schedule.getOperands();
+    return success();
+  }
+
+  /// A kernel of `threads` threads with the parameters that all kernels of a phase share; leaves the builder in it.
+  void create(int64_t threads) {
+    auto module = item->getParentOfType<ModuleOp>();
+    auto pointer = LLVM::LLVMPointerType::get(b.getContext(), globalSpace);
+    SmallVector<Type> types;
+    for (size_t i = 0; i < partOut; ++i)
+      if (!item.getArgAttr(i, cachedName))
+        types.push_back(pointer);
+    types.append({pointer, pointer, b.getI32Type(), b.getI32Type(), b.getI32Type(), b.getI32Type()});
+    b.setInsertionPointToEnd(module.getBody());
+    StringRef phase = item.getSymName().take_until([](char c) { return c == '_'; });
+    kernel = LLVM::LLVMFuncOp::create(b, (phase + suffix).str(),
+                                      LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(b.getContext()), types));
+    kernel.setCConv(LLVM::CConv::PTX_Kernel);
+    kernel->setAttr("tpac.threads", b.getI64IntegerAttr(threads));
+    // exp2 and the like flush denormals; so does the rest, which saves instructions around them.
+    std::string threadsText = std::to_string(threads);
+    kernel.setPassthroughAttr(
+        b.getArrayAttr({b.getStrArrayAttr({"denormal-fp-math-f32", "preserve-sign,preserve-sign"}),
+                        b.getStrArrayAttr({"nvvm.maxntid", threadsText}), b.getStrArrayAttr({"nvvm.minctasm", "1"})}));
+    Block *entry = kernel.addEntryBlock(b);
+    size_t next = 0;
+    for (size_t i = 0; i < partOut; ++i)
+      if (!item.getArgAttr(i, cachedName))
+        parameters.push_back(entry->getArgument(next++));
+      else
+        parameters.push_back(Value());
+    cache = entry->getArgument(next++);
+    workspace = entry->getArgument(next++);
+    batch = entry->getArgument(next++);
+    capacity = entry->getArgument(next++);
+    splits = entry->getArgument(next++);
+    warpsOfRow = entry->getArgument(next++);
+    b.setInsertionPointToStart(entry);
+    LLVM::ReturnOp::create(b, ValueRange());
+    b.setInsertionPointToStart(entry);
+    Value shared = sharedMemory(module);
+    emitter.emplace(b, entry, plan, shared);
+  }
+
+  void bindTensors() {
+    for (size_t i = 0; i < partOut; ++i) {
+      Memory memory;
+      memory.pointer = parameters[i];
+      if (auto cached = item.getArgAttrOfType<DenseI64ArrayAttr>(i, cachedName)) {
+        memory.kind = Memory::Kind::cached;
+        memory.segment = {cached[0], cached[1]};
+      }
+      emitter->bind(item.getArgument(i), memory);
+    }
+  }
+
+  // --- Requests
+
+  Value readInt(StringRef tensor, Value index) {
+    Isa &isa = emitter->isa;
+    for (size_t i = 0; i < partOut; ++i)
+      if (auto name = item.getArgAttrOfType<StringAttr>(i, "tpac.name"); name && name.getValue() == tensor) {
+        Value pointer = LLVM::GEPOp::create(b, parameters[i].getType(), b.getI32Type(), parameters[i],
+                                            ArrayRef<LLVM::GEPArg>{index});
+        return isa.load(b.getI32Type(), pointer, 4, /*invariant=*/true);
+      }
+    llvm_unreachable("every phase of attention has lengths and token_start");
+  }
+
+  struct Request {
+    Value length, firstToken, endToken;
+    /// Blocks of cached tokens per item (at least one, so that empty requests get their result), items, their product.
+    Value blocks, items, work;
+  };
+
+  Request readRequest(Value number) {
+    Isa &isa = emitter->isa;
+    Request request;
+    request.length = readInt("lengths", number);
+    request.firstToken = readInt("token_start", number);
+    request.endToken = readInt("token_start", isa.add(number, 1));
+    request.blocks = isa.max(isa.ceilDiv(isa.max(request.length, isa.i32(0)), plan.tokens), isa.i32(1));
+    Value tiles = isa.ceilDiv(isa.sub(request.endToken, request.firstToken), schedule.getQueries());
+    request.items = isa.mul(tiles, plan.headTiles);
+    request.work = isa.mul(request.blocks, request.items);
+    return request;
+  }
+
+  /// What stands before a request, and it.
+  struct Place {
+    Value number, position, item;
+  };
+
+  /// Sum over the lanes up to this one.
+  Value scan(Value value, Value lane) {
+    Isa &isa = emitter->isa;
+    for (int64_t distance = 1; distance < warpSize; distance *= 2) {
+      Value below = isa.fromLaneBelow(value, distance);
+      Value exists = isa.compare(arith::CmpIPredicate::sge, lane, isa.i32(distance));
+      value = isa.add(value, isa.select(exists, below, isa.i32(0)));
+    }
+    return value;
+  }
+
+  /// The request of lane `lane` of a warp that reads 32 from `first` on; without work beyond the last one.
+  Request readLanes(Value first, Value lane) {
+    Isa &isa = emitter->isa;
+    Value number = isa.add(first, lane);
+    Value exists = isa.less(number, batch);
+    Request request = readRequest(isa.select(exists, number, isa.i32(0)));
+    request.items = isa.select(exists, request.items, isa.i32(0));
+    request.work = isa.select(exists, request.work, isa.i32(0));
+    return request;
+  }
+
+  /// Blocks of all items of the call. All lanes of the warp call it.
+  Value totalWork(Value lane) {
+    Isa &isa = emitter->isa;
+    Value zero = isa.i32(0), step = isa.i32(warpSize);
+    auto loop = scf::ForOp::create(b, zero, batch, step, zero, [&](OpBuilder &, Location, Value first, ValueRange sum) {
+      Value own = readLanes(first, lane).work;
+      for (int64_t mask : {16, 8, 4, 2, 1})
+        own = isa.add(own, isa.exchange(own, mask));
+      scf::YieldOp::create(b, isa.add(sum.front(), own));
+    });
+    return loop.getResult(0);
+  }
+
+  /// The request that has block `sought` of the call or, `byItem`, item `sought`; `from` is a multiple of 32. A number
+  /// beyond the batch where there is none. All lanes of the warp call it.
+  Place findRequest(Value sought, bool byItem, const Place &from, Value lane) {
+    Isa &isa = emitter->isa;
+    SmallVector<Type> types(5, b.getI32Type());
+    types.push_back(b.getI1Type());
+    Value no = arith::ConstantOp::create(b, b.getBoolAttr(false));
+    auto search = scf::WhileOp::create(
+        b, types, ValueRange{from.number, from.position, from.item, from.position, from.item, no},
+        [&](OpBuilder &, Location, ValueRange at) {
+          Value goesOn = isa.both(isa.less(at[0], batch), isa.negate(at[5]));
+          scf::ConditionOp::create(b, goesOn, at);
+        },
+        [&](OpBuilder &, Location, ValueRange at) {
+          Request request = readLanes(at[0], lane);
+          Value work = scan(request.work, lane), items = scan(request.items, lane);
+          Value end = byItem ? isa.add(at[4], items) : isa.add(at[3], work);
+          Value isBeyond = isa.less(sought, end);
+          Value beyond = isa.ballot(isBeyond);
+          Value found = isa.compare(arith::CmpIPredicate::ne, beyond, isa.i32(0));
+          Value holder = isa.bitAnd(isa.trailingZeros(beyond), warpSize - 1);
+          auto atHolder = [&](Value inclusive, Value own) { return isa.fromLane(isa.sub(inclusive, own), holder); };
+          Value position = isa.add(at[3], atHolder(work, request.work));
+          Value item = isa.add(at[4], atHolder(items, request.items));
+          Value last = isa.i32(warpSize - 1);
+          scf::YieldOp::create(b, ValueRange{isa.select(found, isa.add(at[0], holder), isa.add(at[0], warpSize)),
+                                             position, item, isa.add(at[3], isa.fromLane(work, last)),
+                                             isa.add(at[4], isa.fromLane(items, last)), found});
+        });
+    return {search.getResult(0), search.getResult(1), search.getResult(2)};
+  }
+
+  /// How the call's blocks are divided: the first `extra` of `count` thread blocks take one more than `each`.
+  struct Division {
+    Value count, each, extra;
+  };
+  Division divide(Value total) {
+    Isa &isa = emitter->isa;
+    Division division;
+    // At least one: where there is no work, nobody has any.
+    division.count = isa.max(isa.min(splits, total), isa.i32(1));
+    division.each = arith::DivUIOp::create(b, total, division.count);
+    division.extra = isa.sub(total, isa.mul(division.each, division.count));
+    return division;
+  }
+  Value boundary(const Division &division, Value number) {
+    Isa &isa = emitter->isa;
+    return isa.add(isa.mul(number, division.each), isa.min(number, division.extra));
+  }
+  /// The thread block that has block `position`.
+  Value ownerOf(const Division &division, Value position) {
+    Isa &isa = emitter->isa;
+    Value larger = isa.add(division.each, 1);
+    Value threshold = isa.mul(division.extra, larger);
+    Value isSmall = isa.compare(arith::CmpIPredicate::sge, position, threshold);
+    Value offset = isa.select(isSmall, isa.sub(position, threshold), position);
+    Value size = isa.select(isSmall, division.each, larger);
+    Value number = arith::DivUIOp::create(b, offset, size);
+    return isa.add(number, isa.select(isSmall, division.extra, isa.i32(0)));
+  }
+
+  /// A part's record in the workspace: [queries][heads][features] f32, then [queries][heads] f32.
+  int64_t recordBytes() const {
+    return llvm::alignTo(schedule.getQueries() * schedule.getHeads() * (features + 1) * 4, 16);
+  }
+  Memory recordOf(Memory::Kind kind, Value slot) {
+    Isa &isa = emitter->isa;
+    Value bytes = arith::MulIOp::create(b, isa.extend(slot), isa.extend(isa.i32(recordBytes())));
+    Memory memory;
+    memory.kind = kind;
+    memory.pointer = isa.global(workspace, bytes);
+    if (kind == Memory::Kind::partLse)
+      memory.pointer =
+          isa.global(memory.pointer, isa.extend(isa.i32(schedule.getQueries() * schedule.getHeads() * features * 4)));
+    return memory;
+  }
+
+  // --- Kernels
+
+  /// Thread block i computes the blocks [i W / P, (i + 1) W / P) of the call's W, piece by piece where they belong to
+  /// several items. A piece of item j goes to record i + j: both only grow, so that no two pieces share one.
+  LogicalResult emitParts() {
+    create(plan.threads());
+    // The merge may begin: it waits for what it reads.
+    if (schedule.getBulk())
+      emitter->isa.launchDependents();
+    emitter->begin();
+    bindTensors();
+    Isa &isa = emitter->isa;
+    Value total = totalWork(emitter->lane);
+    Division division = divide(total);
+    Value own = isa.block();
+    Value begin = isa.min(boundary(division, own), total);
+    Value end = isa.min(boundary(division, isa.add(own, 1)), total);
+
+    LogicalResult result = success();
+    Value zero = isa.i32(0);
+    // Position, and the ring.
+    SmallVector<Value> inits = {begin, emitter->stage, emitter->phase};
+    SmallVector<Type> types(inits.size(), b.getI32Type());
+    scf::WhileOp::create(
+        b, types, inits,
+        [&](OpBuilder &, Location, ValueRange state) { scf::ConditionOp::create(b, isa.less(state[0], end), state); },
+        [&](OpBuilder &, Location, ValueRange state) {
+          Value position = state[0];
+          Place place = findRequest(position, /*byItem=*/false, {zero, zero, zero}, emitter->lane);
+          Value number = place.number, firstPosition = place.position, firstItem = place.item;
+          Request request = readRequest(number);
+          Value offset = isa.sub(position, firstPosition);
+          Value itemNumber = arith::DivUIOp::create(b, offset, request.blocks);
+          Value block = isa.sub(offset, isa.mul(itemNumber, request.blocks));
+          Value blocks = isa.min(isa.sub(request.blocks, block), isa.sub(end, position));
+          Value headTile = isa.rem(itemNumber, plan.headTiles);
+          Value token =
+              isa.add(request.firstToken, isa.mul(isa.div(itemNumber, plan.headTiles), schedule.getQueries()));
+          Value head = isa.mul(headTile, schedule.getHeads());
+          Value cached = isa.mul(block, plan.tokens);
+          Value cachedEnd = isa.min(isa.mul(isa.add(block, blocks), plan.tokens), request.length);
+          Value slot = isa.add(own, isa.add(firstItem, itemNumber));
+
+          SmallVector<Value> indices = {number, token};
+          if (schedule.getQueries() > 1)
+            indices.push_back(isa.min(isa.sub(request.endToken, token), isa.i32(schedule.getQueries())));
+          indices.push_back(head);
+          if (totalHeads % schedule.getHeads() != 0)
+            indices.push_back(isa.min(isa.sub(isa.i32(totalHeads), head), isa.i32(schedule.getHeads())));
+          indices.append({cached, cachedEnd, slot});
+          for (auto [argument, value] : llvm::zip(item.getArguments().drop_front(tensors), indices))
+            emitter->bind(argument, value);
+          emitter->bind(item.getArgument(partOut), recordOf(Memory::Kind::partOut, slot));
+          emitter->bind(item.getArgument(partOut + 1), recordOf(Memory::Kind::partLse, slot));
+          Value plane = plan.planes > 1 ? isa.add(isa.mul(number, plan.planes), headTile) : number;
+          Value rows = arith::MulIOp::create(b, isa.extend(plane), isa.extend(capacity));
+          emitter->cacheRows = isa.global(cache, arith::MulIOp::create(b, rows, isa.extend(isa.i32(plan.rowBytes))));
+          emitter->stage = state[1];
+          emitter->phase = state[2];
+          result = emitter->emitItem(item);
+          scf::YieldOp::create(b, ValueRange{isa.add(position, blocks), emitter->stage, emitter->phase});
+        });
+    kernel->setAttr("tpac.shared_bytes", b.getI64IntegerAttr(emitter->sharedBytes()));
+    kernel->setAttr("tpac.record_bytes", b.getI64IntegerAttr(recordBytes()));
+    return result;
+  }
+
+  /// A row, a head of a query token, is merged by `warps_of_row` warps (1, 2, 4 or 8), which take parts in turn: few
+  /// where there are many rows of few parts.
+  LogicalResult emitMerge() {
+    tile::MergeOp merge;
+    SmallVector<tile::StoreOp> stores;
+    scf::ForOp loop;
+    for (Operation &op : item.getBody().front()) {
+      if (auto found = dyn_cast<scf::ForOp>(op)) {
+        loop = found;
+        found.walk([&](tile::MergeOp inner) { merge = inner; });
+      }
+      if (auto store = dyn_cast<tile::StoreOp>(op))
+        stores.push_back(store);
+    }
+    if (!merge || loop.getNumResults() != 2 || loop.getResult(0).getType() != merge.getOut().getType())
+      return item.emitOpError("expected a loop over parts that tile.merge folds");
+
+    constexpr int64_t warps = 8;
+    plan.groups = 1;
+    create(warps * warpSize);
+    Isa &isa = emitter->isa;
+    bindTensors();
+    for (Operation &op : item.getBody().front())
+      if (isa_and_nonnull<arith::ArithDialect>(op.getDialect()) && failed(emitter->emitScalar(op)))
+        return failure();
+    Value thread = isa.thread();
+    Value lane = isa.bitAnd(thread, warpSize - 1), warp = isa.shiftRight(thread, 5);
+    Value total = totalWork(lane);
+    Division division = divide(total);
+    int64_t rowsOfItem = schedule.getQueries() * schedule.getHeads();
+    Value threadRow = arith::DivUIOp::create(b, warp, warpsOfRow);
+    Value rowsOfBlock = arith::DivUIOp::create(b, isa.i32(warps), warpsOfRow);
+    Value row = isa.add(isa.mul(isa.block(), rowsOfBlock), threadRow);
+    Value warpOfRow = isa.sub(warp, isa.mul(threadRow, warpsOfRow));
+    Value itemNumber = isa.div(row, rowsOfItem), rowNumber = isa.rem(row, rowsOfItem);
+    Value zero = isa.i32(0);
+    Place place = findRequest(itemNumber, /*byItem=*/true, {zero, zero, zero}, lane);
+    Value number = place.number;
+    LogicalResult result = success();
+    // A warp beyond the last row has no parts: all meet at the barrier.
+    Value exists = isa.less(number, batch);
+    scf::IfOp::create(b, isa.less(zero, total), [&](OpBuilder &, Location) {
+      for (Value *value : {&number, &itemNumber, &place.position, &place.item})
+        *value = isa.select(exists, *value, zero);
+      Request request = readRequest(number);
+      Value own = isa.sub(itemNumber, place.item);
+      Value first = isa.add(place.position, isa.mul(own, request.blocks));
+      Value last = isa.sub(isa.add(first, request.blocks), isa.i32(1));
+      Value firstPart = ownerOf(division, first), lastPart = ownerOf(division, last);
+      Value parts = isa.select(exists, isa.add(isa.sub(lastPart, firstPart), 1), zero);
+      Value slot = isa.add(firstPart, itemNumber);
+      Value headTile = isa.rem(own, plan.headTiles);
+      Value tokenTile = isa.div(own, plan.headTiles);
+      Value query = isa.div(rowNumber, schedule.getHeads()), headNumber = isa.rem(rowNumber, schedule.getHeads());
+      Value token = isa.add(request.firstToken, isa.mul(tokenTile, schedule.getQueries()));
+      Value head = isa.mul(headTile, schedule.getHeads());
+
+      SmallVector<Value> indices = {number, token};
+      if (schedule.getQueries() > 1)
+        indices.push_back(isa.min(isa.sub(request.endToken, token), isa.i32(schedule.getQueries())));
+      indices.push_back(head);
+      if (totalHeads % schedule.getHeads() != 0)
+        indices.push_back(isa.min(isa.sub(isa.i32(totalHeads), head), isa.i32(schedule.getHeads())));
+      indices.append({zero, zero, parts});
+      for (auto [argument, value] : llvm::zip(item.getArguments().drop_front(tensors), indices))
+        emitter->bind(argument, value);
+
+      // Up to here nothing of the parts' kernel is read.
+      if (schedule.getBulk())
+        isa.waitForPrimary();
+      MergedRow merged = {query, headNumber, rowNumber, slot, parts, exists};
+      emitMergedRow(loop, stores, merged, lane, warp, warpOfRow);
+      scf::YieldOp::create(b);
+    });
+    kernel->setAttr("tpac.shared_bytes", b.getI64IntegerAttr(warps * features * 4));
+    return result;
+  }
+
+private:
+  Value sharedMemory(ModuleOp module) {
+    auto global = module.lookupSymbol<LLVM::GlobalOp>(sharedMemoryName);
+    if (!global) {
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(module.getBody());
+      auto type = LLVM::LLVMArrayType::get(b.getI8Type(), 0);
+      global = LLVM::GlobalOp::create(b, type, /*isConstant=*/false, LLVM::Linkage::External, sharedMemoryName,
+                                      Attribute(), /*alignment=*/1024, sharedSpace);
+    }
+    return LLVM::AddressOfOp::create(b, global);
+  }
+
+  /// Weights of the parts from their LSE, then the weighted sum of their outputs; no step depends on the one before it.
+  struct MergedRow {
+    Value query, head, number, slot, parts, exists;
+  };
+  void emitMergedRow(scf::ForOp loop, ArrayRef<tile::StoreOp> stores, const MergedRow &row, Value lane, Value warp,
+                     Value warpOfRow) {
+    Isa &isa = emitter->isa;
+    Value rowNumber = row.number, slot = row.slot, parts = row.parts;
+    constexpr double log2e = std::numbers::log2e;
+    Value infinity = isa.f32(-std::numeric_limits<double>::infinity());
+    Type f32 = b.getF32Type();
+    Memory out = recordOf(Memory::Kind::partOut, slot), lse = recordOf(Memory::Kind::partLse, slot);
+    Value stride = isa.extend(isa.i32(recordBytes()));
+    auto recordAt = [&](Value pointer, Value part, Value offset) {
+      Value bytes = arith::MulIOp::create(b, isa.extend(part), stride);
+      return isa.global(isa.global(pointer, bytes), isa.extend(offset));
+    };
+    auto lseOf = [&](Value part) {
+      return isa.fmul(isa.load(f32, recordAt(lse.pointer, part, isa.mul(rowNumber, 4)), 4), isa.f32(log2e));
+    };
+    auto overWarp = [&](Value value, bool isMax) {
+      for (int64_t mask : {16, 8, 4, 2, 1}) {
+        Value other = isa.exchange(value, mask);
+        value = isMax ? isa.fmax(value, other) : isa.fadd(value, other);
+      }
+      return value;
+    };
+    Value zero = isa.f32(0.0), origin = isa.i32(0);
+    // Parts in rounds, so that their loads are in flight together; beyond the last part its values count for nothing.
+    auto partOf = [&](Value first, int64_t offset) {
+      Value part = isa.add(first, offset);
+      return std::pair(isa.min(part, isa.sub(parts, isa.i32(1))), isa.less(part, parts));
+    };
+    constexpr int64_t lanesRound = 4;
+    auto lseLoop = scf::ForOp::create(b, origin, parts, isa.i32(lanesRound * warpSize), ValueRange{infinity, zero},
+                                      [&](OpBuilder &, Location, Value first, ValueRange state) {
+                                        SmallVector<Value> values;
+                                        for (int64_t i = 0; i < lanesRound; ++i) {
+                                          auto [part, exists] = partOf(isa.add(first, lane), i * warpSize);
+                                          values.push_back(isa.select(exists, lseOf(part), infinity));
+                                        }
+                                        Value max = state[0];
+                                        for (Value value : values)
+                                          max = isa.fmax(max, value);
+                                        Value isEmpty =
+                                            arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, max, infinity);
+                                        Value reference = isa.select(isEmpty, zero, max);
+                                        Value sum = isa.fmul(state[1], isa.exp2(isa.fsub(state[0], reference)));
+                                        for (Value value : values)
+                                          sum = isa.fadd(sum, isa.exp2(isa.fsub(value, reference)));
+                                        scf::YieldOp::create(b, ValueRange{max, sum});
+                                      });
+    Value max = overWarp(lseLoop.getResult(0), true);
+    Value isEmpty = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, max, infinity);
+    Value reference = isa.select(isEmpty, zero, max);
+    Value sum = overWarp(isa.fmul(lseLoop.getResult(1), isa.exp2(isa.fsub(lseLoop.getResult(0), reference))), false);
+
+    // Features lane, lane + 32, ...
+    int64_t chunks = llvm::divideCeil(features, warpSize);
+    Value rowOffset = isa.mul(rowNumber, features * 4);
+    auto featureOf = [&](int64_t chunk) {
+      Value feature = isa.add(lane, chunk * warpSize);
+      return features % warpSize == 0 ? feature : isa.min(feature, isa.i32(features - 1));
+    };
+    int64_t round = chunks <= 2 ? 8 : 4;
+    auto outLoop = scf::ForOp::create(
+        b, origin, parts, isa.mul(warpsOfRow, round), SmallVector<Value>(chunks, zero),
+        [&](OpBuilder &, Location, Value first, ValueRange sums) {
+          SmallVector<Value> lses, values;
+          for (int64_t i = 0; i < round; ++i) {
+            auto [part, exists] = partOf(isa.add(isa.add(first, warpOfRow), isa.mul(warpsOfRow, i)), 0);
+            lses.push_back(isa.select(exists, lseOf(part), infinity));
+            for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+              Value pointer = recordAt(out.pointer, part, isa.add(rowOffset, isa.mul(featureOf(chunk), 4)));
+              values.push_back(isa.load(f32, pointer, 4));
+            }
+          }
+          SmallVector<Value> next(sums);
+          for (int64_t i = 0; i < round; ++i) {
+            Value weight = isa.exp2(isa.fsub(lses[i], reference));
+            for (int64_t chunk = 0; chunk < chunks; ++chunk)
+              next[chunk] = isa.fma(weight, values[i * chunks + chunk], next[chunk]);
+          }
+          scf::YieldOp::create(b, next);
+        });
+    Value shared = LLVM::AddressOfOp::create(
+        b, kernel->getParentOfType<ModuleOp>().lookupSymbol<LLVM::GlobalOp>(sharedMemoryName));
+    auto placeOf = [&](Value itsWarp, int64_t chunk) {
+      return isa.shared(shared, isa.mul(isa.add(isa.mul(itsWarp, features), featureOf(chunk)), 4));
+    };
+    for (int64_t chunk = 0; chunk < chunks; ++chunk)
+      isa.store(outLoop.getResult(chunk), placeOf(warp, chunk), 4);
+    isa.syncThreads();
+
+    // The row's first warp: the sums of all its warps, and the program's last ops.
+    Value isFirst = isa.equals(warpOfRow, 0);
+    scf::IfOp::create(b, isa.both(isFirst, row.exists), [&](OpBuilder &, Location) {
+      auto sums = scf::ForOp::create(b, isa.i32(1), warpsOfRow, isa.i32(1), outLoop.getResults(),
+                                     [&](OpBuilder &, Location, Value number, ValueRange own) {
+                                       SmallVector<Value> next;
+                                       for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+                                         Value other = isa.load(f32, placeOf(isa.add(warp, number), chunk), 4);
+                                         next.push_back(isa.fadd(own[chunk], other));
+                                       }
+                                       scf::YieldOp::create(b, next);
+                                     });
+      Value inverse = isa.select(isEmpty, zero, isa.fdiv(isa.f32(1.0), sum));
+      Value lseValue = isa.fmul(isa.fadd(reference, isa.log2(sum)), isa.f32(std::numbers::ln2));
+      emitter->setElement(loop.getResult(1), isa.select(isEmpty, infinity, lseValue));
+      Point point;
+      point[b.getStringAttr("n")] = row.query;
+      point[b.getStringAttr("h")] = row.head;
+      for (tile::StoreOp store : stores) {
+        bool hasFeatures = store.getValue().getType().hasAxis("e");
+        for (int64_t chunk = 0; chunk < (hasFeatures ? chunks : 1); ++chunk) {
+          point[b.getStringAttr("e")] = featureOf(chunk);
+          emitter->setElement(loop.getResult(0), isa.fmul(sums.getResult(chunk), inverse));
+          emitter->storeElement(store, point, hasFeatures ? Value() : isa.equals(lane, 0));
+        }
+      }
+      scf::YieldOp::create(b);
+    });
+  }
+
+  func::FuncOp item;
+  ImplicitLocOpBuilder b;
+  StringRef suffix;
+  ScheduleAttr schedule;
+  Plan plan;
+  size_t tensors = 0, partOut = 0;
+  int64_t totalHeads = 0, features = 0;
+  LLVM::LLVMFuncOp kernel;
+  SmallVector<Value> parameters;
+  Value cache, workspace, batch, capacity, splits, warpsOfRow;
+  std::optional<Emitter> emitter;
+};
+
+struct TilesToGpuPass : tpa::impl::TilesToGpuBase<TilesToGpuPass> {
+  void runOnOperation() override {
+    SmallVector<func::FuncOp> functions(getOperation().getOps<func::FuncOp>());
+    for (func::FuncOp function : functions) {
+      bool isPart = function.getSymName().ends_with("_part_item"),
+           isParts = function.getSymName().ends_with("_parts_item");
+      if (!isPart && !isParts)
+        continue;
+      Kernel kernel(function, isPart ? "_parts" : "_merge");
+      if (failed(kernel.readAttributes()) || failed(isPart ? kernel.emitParts() : kernel.emitMerge()))
+        return signalPassFailure();
+    }
+    for (func::FuncOp function : functions)
+      function.erase();
+  }
+};
+
+} // namespace

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tests/gpu/Case.h"
+
+#include "tests/property/Random.h"
+
+#include <numeric>
+
+namespace tpac::gputest {
+
+oracle::Sizes Case::sizes() const {
+  oracle::Sizes sizes;
+  sizes.batch = static_cast<int64_t>(lengths.size());
+  sizes.capacity = capacity;
+  sizes.tokens = std::accumulate(queries.begin(), queries.end(), int64_t(0));
+  return sizes;
+}
+
+void to_json(nlohmann::json &json, const Case &item) {
+  json = {{"name", item.name},         {"kernel", item.kernel}, {"lengths", item.lengths}, {"queries", item.queries},
+          {"capacity", item.capacity}, {"seed", item.seed},     {"gain", item.gain}};
+}
+
+void from_json(const nlohmann::json &json, Case &item) {
+  json.at("name").get_to(item.name);
+  json.at("kernel").get_to(item.kernel);
+  json.at("lengths").get_to(item.lengths);
+  json.at("queries").get_to(item.queries);
+  json.at("capacity").get_to(item.capacity);
+  json.at("seed").get_to(item.seed);
+  json.at("gain").get_to(item.gain);
+}
+
+oracle::Tensors makeInputs(const oracle::Variant &variant, const Case &item) {
+  oracle::Sizes sizes = item.sizes();
+  oracle::Tensors tensors;
+  uint64_t number = 0;
+  for (const oracle::TensorSpec &spec : oracle::phaseTensors(variant, "decode")) {
+    ++number;
+    if (spec.access == "out")
+      continue;
+    oracle::Tensor tensor(sizes.of(spec.shape));
+    if (spec.name == "token_start") {
+      for (size_t b = 0; b < item.queries.size(); ++b)
+        tensor.data[b + 1] = tensor.data[b] + static_cast<double>(item.queries[b]);
+    } else if (spec.name == "lengths") {
+      for (size_t b = 0; b < item.lengths.size(); ++b)
+        tensor.data[b] = static_cast<double>(item.lengths[b]);
+    } else if (spec.name == "positions") {
+      size_t t = 0;
+      for (size_t b = 0; b < item.queries.size(); ++b)
+        for (int64_t n = 0; n < item.queries[b]; ++n)
+          tensor.data[t++] = static_cast<double>(item.lengths[b] - item.queries[b] + n);
+    } else if (spec.name == "key_positions_cache") {
+      for (size_t i = 0; i < tensor.data.size(); ++i)
+        tensor.data[i] = static_cast<double>(i % static_cast<size_t>(item.capacity));
+    } else {
+      property::Random random(item.seed * 1000 + number);
+      double gain = spec.name.starts_with("q_token") ? item.gain : 1.0;
+      for (double &value : tensor.data)
+        value = oracle::roundTo(spec.type, gain * random.signedUnit());
+    }
+    tensors[spec.name] = std::move(tensor);
+  }
+  return tensors;
+}
+
+} // namespace tpac::gputest

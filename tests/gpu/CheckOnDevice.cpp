@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Runs the cases that GpuCases wrote on this machine's GPU and compares them with the oracle.
+//
+//   GpuCheck FOLDER [RESULTS.json]
+//
+// Exit code 0: all right, or no GPU (said so); 1: a case failed.
+
+#include "tests/gpu/Kernels.h"
+#include "tests/oracle/Compare.h"
+
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <memory>
+
+using namespace tpac::gputest;
+
+namespace {
+
+oracle::Tensor readTensor(const std::vector<char> &file, size_t &at, std::vector<int64_t> shape) {
+  oracle::Tensor tensor(std::move(shape));
+  for (double &value : tensor.data) {
+    if (at + sizeof(float) > file.size())
+      throw std::runtime_error("expected.bin is too short");
+    float number;
+    std::memcpy(&number, &file[at], sizeof(number));
+    at += sizeof(number);
+    value = number;
+  }
+  return tensor;
+}
+
+struct Outcome {
+  bool ok = true;
+  std::string message;
+  oracle::Comparison worst;
+};
+
+Outcome run(Driver &driver, const Kernels &kernels, const Case &item, const oracle::Attention &expected) {
+  const oracle::Variant &variant = kernels.variant();
+  oracle::Sizes sizes = item.sizes();
+  oracle::Tensors inputs = makeInputs(variant, item);
+  DeviceTensors tensors(driver);
+  Kernels::Call call;
+  oracle::Type outType = oracle::Type::bf16, lseType = oracle::Type::f32;
+  for (const oracle::TensorSpec &spec : oracle::phaseTensors(variant, "decode")) {
+    if (spec.name == "out")
+      outType = spec.type;
+    if (spec.name == "lse")
+      lseType = spec.type;
+    if (spec.access != "out" && !spec.name.ends_with("_cache"))
+      call.tensors[spec.name] = tensors.upload(spec.type, inputs.at(spec.name));
+  }
+  std::vector<uint8_t> cache = kernels.layOut(variant, item, inputs);
+  call.cache = tensors.allocate(cache.size());
+  if (!cache.empty())
+    driver.upload(call.cache, cache.data(), cache.size());
+  call.batch = sizes.batch;
+  call.capacity = sizes.capacity;
+  call.tokens = sizes.tokens;
+  std::vector<int64_t> outShape = expected.out.shape, lseShape = expected.lse.shape;
+  size_t outBytes = expected.out.data.size() * oracle::typeSize(outType);
+  size_t lseBytes = expected.lse.data.size() * oracle::typeSize(lseType);
+  call.tensors["out"] = tensors.allocate(outBytes);
+  call.tensors["lse"] = tensors.allocate(lseBytes);
+
+  Outcome outcome;
+  int64_t longest = 0;
+  for (int64_t length : item.lengths)
+    longest = std::max(longest, length);
+  double tolerance = oracle::requestTolerance(variant, longest);
+  int64_t processors = driver.multiprocessors();
+  for (int64_t splits : {processors, int64_t(1), int64_t(7), 3 * processors + 1}) {
+    call.splits = splits;
+    size_t workspace = kernels.workspaceBytes(splits, sizes.tokens);
+    call.workspace = tensors.allocate(workspace);
+    oracle::Tensor out, lse;
+    for (int repeat : {0, 1}) {
+      driver.fill(call.tensors["out"], 0xff, outBytes);
+      driver.fill(call.tensors["lse"], 0xff, lseBytes);
+      driver.fill(call.workspace, 0xff, workspace);
+      kernels.launch(call);
+      driver.synchronize();
+      oracle::Tensor itsOut = tensors.download(outType, call.tensors["out"], outShape);
+      oracle::Tensor itsLse = tensors.download(lseType, call.tensors["lse"], lseShape);
+      if (repeat == 0) {
+        out = std::move(itsOut);
+        lse = std::move(itsLse);
+      } else if (std::memcmp(out.data.data(), itsOut.data.data(), out.data.size() * sizeof(double)) != 0 ||
+                 std::memcmp(lse.data.data(), itsLse.data.data(), lse.data.size() * sizeof(double)) != 0) {
+        outcome.ok = false;
+        outcome.message = "two runs differ with " + std::to_string(splits) + " splits";
+      }
+    }
+    oracle::Comparison result = oracle::compare(variant, inputs.at("token_start"), tolerance, out, lse, expected);
+    if (result.worstShare > outcome.worst.worstShare)
+      outcome.worst = result;
+    if (!result.ok) {
+      outcome.ok = false;
+      outcome.message = std::to_string(splits) + " splits: " + result.message;
+    }
+  }
+  return outcome;
+}
+
+int check(const std::filesystem::path &folder, const char *resultsFile) {
+  Driver driver;
+  std::cout << driver.deviceName() << ", compute capability " << driver.capability() << "\n";
+  std::vector<char> text = readFile(folder / "cases.json"), numbers = readFile(folder / "expected.bin");
+  nlohmann::json plan = nlohmann::json::parse(text.begin(), text.end());
+  std::map<std::string, std::unique_ptr<Kernels>> loaded;
+  nlohmann::json results = {{"device", driver.deviceName()}, {"cases", nlohmann::json::array()}};
+  size_t at = 0;
+  int failed = 0, passed = 0;
+  for (const nlohmann::json &entry : plan.at("cases")) {
+    auto item = entry.get<Case>();
+    Outcome outcome;
+    try {
+      auto &kernels = loaded[item.kernel];
+      if (!kernels)
+        kernels = std::make_unique<Kernels>(driver, folder, plan.at("kernels").at(item.kernel));
+      const oracle::Variant &variant = kernels->variant();
+      int64_t tokens = item.sizes().tokens, heads = variant.localHeads();
+      oracle::Attention expected;
+      expected.out = readTensor(numbers, at, {tokens, heads, variant.v.features()});
+      expected.lse = readTensor(numbers, at, {tokens, heads});
+      expected.maxLogit = readTensor(numbers, at, {tokens, heads});
+      outcome = run(driver, *kernels, item, expected);
+    } catch (const std::exception &error) {
+      std::cout << "FAILED " << item.name << ": " << error.what() << "\n";
+      std::cout << passed << " passed, " << failed + 1 << " failed; the device cannot go on\n";
+      return 1;
+    }
+    (outcome.ok ? passed : failed) += 1;
+    if (!outcome.ok)
+      std::cout << "FAILED " << item.name << ": " << outcome.message << "\n";
+    results["cases"].push_back({{"name", item.name},
+                                {"ok", outcome.ok},
+                                {"request_error", outcome.worst.worstRequest},
+                                {"row_error", outcome.worst.worstRow},
+                                {"lse_error", outcome.worst.worstLse},
+                                {"share_of_limit", outcome.worst.worstShare}});
+  }
+  results["passed"] = passed;
+  results["failed"] = failed;
+  if (resultsFile)
+    std::ofstream(resultsFile) << results.dump(1) << "\n";
+  std::cout << passed << " passed, " << failed << " failed\n";
+  return failed ? 1 : 0;
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  if (argc < 2 || argc > 3) {
+    std::cerr << "usage: GpuCheck FOLDER [RESULTS.json]\n";
+    return 2;
+  }
+  try {
+    return check(argv[1], argc > 2 ? argv[2] : nullptr);
+  } catch (const NoDevice &error) {
+    std::cout << "skipped: " << error.what() << "\n";
+    return 0;
+  } catch (const std::exception &error) {
+    std::cerr << "GpuCheck: " << error.what() << "\n";
+    return 1;
+  }
+}

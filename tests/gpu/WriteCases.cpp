@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Compiles decode of the configurations to cubins and writes, for the machine with the GPU, what GpuCheck compares and
+// GpuBench times:
+//
+//   GpuCases -o FOLDER [--chip sm_90a] [--configs NAME,...] [--points FILE.json] [--no-cases] [--kernels-only]
+//
+// --points: kernels and shapes to time (bench/gpu/points.json).
+
+#include "dialect/json/VariantJson.h"
+#include "lowering/Compiler.h"
+#include "lowering/gpu/CacheLayout.h"
+#include "lowering/gpu/GpuSchedule.h"
+#include "lowering/phases/BuildPhases.h"
+#include "tests/gpu/Case.h"
+
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/IR/MLIRContext.h"
+#include "llvm/Support/Program.h"
+
+#include <CLI/CLI.hpp>
+
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <regex>
+
+namespace tpac::gputest {
+namespace {
+
+namespace fs = std::filesystem;
+
+template <typename T> T take(llvm::Expected<T> expected) {
+  if (!expected)
+    throw std::runtime_error(llvm::toString(expected.takeError()));
+  return std::move(*expected);
+}
+
+std::string readText(const fs::path &path) {
+  std::ifstream stream(path);
+  if (!stream)
+    throw std::runtime_error(path.string() + " cannot be read");
+  return std::string(std::istreambuf_iterator<char>(stream), {});
+}
+
+struct Options {
+  std::string folder, chip = "sm_90a", points;
+  std::vector<std::string> configs;
+  bool noCases = false, kernelsOnly = false;
+};
+
+class Writer {
+public:
+  explicit Writer(const Options &options)
+      : options(options), folder(options.folder), target(take(findTarget(options.chip))), context(registry()) {
+    fs::create_directories(folder);
+    ptxas = take(llvm::errorOrToExpected(llvm::sys::findProgramByName(
+        "ptxas", {"/usr/local/cuda/bin", "/usr/lib/nvidia-cuda-toolkit/bin", "/usr/bin"})));
+    plan["chip"] = options.chip;
+    plan["kernels"] = nlohmann::json::object();
+    plan["cases"] = nlohmann::json::array();
+    plan["points"] = nlohmann::json::array();
+  }
+
+  void run() {
+    if (!options.noCases)
+      writeCases();
+    if (!options.points.empty())
+      writePoints(nlohmann::json::parse(readText(options.points)));
+    std::ofstream(folder / "cases.json") << plan.dump(1) << "\n";
+    std::ofstream(folder / "expected.bin", std::ios::binary)
+        .write(reinterpret_cast<const char *>(expected.data()),
+               static_cast<std::streamsize>(expected.size() * sizeof(float)));
+    std::cout << plan["kernels"].size() << " kernels, " << plan["cases"].size() << " cases, " << plan["points"].size()
+              << " points in " << folder.string() << "\n";
+    if (spills > 0)
+      throw std::runtime_error(std::to_string(spills) + " kernels spill registers");
+  }
+
+private:
+  static mlir::DialectRegistry registry() {
+    mlir::DialectRegistry result;
+    registerCompilerDialects(result);
+    return result;
+  }
+
+  // --- Kernels
+
+  /// Compiles decode under `schedule` unless it is there; the kernel's name.
+  std::string addKernel(mlir::tpa::VariantAttr variant, mlir::tpa::ScheduleAttr schedule, const std::string &name) {
+    if (plan["kernels"].contains(name))
+      return name;
+    ScheduledPhase scheduled = {Phase::decode, schedule};
+    auto module = take(lowerScheduled(variant, scheduled, target));
+    std::string ptx = take(emitAssembly(*module, target));
+    fs::path ptxFile = folder / (name + ".ptx"), cubinFile = folder / (name + ".cubin"), log = folder / (name + ".log");
+    std::ofstream(ptxFile) << ptx;
+    std::string arch = "-arch=" + options.chip;
+    std::string error;
+    std::optional<llvm::StringRef> redirects[] = {std::nullopt, log.native(), log.native()};
+    if (llvm::sys::ExecuteAndWait(ptxas, {ptxas, "-v", arch, ptxFile.native(), "-o", cubinFile.native()}, std::nullopt,
+                                  redirects, 0, 0, &error) != 0)
+      throw std::runtime_error("ptxas of " + name + " failed: " + error + readText(log));
+    std::string report = readText(log);
+    fs::remove(ptxFile);
+    fs::remove(log);
+    std::smatch match;
+    std::vector<int> registers;
+    for (std::string rest = report; std::regex_search(rest, match, std::regex("Used (\\d+) registers"));
+         rest = match.suffix())
+      registers.push_back(std::stoi(match[1]));
+    bool isSpilling = false;
+    for (std::string rest = report; std::regex_search(rest, match, std::regex("(\\d+) bytes spill stores"));
+         rest = match.suffix())
+      isSpilling |= match[1] != "0";
+    spills += isSpilling;
+
+    GpuCacheLayout layout = gpuCacheLayout(variant);
+    nlohmann::json entry = {{"variant", nlohmann::json::parse(mlir::tpa::writeVariant(variant))},
+                            {"cubin", name + ".cubin"},
+                            {"registers", registers},
+                            {"spills", isSpilling},
+                            {"overlaps", schedule.getBulk()},
+                            {"rows", schedule.getQueries() * schedule.getHeads()},
+                            {"head_tiles", llvm::divideCeil(variant.getHeads().getLocal(), schedule.getHeads())}};
+    std::string text;
+    llvm::raw_string_ostream(text) << schedule;
+    entry["schedule"] = text;
+    nlohmann::json segments = nlohmann::json::array();
+    for (const auto &segment : layout.segments)
+      segments.push_back({{"tensor", segment.tensor},
+                          {"type", elementTypeName(segment.elementType)},
+                          {"offset", segment.offset},
+                          {"ranks", segment.ranks},
+                          {"size", segment.size},
+                          {"pitch", segment.pitch}});
+    entry["cache"] = {{"planes", layout.planes},
+                      {"row_bytes", layout.rowBytes},
+                      {"swizzle_mask", layout.swizzleMask},
+                      {"swizzle_shift", layout.swizzleShift},
+                      {"segments", segments}};
+    for (const PhaseTensor &tensor : getPhaseSignature(variant, Phase::decode).tensors)
+      if (!layout.find(tensor.name))
+        entry["tensors"].push_back(tensor.name);
+    for (auto kernel : module->getOps<mlir::LLVM::LLVMFuncOp>()) {
+      auto integer = [&](llvm::StringRef attribute) {
+        return kernel->getAttrOfType<mlir::IntegerAttr>(attribute).getInt();
+      };
+      bool isMerge = kernel.getSymName().ends_with("_merge");
+      entry[isMerge ? "merge" : "parts"] = {{"name", kernel.getSymName().str()},
+                                            {"threads", integer("tpac.threads")},
+                                            {"shared_bytes", integer("tpac.shared_bytes")}};
+      if (!isMerge)
+        entry["record_bytes"] = integer("tpac.record_bytes");
+    }
+    std::cout << name << ": registers";
+    for (int count : registers)
+      std::cout << " " << count;
+    std::cout << (isSpilling ? ", SPILLS" : "") << ", shared " << entry["parts"]["shared_bytes"] << ", " << text
+              << "\n";
+    plan["kernels"][name] = std::move(entry);
+    return name;
+  }
+
+  mlir::tpa::VariantAttr readConfig(const std::string &name) {
+    fs::path path = fs::path(TPAC_SOURCE_ROOT) / "configs" / (name + ".json");
+    return take(mlir::tpa::readVariant(readText(path), path.native(), context));
+  }
+
+  // --- Cases
+
+  void addCase(const std::string &kernel, const std::string &shape, std::vector<int64_t> lengths,
+               std::vector<int64_t> queries, double gain) {
+    if (options.kernelsOnly)
+      return;
+    Case item;
+    item.name = kernel + "/" + shape;
+    item.kernel = kernel;
+    item.capacity = static_cast<int64_t>(llvm::alignTo(*std::ranges::max_element(lengths), gpuCapacityUnit));
+    item.lengths = std::move(lengths);
+    item.queries = std::move(queries);
+    item.seed = ++seed;
+    item.gain = gain;
+    oracle::Variant variant = oracle::parseVariant(plan["kernels"][kernel]["variant"]);
+    oracle::Attention attention = oracle::attention(variant, item.sizes(), makeInputs(variant, item));
+    for (const oracle::Tensor *tensor : {&attention.out, &attention.lse, &attention.maxLogit})
+      expected.insert(expected.end(), tensor->data.begin(), tensor->data.end());
+    plan["cases"].push_back(item);
+  }
+
+  void writeCases() {
+    std::vector<std::string> names = options.configs;
+    if (names.empty())
+      for (const auto &file : fs::directory_iterator(fs::path(TPAC_SOURCE_ROOT) / "configs"))
+        if (file.path().extension() == ".json")
+          names.push_back(file.path().stem());
+    std::ranges::sort(names);
+    GpuLimits limits = GpuLimits::of(options.chip);
+    GpuLimits small = limits;
+    small.hasBulk = false;
+    for (const std::string &name : names) {
+      mlir::tpa::VariantAttr variant = readConfig(name);
+      llvm::Expected<mlir::tpa::ScheduleAttr> schedule = defaultGpuSchedule(variant, Phase::decode, limits);
+      if (!schedule) {
+        std::cout << "left out: " << llvm::toString(schedule.takeError()) << "\n";
+        continue;
+      }
+      std::string one = addKernel(variant, *schedule, name + "-q1");
+      std::string four = addKernel(variant, take(defaultGpuSchedule(variant, Phase::decode, limits, 4)), name + "-q4");
+      std::string copies =
+          addKernel(variant, take(defaultGpuSchedule(variant, Phase::decode, small)), name + "-copies");
+      // Typical logits of a few units, and of tens.
+      constexpr double flat = 16, peaked = 256;
+      addCase(one, "ragged", {1, 7, 16, 63, 64, 65, 1000}, std::vector<int64_t>(7, 1), flat);
+      addCase(one, "long", {4096}, {1}, flat);
+      addCase(one, "peaked", {700}, {1}, peaked);
+      addCase(one, "queries", {3, 0, 64, 130, 517}, {4, 1, 1, 2, 3}, flat);
+      addCase(four, "queries", {3, 0, 64, 130, 517}, {4, 1, 5, 2, 3}, flat);
+      if (limits.hasBulk)
+        addCase(copies, "ragged", {1, 65, 1000}, {1, 1, 1}, flat);
+    }
+  }
+
+  // --- Points
+
+  void writePoints(const nlohmann::json &points) {
+    for (const nlohmann::json &group : points.at("groups")) {
+      nlohmann::json json = nlohmann::json::parse(
+          readText(fs::path(TPAC_SOURCE_ROOT) / "configs" / (group.at("config").get<std::string>() + ".json")));
+      if (group.contains("patch"))
+        json.merge_patch(group.at("patch"));
+      auto variant = take(mlir::tpa::readVariant(json.dump(), "points", context));
+      GpuLimits limits = GpuLimits::of(options.chip);
+      std::vector<std::string> kernels;
+      auto base = take(defaultGpuSchedule(variant, Phase::decode, limits));
+      for (const nlohmann::json &change : group.at("schedules")) {
+        auto number = [&](const char *name, int64_t value) { return change.value(name, value); };
+        bool bulk = change.value("bulk", base.getBulk());
+        auto schedule = mlir::tpa::ScheduleAttr::get(
+            &context, number("tokens", base.getTokens()), number("queries", base.getQueries()), base.getHeads(),
+            base.getScore(), base.getValue(), base.getOperands(), number("query_parts", base.getQueryParts()),
+            base.getSplit(), /*value_block=*/0, number("groups", base.getGroups()), number("stages", base.getStages()),
+            bulk);
+        if (llvm::Error error = checkGpuSchedule(variant, Phase::decode, schedule, limits)) {
+          std::cout << "left out: " << llvm::toString(std::move(error)) << "\n";
+          continue;
+        }
+        std::string name = group.at("name").get<std::string>() + "-t" + std::to_string(schedule.getTokens()) + "-n" +
+                           std::to_string(schedule.getQueries()) + "-g" + std::to_string(schedule.getGroups()) + "-s" +
+                           std::to_string(schedule.getStages()) + (bulk ? "" : "-copies") + "-p" +
+                           std::to_string(schedule.getQueryParts());
+        kernels.push_back(addKernel(variant, schedule, name));
+      }
+      for (const nlohmann::json &shape : group.at("shapes")) {
+        nlohmann::json point = shape;
+        point["group"] = group.at("name");
+        point["kernels"] = kernels;
+        plan["points"].push_back(point);
+      }
+    }
+  }
+
+  const Options &options;
+  fs::path folder;
+  CodeTarget target;
+  mlir::MLIRContext context;
+  std::string ptxas;
+  nlohmann::json plan;
+  std::vector<float> expected;
+  uint64_t seed = 0;
+  int spills = 0;
+};
+
+} // namespace
+} // namespace tpac::gputest
+
+int main(int argc, char **argv) {
+  CLI::App app("Writes kernels and cases for a machine with a GPU.");
+  tpac::gputest::Options options;
+  app.add_option("-o,--output", options.folder, "folder to write")->required();
+  app.add_option("--chip", options.chip, "sm_80, sm_90a, ...")->capture_default_str();
+  app.add_option("--configs", options.configs, "configurations; default: all")->delimiter(',');
+  app.add_option("--points", options.points, "what to time (JSON)");
+  app.add_flag("--no-cases", options.noCases, "kernels to time only");
+  app.add_flag("--kernels-only", options.kernelsOnly, "compile the configurations' kernels, without cases");
+  CLI11_PARSE(app, argc, argv);
+  try {
+    tpac::gputest::Writer(options).run();
+  } catch (const std::exception &error) {
+    std::cerr << "GpuCases: " << error.what() << "\n";
+    return 1;
+  }
+}

@@ -1,0 +1,26 @@
+// RUN: tpa-opt %s -tpa-tiles-to-gpu -split-input-file -verify-diagnostics
+
+// expected-error @below {{expected the attributes tpac.schedule and tpac.cache}}
+func.func @decode_part_item(%lengths: memref<?xi32>) {
+  return
+}
+
+// -----
+
+// expected-error @below {{expected the tensors part_out and part_lse behind those of the phase}}
+func.func @decode_part_item(%lengths: memref<?xi32>) attributes {
+    tpac.cache = {planes = 1 : i64, row_bytes = 640 : i64},
+    tpac.schedule = #tpa.schedule<tokens = 32, queries = 1, heads = 11, operands = bf16, stages = 2>} {
+  return
+}
+
+// -----
+
+// expected-error @below {{expected a loop over blocks}}
+func.func @decode_part_item(%starts: memref<?xi32> {tpac.name = "token_start"}, %lengths: memref<?xi32> {tpac.name = "lengths"},
+                            %part_out: memref<?x?x11x64xf32>, %part_lse: memref<?x?x11xf32>, %request: index, %token: index, %head: index,
+                            %begin: index, %end: index, %part: index) attributes {
+    tpac.cache = {planes = 1 : i64, row_bytes = 640 : i64},
+    tpac.schedule = #tpa.schedule<tokens = 32, queries = 1, heads = 11, operands = bf16, stages = 2>} {
+  return
+}
