@@ -54,8 +54,13 @@ public:
   explicit Writer(const Options &options)
       : options(options), folder(options.folder), target(take(findTarget(options.chip))), context(registry()) {
     fs::create_directories(folder);
-    ptxas = take(llvm::errorOrToExpected(llvm::sys::findProgramByName(
-        "ptxas", {"/usr/local/cuda/bin", "/usr/lib/nvidia-cuda-toolkit/bin", "/usr/bin"})));
+    llvm::ErrorOr<std::string> found = llvm::sys::findProgramByName("ptxas");
+    if (!found)
+      found = llvm::sys::findProgramByName("ptxas", {TPAC_SOURCE_ROOT "/build/ptxas/nvidia/cu13/bin",
+                                                     "/usr/local/cuda/bin", "/usr/lib/nvidia-cuda-toolkit/bin"});
+    if (!found)
+      throw std::runtime_error("ptxas is not found: put it on the PATH, or run ./dev setup --gpu");
+    ptxas = *found;
     plan["chip"] = options.chip;
     plan["kernels"] = nlohmann::json::object();
     plan["cases"] = nlohmann::json::array();

@@ -30,5 +30,6 @@ if shutil.which("qemu-x86_64"):
     config.available_features.add("qemu-x86_64")
 
 # The assembler of NVIDIA's toolkit is optional (docs/gpu.md).
-if any(shutil.which("ptxas", path=path) for path in (None, "/usr/local/cuda/bin", "/usr/lib/nvidia-cuda-toolkit/bin")):
+installed = os.path.join(config.tpac_source_root, "build/ptxas/nvidia/cu13/bin")
+if any(shutil.which("ptxas", path=path) for path in (None, installed, "/usr/local/cuda/bin", "/usr/lib/nvidia-cuda-toolkit/bin")):
     config.available_features.add("ptxas")
