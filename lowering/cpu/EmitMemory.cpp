@@ -32,12 +32,8 @@ struct Access {
       Value size = arith::ConstantIndexOp::create(b, type.sizeOf(axis.getValue()));
       limits[axis] = arith::MaxSIOp::create(b, zero, arith::MinSIOp::create(b, limit, size));
     }
-    // LLVM would widen and round vectors of bf16 element by element where the CPU lacks them.
-    MemRefType memref = this->type();
-    if (memref.getElementType().isBF16()) {
-      auto bits = MemRefType::get(memref.getShape(), b.getI16Type(), memref.getLayout(), memref.getMemorySpace());
-      memory = UnrealizedConversionCastOp::create(b, bits, memory).getResult(0);
-    }
+    if (this->type().getElementType().isBF16())
+      memory = asBits(b, memory);
   }
 
   MemRefType type() const { return cast<MemRefType>(memory.getType()); }

@@ -31,13 +31,6 @@ amx::TileType sumTile(MLIRContext *context) {
   return amx::TileType::get({matrixRows, matrixColumns}, Float32Type::get(context));
 }
 
-/// bf16 memory as 16-bit integers: LLVM would widen and round vectors of bf16 element by element.
-Value asBits(ImplicitLocOpBuilder &b, Value memory) {
-  auto type = cast<MemRefType>(memory.getType());
-  auto bits = MemRefType::get(type.getShape(), b.getI16Type(), type.getLayout(), type.getMemorySpace());
-  return UnrealizedConversionCastOp::create(b, bits, memory).getResult(0);
-}
-
 /// The dwords whose halves are two vectors of f32, rounded to bf16: `low` comes first in memory.
 Value pairOf(ImplicitLocOpBuilder &b, Value low, Value high) {
   VectorType words = cast<VectorType>(low.getType()).clone(b.getI32Type());
@@ -166,10 +159,7 @@ void MatrixLoopEmitter::prepare() {
 
 Value MatrixLoopEmitter::rowStride(tile::LoadOp load, StringAttr axis) {
   auto type = cast<MemRefType>(load.getMemory().getType());
-  size_t dimension = 0;
-  for (auto [i, name] : llvm::enumerate(load.getAxes().getAsRange<StringAttr>()))
-    if (name == axis)
-      dimension = i;
+  int64_t dimension = load.getDimOfAxis(axis);
   auto [strides, offset] = type.getStridesAndOffset();
   if (!ShapedType::isDynamic(strides[dimension]))
     return number(strides[dimension]);
@@ -251,8 +241,7 @@ void MatrixLoopEmitter::copyBlocks(tile::LoadOp load, const Place &place, Value 
     Rows rows = valueRows(load.getResult(), place, token, number(0));
     Value source = asBits(b, rows.memory);
     Value block = arith::DivUIOp::create(b, token, number(matrixDepth));
-    size_t feature = llvm::find(load.getAxes().getAsRange<StringAttr>(), m.valueFeatures) -
-                     load.getAxes().getAsRange<StringAttr>().begin();
+    int64_t feature = load.getDimOfAxis(m.valueFeatures);
     Value first = rows.indices[feature];
     e.loop(number(0), number(m.valueSize), 1, [&](Value row) {
       rows.indices[feature] = arith::AddIOp::create(b, first, row);
@@ -618,8 +607,7 @@ MatrixLoopEmitter::Work MatrixLoopEmitter::prefetchWork(const Place &keys, const
       Place next = values;
       next.token = e.plus(values.token, ahead);
       int64_t lines = m.valueSize * count / matrixDepth;
-      size_t feature = llvm::find(load.getAxes().getAsRange<StringAttr>(), m.valueFeatures) -
-                       load.getAxes().getAsRange<StringAttr>().begin();
+      int64_t feature = load.getDimOfAxis(m.valueFeatures);
       work.push_back([this, ask, load, next, token, count, lines, feature]() mutable {
         Value within = arith::RemUIOp::create(b, token, number(matrixDepth));
         Value first = arith::MulIOp::create(b, arith::DivUIOp::create(b, within, number(count)), number(lines));

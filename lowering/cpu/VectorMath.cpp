@@ -59,6 +59,12 @@ Value cpu::fromStorage(ImplicitLocOpBuilder &b, Value value) {
   return arith::BitcastOp::create(b, vectorLike(value, arithmetic), bits);
 }
 
+Value cpu::asBits(ImplicitLocOpBuilder &b, Value memory) {
+  auto type = cast<MemRefType>(memory.getType());
+  auto bits = MemRefType::get(type.getShape(), b.getI16Type(), type.getLayout(), type.getMemorySpace());
+  return UnrealizedConversionCastOp::create(b, bits, memory).getResult(0);
+}
+
 /// The bits of f32 `value`, rounded to nearest even at bit 16; the lower half is garbage. NaN stays NaN.
 static Value roundedBits(ImplicitLocOpBuilder &b, Value value) {
   VectorType i32 = vectorLike(value, b.getI32Type());

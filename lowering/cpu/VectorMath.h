@@ -22,6 +22,10 @@ Value convertVector(ImplicitLocOpBuilder &b, Value value, Type element);
 /// Elements as they are in memory (bf16, f16, f8E4M3FN, i8, ..) in their arithmetic type.
 Value fromStorage(ImplicitLocOpBuilder &b, Value value);
 
+/// bf16 memory as 16-bit integers: LLVM would widen and round vectors of bf16 element by element where the CPU lacks
+/// them.
+Value asBits(ImplicitLocOpBuilder &b, Value memory);
+
 /// A vector of arithmetic type in storage type `element`: rounded to nearest even.
 Value toStorage(ImplicitLocOpBuilder &b, Value value, Type element);
 

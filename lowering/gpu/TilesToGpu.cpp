@@ -147,6 +147,21 @@ public:
     return request;
   }
 
+  /// The item function's arguments behind its tensors: the request, its tile's first token and head, how many of each
+  /// there are where tiles may stick out, and `rest`.
+  void bindItem(const Request &request, Value number, Value token, Value head, ArrayRef<Value> rest) {
+    Isa &isa = emitter->isa;
+    SmallVector<Value> indices = {number, token};
+    if (schedule.getQueries() > 1)
+      indices.push_back(isa.min(isa.sub(request.endToken, token), isa.i32(schedule.getQueries())));
+    indices.push_back(head);
+    if (totalHeads % schedule.getHeads() != 0)
+      indices.push_back(isa.min(isa.sub(isa.i32(totalHeads), head), isa.i32(schedule.getHeads())));
+    llvm::append_range(indices, rest);
+    for (auto [argument, value] : llvm::zip(item.getArguments().drop_front(tensors), indices))
+      emitter->bind(argument, value);
+  }
+
   /// What stands before a request, and it.
   struct Place {
     Value number, position, item;
@@ -307,15 +322,7 @@ public:
           Value cachedEnd = isa.min(isa.mul(isa.add(block, blocks), plan.tokens), request.length);
           Value slot = isa.add(own, isa.add(firstItem, itemNumber));
 
-          SmallVector<Value> indices = {number, token};
-          if (schedule.getQueries() > 1)
-            indices.push_back(isa.min(isa.sub(request.endToken, token), isa.i32(schedule.getQueries())));
-          indices.push_back(head);
-          if (totalHeads % schedule.getHeads() != 0)
-            indices.push_back(isa.min(isa.sub(isa.i32(totalHeads), head), isa.i32(schedule.getHeads())));
-          indices.append({cached, cachedEnd, slot});
-          for (auto [argument, value] : llvm::zip(item.getArguments().drop_front(tensors), indices))
-            emitter->bind(argument, value);
+          bindItem(request, number, token, head, {cached, cachedEnd, slot});
           emitter->bind(item.getArgument(partOut), recordOf(Memory::Kind::partOut, slot));
           emitter->bind(item.getArgument(partOut + 1), recordOf(Memory::Kind::partLse, slot));
           Value plane = plan.planes > 1 ? isa.add(isa.mul(number, plan.planes), headTile) : number;
@@ -388,15 +395,7 @@ public:
       Value token = isa.add(request.firstToken, isa.mul(tokenTile, schedule.getQueries()));
       Value head = isa.mul(headTile, schedule.getHeads());
 
-      SmallVector<Value> indices = {number, token};
-      if (schedule.getQueries() > 1)
-        indices.push_back(isa.min(isa.sub(request.endToken, token), isa.i32(schedule.getQueries())));
-      indices.push_back(head);
-      if (totalHeads % schedule.getHeads() != 0)
-        indices.push_back(isa.min(isa.sub(isa.i32(totalHeads), head), isa.i32(schedule.getHeads())));
-      indices.append({zero, zero, parts});
-      for (auto [argument, value] : llvm::zip(item.getArguments().drop_front(tensors), indices))
-        emitter->bind(argument, value);
+      bindItem(request, number, token, head, {zero, zero, parts});
 
       // Up to here nothing of the parts' kernel is read.
       if (schedule.getBulk())
