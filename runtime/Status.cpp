@@ -46,6 +46,8 @@ const char *tpac_runtime_status_message(int32_t status) {
     return "out of memory";
   case TPAC_SYSTEM_ERROR:
     return "the operating system refused a call";
+  case TPAC_OUT_OF_PAGES:
+    return "too few free pages";
   default:
     return "unknown status: no function of this library returns it";
   }

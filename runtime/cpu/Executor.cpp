@@ -4,12 +4,11 @@
 
 #include "tpac/executor.h"
 
-#include "runtime/Status.h"
+#include "runtime/SizedStruct.h"
 #include "runtime/cpu/AllowedCpus.h"
 #include "runtime/cpu/ThreadPool.h"
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
 #include <new>
 #include <sched.h>
@@ -37,23 +36,10 @@ constexpr int32_t largestThreads = 1024;
 constexpr int64_t largestSpin = 1'000'000;
 constexpr int64_t defaultSpin = 50;
 
-/// Copies the caller's structure, which may be of a later version as long as it asks for nothing unknown here, and
-/// checks it.
+/// Copies and checks the caller's structure.
 int32_t readConfig(const tpac_thread_pool_config *given, tpac_thread_pool_config &config) {
-  const int64_t size = given->struct_size;
-  constexpr int64_t known = sizeof(config);
-  if (size < known || size > 4096)
-    return fail(TPAC_INVALID_ARGUMENT,
-                "%s: config.struct_size is %lld; expected sizeof(tpac_thread_pool_config), which is %lld", create,
-                static_cast<long long>(size), static_cast<long long>(known));
-  const auto *bytes = reinterpret_cast<const unsigned char *>(given);
-  const auto *unknown = std::find_if(bytes + known, bytes + size, [](unsigned char byte) { return byte != 0; });
-  if (unknown != bytes + size)
-    return fail(TPAC_INVALID_ARGUMENT,
-                "%s: config has a field at byte %lld that version %s does not know; expected 0 in all bytes from %lld",
-                create, static_cast<long long>(unknown - bytes), tpac_runtime_version(), static_cast<long long>(known));
-  std::memcpy(&config, given, sizeof(config));
-
+  if (const int32_t status = readSized(create, "config", "tpac_thread_pool_config", given, config))
+    return status;
   if (config.threads < 0 || config.threads > largestThreads)
     return fail(TPAC_INVALID_ARGUMENT,
                 "%s: config.threads is %d; expected 1 to %d, or 0 for as many as CPUs are allowed", create,
