@@ -80,8 +80,10 @@ Emitter::DotBlocks Emitter::dotBlocks(const Tile &vectors, const Tile &scalars, 
 }
 
 std::optional<std::pair<StringAttr, int64_t>> Emitter::DotBlocks::singleLoop() const {
+  // MLA of 128 heads by 512 features has hundreds: LLVM would take hours for them.
+  constexpr size_t mostBlocks = 8;
   bool isRepeated = llvm::any_of(outer, [](auto axis) { return axis.second > 1; });
-  if (contracted.size() != 1 || isRepeated)
+  if (contracted.size() != 1 || isRepeated || count() > mostBlocks)
     return std::nullopt;
   return contracted.front();
 }

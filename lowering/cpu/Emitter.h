@@ -221,7 +221,8 @@ private:
     size_t count() const {
       return llvm::divideCeil(rows, rowsPerBlock) * llvm::divideCeil(vectorCount, columnsPerBlock);
     }
-    /// The axis that each block passes through once, if that is all it does.
+    /// The axis that each block passes through once, if that is all it does and blocks are few enough to have code of
+    /// their own, each with its part of the prefetches.
     std::optional<std::pair<StringAttr, int64_t>> singleLoop() const;
   };
   DotBlocks dotBlocks(const Tile &vectors, const Tile &scalars, const Tile &result) const;
