@@ -4,11 +4,11 @@
 
 #include "tpac/page_pool.h"
 
+#include "runtime/Failure.h"
 #include "runtime/SizedStruct.h"
 #include "runtime/pages/PagePool.h"
 
-#include <memory>
-#include <new>
+#include <algorithm>
 
 using namespace tpac::runtime;
 
@@ -19,10 +19,6 @@ struct tpac_page_pool {
 namespace {
 
 using Integer = long long;
-
-int32_t refuseNull(const char *function, const char *argument) {
-  return fail(TPAC_INVALID_ARGUMENT, "%s: %s is NULL; expected a pointer", function, argument);
-}
 
 /// Finds request `number` of `pool`, which is the argument `name`.
 template <typename Pool, typename Request>
@@ -41,15 +37,6 @@ int32_t checkTokens(const char *function, int64_t tokens, int64_t length) {
     return fail(TPAC_INVALID_ARGUMENT, "%s: tokens is %lld; expected 0 to %lld, the request's length", function,
                 Integer{tokens}, Integer{length});
   return TPAC_SUCCESS;
-}
-
-/// `work`, with a status in place of an exception.
-template <typename Work> int32_t guarded(const char *function, Work work) {
-  try {
-    return work();
-  } catch (const std::bad_alloc &) {
-    return fail(TPAC_OUT_OF_MEMORY, "%s: out of memory", function);
-  }
 }
 
 /// Checks what functions that list several requests have in common: `each`(request) sees them in order.
@@ -95,10 +82,8 @@ int32_t tpac_page_pool_create(const tpac_page_pool_config *config, tpac_page_poo
   if (const int64_t most = INT64_MAX / mostPages / 2; checked.page_bytes < 0 || checked.page_bytes > most)
     return fail(TPAC_INVALID_ARGUMENT, "%s: config.page_bytes is %lld; expected 0 to %lld", function,
                 Integer{checked.page_bytes}, Integer{most});
-  return guarded(function, [&] {
-    *pool = new tpac_page_pool{PagePool(checked.pages, checked.page_size, checked.page_bytes)};
-    return TPAC_SUCCESS;
-  });
+  return guarded(function,
+                 [&] { *pool = new tpac_page_pool{PagePool(checked.pages, checked.page_size, checked.page_bytes)}; });
 }
 
 void tpac_page_pool_destroy(tpac_page_pool *pool) { delete pool; }
@@ -107,10 +92,7 @@ int32_t tpac_page_pool_add(tpac_page_pool *pool, int64_t *request) {
   constexpr const char *function = "tpac_page_pool_add";
   if (pool == nullptr || request == nullptr)
     return refuseNull(function, pool == nullptr ? "pool" : "request");
-  return guarded(function, [&] {
-    *request = pool->pages.add();
-    return TPAC_SUCCESS;
-  });
+  return guarded(function, [&] { *request = pool->pages.add(); });
 }
 
 int32_t tpac_page_pool_fork(tpac_page_pool *pool, int64_t request, int64_t tokens, int64_t *child) {
@@ -122,10 +104,7 @@ int32_t tpac_page_pool_fork(tpac_page_pool *pool, int64_t request, int64_t token
     return status;
   if (child == nullptr)
     return refuseNull(function, "child");
-  return guarded(function, [&] {
-    *child = pool->pages.fork(*parent, tokens);
-    return TPAC_SUCCESS;
-  });
+  return guarded(function, [&] { *child = pool->pages.fork(*parent, tokens); });
 }
 
 int32_t tpac_page_pool_append(tpac_page_pool *pool, int64_t request, int64_t tokens, tpac_page_copy *copy) {
@@ -143,10 +122,7 @@ int32_t tpac_page_pool_append(tpac_page_pool *pool, int64_t request, int64_t tok
   if (needed > pool->pages.freePages())
     return fail(TPAC_OUT_OF_PAGES, "%s: %lld tokens of request %lld need %lld pages; %lld are free", function,
                 Integer{tokens}, Integer{request}, Integer{needed}, Integer{pool->pages.freePages()});
-  return guarded(function, [&] {
-    *copy = pool->pages.append(*grown, tokens);
-    return TPAC_SUCCESS;
-  });
+  return guarded(function, [&] { *copy = pool->pages.append(*grown, tokens); });
 }
 
 int32_t tpac_page_pool_truncate(tpac_page_pool *pool, int64_t request, int64_t tokens) {
@@ -243,7 +219,6 @@ int32_t tpac_page_pool_get_statistics(const tpac_page_pool *pool, tpac_page_pool
     const int64_t size = statistics->struct_size;
     *statistics = pool->pages.statistics();
     statistics->struct_size = size;
-    return TPAC_SUCCESS;
   });
 }
 }

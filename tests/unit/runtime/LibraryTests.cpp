@@ -82,6 +82,7 @@ TEST(Headers, compileInEveryLanguageTheyName) {
   folder.write("status.c", "#include \"tpac/status.h\"\n");
   folder.write("executor.c", "#include \"tpac/executor.h\"\n#include \"tpac/executor.h\"\n");
   folder.write("page_pool.c", "#include \"tpac/page_pool.h\"\n#include \"tpac/executor.h\"\n");
+  folder.write("packs.c", "#include \"tpac/pack.h\"\n#include \"tpac/executor.h\"\n");
   folder.write("pack_before.c", "#include \"pack.h\"\n#include \"tpac/executor.h\"\n");
   folder.write("pack_after.c", "#include \"tpac/executor.h\"\n#include \"pack.h\"\n");
   folder.write("careless.c", "#include \"tpac/executor.h\"\nvoid use(tpac_thread_pool **pool);\n"
@@ -90,7 +91,8 @@ TEST(Headers, compileInEveryLanguageTheyName) {
   ASSERT_GE(all.size(), 3u);
   for (const std::string &compiler : all) {
     const std::string command = compiler + includes + "-I" + path + " -c -o /dev/null " + path;
-    for (const char *source : {"/status.c", "/executor.c", "/page_pool.c", "/pack_before.c", "/pack_after.c"}) {
+    for (const char *source :
+         {"/status.c", "/executor.c", "/page_pool.c", "/packs.c", "/pack_before.c", "/pack_after.c"}) {
       const auto result = runCommand(command + source);
       EXPECT_EQ(result.status, 0) << command << source << "\n" << result.output;
     }
@@ -108,13 +110,33 @@ TEST(Library, exportsItsInterfaceAlone) {
   std::istringstream lines(result.output);
   for (std::string line; std::getline(lines, line);)
     names.insert(line.substr(0, line.find(' ')));
-  EXPECT_EQ(names,
-            (std::set<std::string>{"tpac_page_pool_add", "tpac_page_pool_append", "tpac_page_pool_block_table",
-                                   "tpac_page_pool_create", "tpac_page_pool_destroy", "tpac_page_pool_fork",
-                                   "tpac_page_pool_get_statistics", "tpac_page_pool_length", "tpac_page_pool_page_list",
-                                   "tpac_page_pool_remove", "tpac_page_pool_truncate", "tpac_runtime_abi_version",
-                                   "tpac_runtime_status_message", "tpac_runtime_version", "tpac_thread_pool_create",
-                                   "tpac_thread_pool_destroy", "tpac_thread_pool_executor"}));
+  EXPECT_EQ(names, (std::set<std::string>{"tpac_kernels_create",
+                                          "tpac_kernels_destroy",
+                                          "tpac_kernels_run",
+                                          "tpac_kernels_target",
+                                          "tpac_kernels_workspace_size",
+                                          "tpac_pack_close",
+                                          "tpac_pack_manifest",
+                                          "tpac_pack_name",
+                                          "tpac_pack_open",
+                                          "tpac_pack_open_memory",
+                                          "tpac_page_pool_add",
+                                          "tpac_page_pool_append",
+                                          "tpac_page_pool_block_table",
+                                          "tpac_page_pool_create",
+                                          "tpac_page_pool_destroy",
+                                          "tpac_page_pool_fork",
+                                          "tpac_page_pool_get_statistics",
+                                          "tpac_page_pool_length",
+                                          "tpac_page_pool_page_list",
+                                          "tpac_page_pool_remove",
+                                          "tpac_page_pool_truncate",
+                                          "tpac_runtime_abi_version",
+                                          "tpac_runtime_status_message",
+                                          "tpac_runtime_version",
+                                          "tpac_thread_pool_create",
+                                          "tpac_thread_pool_destroy",
+                                          "tpac_thread_pool_executor"}));
 }
 
 TEST(Library, needsTheLanguagesLibrariesAlone) {

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A pack's kernels for the CPU: functions of its shared library, which picks the level itself.
+
+#ifndef TPAC_RUNTIME_PACKS_CPUKERNELS_H
+#define TPAC_RUNTIME_PACKS_CPUKERNELS_H
+
+#include "runtime/packs/Pack.h"
+#include "runtime/packs/PhaseNames.h"
+
+#include <array>
+#include <memory>
+
+namespace tpac::runtime {
+
+/// Functions throw Failure.
+class CpuKernels {
+public:
+  explicit CpuKernels(const Pack &pack);
+
+  const char *target() const { return level; }
+  void run(int32_t phase, const void *args) const;
+  int64_t workspaceSize(int32_t phase, int64_t tokens, int64_t batch, int64_t capacity) const;
+
+private:
+  struct Phase {
+    int32_t (*run)(const void *args) = nullptr;
+    /// Null where the phase never splits.
+    int64_t (*workspaceSize)(int64_t tokens, int64_t batch, int64_t capacity) = nullptr;
+    int64_t argumentBytes = 0;
+  };
+  const Phase &at(int32_t phase) const;
+  template <typename Function> Function function(const std::string &name) const;
+
+  std::shared_ptr<void> library;
+  const char *level;
+  const char *(*statusMessage)(int32_t status);
+  std::array<Phase, phaseNames.size()> phases;
+};
+
+} // namespace tpac::runtime
+
+#endif // TPAC_RUNTIME_PACKS_CPUKERNELS_H
