@@ -24,6 +24,10 @@ config.substitutions.append(("%configs", os.path.join(config.tpac_source_root, "
 config.substitutions.append(("%source_root", config.tpac_source_root))
 config.substitutions.append(("%python", sys.executable))
 
+# What takes long is left out of a quick run: `%if thorough %{ command %}`.
+if os.environ.get("TPAC_TEST_EFFORT") != "quick":
+    config.available_features.add("thorough")
+
 # What a test may require: the machine's architecture, and QEMU's user emulation of CPUs.
 config.available_features.add(platform.machine())
 if shutil.which("qemu-x86_64"):

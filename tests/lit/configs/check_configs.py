@@ -30,15 +30,30 @@ def first_difference(before, after):
     return next(f"line {i}: {x.strip()}\n     and: {y.strip()}" for i, (x, y) in enumerate(pairs, 1) if x != y)
 
 
-def check_roundtrip(config):
-    shown = run(["tpac", "show", config, "--stage", "variant"])
-    pretty = run(["tpa-opt", "--verify-roundtrip"], shown)
-    generic = run(["tpa-opt", "--mlir-print-op-generic"], pretty)
-    if '"tpa.merge"(' not in generic:
-        raise Failure("the generic form holds no generic tpa op")
-    again = run(["tpa-opt"], generic)
+def roundtrip(modules):
+    """The way of modules' IR from the pretty to the generic form and back. All take it together: starting a tool costs more."""
+    pretty = run(["tpa-opt", "--split-input-file", "--verify-roundtrip"], "// -----\n".join(modules))
+    generic = run(["tpa-opt", "--split-input-file", "--mlir-print-op-generic"], pretty)
+    if generic.count('"tpa.merge"(') != len(modules):
+        raise Failure("the generic form does not hold a generic tpa.merge for every module")
+    again = run(["tpa-opt", "--split-input-file"], generic)
     if again != pretty:
         raise Failure(f"pretty -> generic -> pretty changes the IR\n{first_difference(pretty, again)}")
+
+
+def check_roundtrips(shown):
+    """Failures by config; `shown` has the IR by config. Where any fails, each is tried by itself."""
+    try:
+        roundtrip(list(shown.values()))
+        return {}
+    except Failure as together:
+        failures = {}
+        for config, text in shown.items():
+            try:
+                roundtrip([text])
+            except Failure as failure:
+                failures[config] = failure
+        return failures or {next(iter(shown)): together}
 
 
 def check_target(config):
@@ -54,22 +69,31 @@ def check_target(config):
 
 
 def check(config):
-    """The failures of one variant, as text."""
-    failures = []
-    for name, step in (("check", lambda path: run(["tpac", "check", path])), ("roundtrip", check_roundtrip),
-                       ("target", check_target)):
+    """The variant level's IR of one config, None where there is none; and failures, as text."""
+    shown, failures = None, []
+
+    def show():
+        nonlocal shown
+        shown = run(["tpac", "show", str(config), "--stage", "variant"])
+
+    for name, step in (("check", lambda: run(["tpac", "check", str(config)])), ("roundtrip", show),
+                       ("target", lambda: check_target(str(config)))):
         try:
-            step(str(config))
+            step()
         except Failure as failure:
             failures.append(f"{config.name}: {name}: {failure}")
-    return failures
+    return shown, failures
 
 
 def main():
     configs = sorted(Path(sys.argv[1]).glob("*.json"))
     start = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        failures = [failure for result in pool.map(check, configs) for failure in result]
+        results = list(pool.map(check, configs))
+    failures = [failure for _, of_config in results for failure in of_config]
+    shown = {config.name: text for config, (text, _) in zip(configs, results) if text}
+    if shown:
+        failures += [f"{name}: roundtrip: {failure}" for name, failure in check_roundtrips(shown).items()]
     for failure in failures:
         print(failure)
     print(f"{len(configs)} variants, {len(failures)} failures, {time.monotonic() - start:.1f} s")

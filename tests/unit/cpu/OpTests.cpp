@@ -149,14 +149,14 @@ TEST(CpuOps, LoadAndStoreKeepEveryElementType) {
 TEST(CpuOps, ConvertRoundsAndTransposes) {
   for (ElementType from : storages)
     for (ElementType to : floats)
-      for (auto [rows, columns] : {std::pair<int64_t, int64_t>{7, 1}, {7, 11}, {7, 47}, {19, 32}})
+      for (auto [rows, columns] : sampled<std::pair<int64_t, int64_t>>({{7, 1}, {7, 11}, {7, 47}, {19, 32}}))
         expectAgreement({{{{"m", rows}, {"d", columns}}, from, 50.0}}, {{{{"d", columns}, {"m", rows}}, to}},
                         "%r0 = tile.convert %t0 : $t0 -> $r0", 0.0);
 }
 
 TEST(CpuOps, Elementwise) {
   for (ElementType type : floats)
-    for (int64_t heads : {1, 7, 11, 47}) {
+    for (int64_t heads : sampled<int64_t>({1, 7, 11, 47})) {
       Operand scores{{{"n", 2}, {"h", heads}, {"m", 9}}, type};
       Operand head{{{"m", 9}, {"h", heads}}, ElementType::bf16};
       Operand state{{{"n", 2}, {"h", heads}}, ElementType::f32};
@@ -184,7 +184,7 @@ TEST(CpuOps, Dot) {
   struct Case {
     std::vector<std::pair<std::string, int64_t>> lhs, rhs, result;
   };
-  for (int64_t heads : {1, 4, 11, 47, 100})
+  for (int64_t heads : sampled<int64_t>({1, 4, 11, 47, 100}))
     for (int64_t tokens : {1, 13})
       for (const Case &shape : std::vector<Case>{
                // Scores and values of factored K and V.

@@ -160,11 +160,14 @@ void TestKernel::interpret(const std::vector<MemoryView> &memory, const std::vec
     throw std::runtime_error(llvm::toString(std::move(error)));
 }
 
+bool isQuick() {
+  const char *effort = std::getenv("TPAC_TEST_EFFORT");
+  return effort && std::string_view(effort) == "quick";
+}
+
 std::span<const tpac::CpuTraits> testedOptions() {
   static constexpr tpac::CpuTraits all[] = {{16, 32}, {8, 16}, {4, 16}};
-  const char *effort = std::getenv("TPAC_TEST_EFFORT");
-  bool quick = effort && std::string_view(effort) == "quick";
-  return std::span(all).first(quick ? 1 : std::size(all));
+  return std::span(all).first(isQuick() ? 1 : std::size(all));
 }
 
 } // namespace tpac::test

@@ -8,6 +8,7 @@
 #include "lowering/cpu/Passes.h"
 #include "lowering/tile/MemoryView.h"
 
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
@@ -54,8 +55,19 @@ private:
   std::unique_ptr<Implementation> implementation;
 };
 
-/// What is compiled for: AVX-512, AVX2, and vectors of four; where TPAC_TEST_EFFORT is quick, the first alone.
+/// Whether TPAC_TEST_EFFORT is quick.
+bool isQuick();
+
+/// What is compiled for: AVX-512, AVX2, and vectors of four; in a quick run the first alone.
 std::span<const tpac::CpuTraits> testedOptions();
+
+/// `sizes`; in a quick run every second one, from the second on.
+template <typename T> std::vector<T> sampled(std::initializer_list<T> sizes) {
+  std::vector<T> result;
+  for (const T *size = sizes.begin() + (isQuick() ? 1 : 0); size < sizes.end(); size += isQuick() ? 2 : 1)
+    result.push_back(*size);
+  return result;
+}
 
 } // namespace tpac::test
 

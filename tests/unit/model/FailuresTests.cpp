@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <limits>
+#include <map>
 
 namespace tpac::test {
 
@@ -38,16 +39,20 @@ TEST_F(Failures, AnUnchangedCopyPasses) {
 }
 
 TEST_F(Failures, EachWeightMatters) {
-  for (const char *factor : {"W_A_q", "W_B_q", "W_A_k", "W_B_k", "W_A_v", "W_B_v"}) {
-    std::string name = "transformer.h.3.attn.c_qkv." + std::string(factor) + ".weight";
-    double old = 0;
-    // One weight of tens of thousands.
-    rewrite(".safetensors", name, [&](auto &, auto &values) {
-      old = values[1000];
-      values[1000] += 0.25;
-    });
-    EXPECT_EQ(verdicts(), "ppFF") << factor;
-    rewrite(".safetensors", name, [&](auto &, auto &values) { values[1000] = old; });
+  // One weight of tens of thousands, another one in each of the two layers.
+  for (std::pair<std::string, std::string> factors :
+       {std::pair("W_A_q", "W_B_q"), {"W_A_k", "W_B_k"}, {"W_A_v", "W_B_v"}}) {
+    std::string first = "transformer.h.0.attn.c_qkv." + factors.first + ".weight";
+    std::string last = "transformer.h.3.attn.c_qkv." + factors.second + ".weight";
+    std::map<std::string, double> old;
+    for (const std::string &name : {first, last})
+      rewrite(".safetensors", name, [&](auto &, auto &values) {
+        old[name] = values[1000];
+        values[1000] += 0.25;
+      });
+    EXPECT_EQ(verdicts(), "FFFF") << factors.first << ", " << factors.second;
+    for (const std::string &name : {first, last})
+      rewrite(".safetensors", name, [&](auto &, auto &values) { values[1000] = old[name]; });
   }
 }
 

@@ -91,7 +91,8 @@ INSTANTIATE_TEST_SUITE_P(Available, Shards, testing::ValuesIn(availableModels())
 TEST(QuantisedModel, PassesWithATolerance) {
   nlohmann::json variant = config("t6-mini");
   variant["types"] = {{"token", "i8"}};
-  std::vector<ModelCheckRow> rows = checkModel({variant.dump(), committedModel().directory, 0.1});
+  CodePath path = isQuick() ? CodePath::reference : CodePath::fused;
+  std::vector<ModelCheckRow> rows = checkModel({variant.dump(), committedModel().directory, 0.1, path});
   ASSERT_EQ(rows.size(), 4u);
   for (const ModelCheckRow &row : rows) {
     EXPECT_EQ(row.storage, "i8");

@@ -197,7 +197,7 @@ void check(const Case &drawn, Random &random) {
 } // namespace
 
 TEST(Project, IsTheMatrixProduct) {
-  const int64_t seeds = isQuick() ? 16 : 64;
+  const int64_t seeds = isQuick() ? 8 : 64;
   int64_t sliced = 0, shared = 0, orderThree = 0, dense = 0, headMajor = 0, rankMajor = 0;
   for (int64_t seed = 0; seed < seeds; ++seed) {
     Case drawn = drawCase(seed);
