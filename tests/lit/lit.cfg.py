@@ -22,6 +22,7 @@ for name in ("TPAC_TEST_EFFORT", "ASAN_OPTIONS", "UBSAN_OPTIONS"):
 
 config.substitutions.append(("%configs", os.path.join(config.tpac_source_root, "configs")))
 config.substitutions.append(("%source_root", config.tpac_source_root))
+config.substitutions.append(("%build_root", config.tpac_build_root))
 config.substitutions.append(("%python", sys.executable))
 
 # What takes long is left out of a quick run: `%if thorough %{ command %}`.
