@@ -6,6 +6,8 @@
 
 #include "dialect/TPAOps.h"
 
+#include "mlir/IR/BuiltinOps.h"
+
 using namespace mlir;
 using namespace mlir::tpa;
 
@@ -32,4 +34,21 @@ void TPADialect::initialize() {
 #include "dialect/TPAOps.cpp.inc"
       >();
   addInterfaces<VariantAliases>();
+}
+
+LogicalResult TPADialect::verifyOperationAttribute(Operation *op, NamedAttribute attribute) {
+  if (attribute.getName() == scheduleName) {
+    if (!isa<ScheduleAttr>(attribute.getValue()) || !isa<AppendOp, AttentionOp, MergeOp>(op))
+      return op->emitOpError() << scheduleName
+                               << ": expected #tpa.schedule on tpa.append, tpa.attention or tpa.merge, got "
+                               << attribute.getValue() << " [D1]";
+    return success();
+  }
+  if (attribute.getName() == variantName) {
+    if (!isa<VariantAttr>(attribute.getValue()) || !isa<ModuleOp>(op))
+      return op->emitOpError() << variantName << ": expected #tpa.variant on builtin.module, got "
+                               << attribute.getValue() << " [D2]";
+    return success();
+  }
+  return op->emitOpError() << attribute.getName() << ": expected " << scheduleName << " or " << variantName << " [D3]";
 }

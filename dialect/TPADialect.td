@@ -24,10 +24,19 @@ def TPA_Dialect : Dialect {
     one dimension (`tokens`); `token_start` (i32, one more than requests) says where each request begins. Caches have
     the leading dimensions `[batch, capacity]`, and `lengths` (i32) says how many slots of each request are in use.
 
+    Two attributes stand on ops that do not define them: `tpa.schedule` on `tpa.append`, `tpa.attention` and `tpa.merge` says how they are
+    computed (`tpa-select-schedule` attaches it), and `tpa.variant` on a module names the variant whose phases it holds.
+
     Every rule a verifier checks carries a tag such as `[V4]` in its message; docs/spec.md lists them.
   }];
   let useDefaultAttributePrinterParser = 1;
-  let extraClassDeclaration = "void registerAttributes();";
+  let hasOperationAttrVerify = 1;
+  let extraClassDeclaration = [{
+    void registerAttributes();
+
+    /// Attributes on ops that do not define them.
+    static constexpr ::llvm::StringLiteral scheduleName = "tpa.schedule", variantName = "tpa.variant";
+  }];
 }
 
 #endif // TPAC_DIALECT_TPADIALECT_TD

@@ -20,7 +20,8 @@ namespace tpac {
 /// Stages of the IR, in the order in which they follow each other.
 enum class Stage {
   variant,   ///< tpa dialect on tensors
-  tiles,     ///< fused path: tile programs, under the target's default schedules
+  schedule,  ///< fused path: the same with the target's schedules
+  tiles,     ///< fused path: tile programs
   reference, ///< reference path: linalg and scf on tensors
   target,    ///< LLVM dialect
 };
@@ -39,10 +40,11 @@ llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> lowerPhases(mlir::tpa::Variant
                                                               llvm::ArrayRef<Phase> phases, Stage stage, CodePath path,
                                                               const CodeTarget &target, int64_t valueBlock);
 
-/// Phases under schedules of the caller's, along the fused path to Stage::target. The schedules must be legal for
+/// Phases under schedules of the caller's, along the fused path to `stage`. An error where one is not legal for
 /// `target`.
-llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
-lowerScheduled(mlir::tpa::VariantAttr variant, llvm::ArrayRef<ScheduledPhase> phases, const CodeTarget &target);
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> lowerScheduled(mlir::tpa::VariantAttr variant,
+                                                                 llvm::ArrayRef<ScheduledPhase> phases,
+                                                                 const CodeTarget &target, Stage stage = Stage::target);
 
 } // namespace tpac
 

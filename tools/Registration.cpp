@@ -4,6 +4,7 @@
 
 #include "dialect/Passes.h"
 #include "lowering/Compiler.h"
+#include "lowering/Passes.h"
 #include "lowering/cpu/Passes.h"
 #include "lowering/gpu/Passes.h"
 #include "lowering/reference/Passes.h"
@@ -15,6 +16,7 @@ void tpac::registerToolDialects(mlir::DialectRegistry &registry) { registerCompi
 void tpac::registerToolPasses() {
   mlir::registerTransformsPasses();
   mlir::tpa::registerTPAPasses();
+  mlir::tpa::registerSchedulePasses();
   mlir::tpa::registerReferencePasses();
   mlir::tpa::registerReferencePipelines();
   mlir::tpa::registerCpuPasses();

@@ -105,8 +105,44 @@ ScheduleAttr matrixSchedule(VariantAttr variant, Phase phase, int64_t valueBlock
 
 } // namespace
 
+tpac::ScheduleSpace tpac::cpuScheduleSpace(VariantAttr variant, Phase phase, int64_t valueBlock) {
+  Type compute = variant.getTypes().getCompute();
+  ScheduleSpace space;
+  space.queries = {1, 2, 4, 8, 16};
+  space.heads = headTiles(variant);
+  space.valueBlock = {valueBlock};
+  if (!isAttention(phase)) {
+    // Append and merge know no blocks of cached tokens and no products; append no tiles of heads.
+    if (phase == Phase::append)
+      space.heads = {largestHeadTile(variant)};
+    space.tokens = {64};
+    space.score = {ScoreOrder::merged};
+    space.value = {ValueOrder::factored};
+    space.operands = {compute};
+    space.queryParts = {1};
+    space.split = {0};
+    return space;
+  }
+  space.tokens = {8, 16, 32, 64, 128, 256};
+  space.score = {ScoreOrder::merged};
+  if (allowsFactoredScore(variant))
+    space.score.push_back(ScoreOrder::factored);
+  space.score.push_back(ScoreOrder::rebuilt);
+  space.value = {ValueOrder::factored, ValueOrder::rebuilt};
+  space.operands = {compute};
+  space.queryParts = {1};
+  if (Type narrow = narrowOperands(variant)) {
+    space.operands.push_back(narrow);
+    space.queryParts.push_back(2);
+  }
+  space.split = {0, 1024, 2048, 4096, 8192, 16384, 32768};
+  return space;
+}
+
 llvm::Error tpac::checkCpuSchedule(VariantAttr variant, Phase phase, ScheduleAttr schedule) {
   if (llvm::Error error = checkSchedule(variant, schedule))
+    return error;
+  if (llvm::Error error = cpuScheduleSpace(variant, phase, schedule.getValueBlock()).contains(schedule))
     return error;
   int64_t bytes = blockBytes(variant, phase, schedule);
   if (bytes > largestCpuBlock)
@@ -128,27 +164,27 @@ llvm::Expected<ScheduleAttr> tpac::defaultCpuSchedule(VariantAttr variant, Phase
       return schedule;
   MLIRContext *context = variant.getContext();
   Type compute = variant.getTypes().getCompute();
-  int64_t largest = largestHeadTile(variant);
-  SmallVector<int64_t> headTiles;
-  for (int64_t heads = largest; heads >= 1; --heads)
-    if (largest % heads == 0)
-      headTiles.push_back(heads);
-
-  // Large tiles first: of the first size with a legal schedule, the order with the fewest operations.
-  SmallVector<int64_t> queryTiles = {16, 8, 4, 2, 1};
-  SmallVector<int64_t> tokenTiles = {64, 32, 16, 8};
+  ScheduleSpace space = cpuScheduleSpace(variant, phase, valueBlock);
+  std::vector<int64_t> queryTiles = space.queries, tokenTiles = space.tokens, headTiles;
   if (phase == Phase::decode) {
     // One query reads each block once: what counts is that the block's tiles stay in the L1 cache (docs/perf-log.md).
     queryTiles = {1};
-    tokenTiles = {16, 8};
+    llvm::erase_if(tokenTiles, [](int64_t tokens) { return tokens > 16; });
+  } else {
+    llvm::erase_if(tokenTiles, [](int64_t tokens) { return tokens > 64; });
   }
-  for (int64_t queries : queryTiles)
-    for (int64_t tokens : tokenTiles)
-      for (int64_t heads : headTiles) {
+  // No tile is ragged.
+  llvm::copy_if(space.heads, std::back_inserter(headTiles),
+                [&](int64_t heads) { return largestHeadTile(variant) % heads == 0; });
+
+  // Large tiles first: of the first size with a legal schedule, the order with the fewest operations.
+  for (int64_t queries : llvm::reverse(queryTiles))
+    for (int64_t tokens : llvm::reverse(tokenTiles))
+      for (int64_t heads : llvm::reverse(headTiles)) {
         ScheduleAttr best;
         double least = 0;
-        for (ScoreOrder score : {ScoreOrder::merged, ScoreOrder::factored, ScoreOrder::rebuilt})
-          for (ValueOrder value : {ValueOrder::factored, ValueOrder::rebuilt}) {
+        for (ScoreOrder score : space.score)
+          for (ValueOrder value : space.value) {
             auto candidate = ScheduleAttr::get(context, tokens, queries, heads, score, value, compute, 1,
                                                phase == Phase::decode ? splitTokens : 0, valueBlock);
             if (llvm::Error error = checkCpuSchedule(variant, phase, candidate)) {

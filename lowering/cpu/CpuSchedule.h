@@ -8,6 +8,7 @@
 #include "dialect/TPADialect.h"
 #include "lowering/cpu/CpuTraits.h"
 #include "lowering/phases/PhaseSignature.h"
+#include "lowering/tile/ScheduleSpace.h"
 
 #include "llvm/Support/Error.h"
 
@@ -16,8 +17,11 @@ namespace tpac {
 /// The most bytes that the tiles of one block may take: they live on the stack, and should live in the L2 cache.
 inline constexpr int64_t largestCpuBlock = 1 << 20;
 
-/// Why a CPU cannot compute a phase by `schedule` (beyond checkSchedule), naming the field, what was found and what is
-/// accepted.
+/// The knobs of a phase's schedule on a CPU and their values, for caches of layout `valueBlock`.
+ScheduleSpace cpuScheduleSpace(mlir::tpa::VariantAttr variant, Phase phase, int64_t valueBlock);
+
+/// Why a CPU cannot compute a phase by `schedule` - not legal for the variant, not in cpuScheduleSpace, too large -
+/// naming the field, what was found and what is accepted.
 llvm::Error checkCpuSchedule(mlir::tpa::VariantAttr variant, Phase phase, mlir::tpa::ScheduleAttr schedule);
 
 /// The cache layout (value_block of #tpa.schedule) that kernels for `traits` read fastest.

@@ -7,6 +7,8 @@
 #include "lowering/gpu/Machine.h"
 #include "lowering/tile/BuildPrograms.h"
 
+#include <numeric>
+
 using namespace mlir;
 using namespace mlir::tpa;
 
@@ -76,51 +78,63 @@ GpuLimits GpuLimits::of(llvm::StringRef chip) {
   return limits;
 }
 
-llvm::Error tpac::checkGpuSchedule(VariantAttr variant, Phase phase, ScheduleAttr schedule, const GpuLimits &limits) {
+llvm::Expected<tpac::ScheduleSpace> tpac::gpuScheduleSpace(VariantAttr variant, Phase phase, const GpuLimits &limits) {
   if (phase != Phase::decode && phase != Phase::prefill)
     return illegal("phase: expected decode or prefill, got " + std::string(phaseName(phase)));
-  if (llvm::Error error = checkSchedule(variant, schedule))
-    return error;
   Type token = variant.getTypes().getToken();
-  if (!isTensorCoreType(token) || schedule.getOperands() != token || !variant.getTypes().getCompute().isF32())
+  if (!isTensorCoreType(token) || !variant.getTypes().getCompute().isF32())
     return illegal("operands: expected bf16 or f16, the type of cached token factors, and f32 arithmetic");
-  if (schedule.getScore() != ScoreOrder::merged || schedule.getValue() != ValueOrder::factored)
-    return illegal("score, value: expected merged and factored");
   for (auto [name, features] : {std::pair("D", variant.getKeyFeatures()), {"E", variant.getValueFeatures()}})
     if (features % 16 != 0 || features > largestFeatures)
       return illegal(llvm::Twine(name) + ": expected a multiple of 16, at most " + llvm::Twine(largestFeatures) +
                      ", got " + llvm::Twine(features));
-  int64_t tokens = schedule.getTokens();
-  if (tokens < 16 || tokens > gpuCapacityUnit || !llvm::isPowerOf2_64(tokens))
-    return illegal("tokens: expected 16, 32, 64 or 128, got " + llvm::Twine(tokens));
-  if (schedule.getSplit() == 0)
-    return illegal("split: expected more than 0: the device divides the work");
-
-  if (schedule.getValueBlock() != 0)
-    return illegal("value_block: expected 0: GPU packs store tokens as rows, got " +
-                   llvm::Twine(schedule.getValueBlock()));
-
-  int64_t heads = variant.getHeads().getLocal();
-  bool hasPlanes = gpuCacheLayout(variant).planes > 1;
   bool isOneHot = variant.getK().hasMap(HeadMap::one_hot) || variant.getV().hasMap(HeadMap::one_hot);
-  int64_t group = isOneHot ? 1 : largestHeadTile(variant);
-  if ((isOneHot || hasPlanes) && schedule.getHeads() != group)
-    return illegal("heads: expected " + llvm::Twine(group) + ", the heads that read one rank, got " +
-                   llvm::Twine(schedule.getHeads()));
-  if (hasCachedHeads(variant) && schedule.getHeads() != heads && schedule.getHeads() % 8 != 0)
-    return illegal("heads: expected all " + llvm::Twine(heads) + " or a multiple of 8, got " +
-                   llvm::Twine(schedule.getHeads()));
+  bool readsOneRank = isOneHot || gpuCacheLayout(variant).planes > 1;
+  ScheduleSpace space;
+  space.tokens = {16, 32, 64, gpuCapacityUnit};
+  space.queries = {1, 2, 4, 8, 16, 32};
+  if (readsOneRank) {
+    space.heads = {isOneHot ? 1 : largestHeadTile(variant)};
+  } else {
+    space.heads = headTiles(variant);
+    // Cached head factors are read as 8x8 matrices.
+    if (hasCachedHeads(variant))
+      llvm::erase_if(space.heads,
+                     [&](int64_t heads) { return heads % 8 != 0 && heads != variant.getHeads().getLocal(); });
+    if (space.heads.empty())
+      return illegal("heads: expected all " + llvm::Twine(variant.getHeads().getLocal()) + " or a multiple of 8, got " +
+                     llvm::Twine(largestHeadTile(variant)) + ", the heads that read one rank");
+  }
+  space.score = {ScoreOrder::merged};
+  space.value = {ValueOrder::factored};
+  space.operands = {token};
+  space.queryParts = {2};
+  if (allowsOneQueryPart(variant))
+    space.queryParts = {1, 2};
+  // The device divides the work; packs store tokens as rows.
+  space.split = {8192};
+  space.valueBlock = {0};
+  // A named barrier per group.
+  space.groups.resize(15);
+  std::iota(space.groups.begin(), space.groups.end(), 1);
+  space.stages = {2, 3, 4, 5, 6, 7, 8};
+  if (limits.hasBulk)
+    space.bulk.push_back(true);
+  return space;
+}
+
+llvm::Error tpac::checkGpuSchedule(VariantAttr variant, Phase phase, ScheduleAttr schedule, const GpuLimits &limits) {
+  llvm::Expected<ScheduleSpace> space = gpuScheduleSpace(variant, phase, limits);
+  if (!space)
+    return space.takeError();
+  if (llvm::Error error = checkSchedule(variant, schedule))
+    return error;
+  if (llvm::Error error = space->contains(schedule))
+    return error;
   auto rows = tpa::gpu::RowMap::of(schedule.getQueries(), schedule.getHeads());
   if (rows.warps() * schedule.getGroups() > largestWarps)
     return illegal("queries, heads, groups: expected at most " + llvm::Twine(largestWarps) + " warps, got " +
                    llvm::Twine(rows.warps() * schedule.getGroups()));
-  // A named barrier per group.
-  if (schedule.getGroups() > 15)
-    return illegal("groups: expected at most 15, got " + llvm::Twine(schedule.getGroups()));
-  if (schedule.getStages() < 2)
-    return illegal("stages: expected at least 2, got " + llvm::Twine(schedule.getStages()));
-  if (schedule.getBulk() && !limits.hasBulk)
-    return illegal("bulk: expected false: this chip has no bulk copies");
   if (int64_t bytes = sharedBytes(variant, schedule); bytes > limits.sharedBytes)
     return illegal("tokens, stages, groups: expected at most " + llvm::Twine(limits.sharedBytes) +
                    " bytes of shared memory, got " + llvm::Twine(bytes));
@@ -129,11 +143,17 @@ llvm::Error tpac::checkGpuSchedule(VariantAttr variant, Phase phase, ScheduleAtt
 
 llvm::Expected<ScheduleAttr> tpac::defaultGpuSchedule(VariantAttr variant, Phase phase, const GpuLimits &limits,
                                                       int64_t queries) {
+  auto failure = [&](const std::string &reason) {
+    return llvm::createStringError("no schedule of " + std::string(phaseName(phase)) + " of '" +
+                                   variant.getName().getValue().str() + "' fits the GPU; " + reason);
+  };
+  llvm::Expected<ScheduleSpace> space = gpuScheduleSpace(variant, phase, limits);
+  if (!space)
+    return failure(llvm::toString(space.takeError()));
   MLIRContext *context = variant.getContext();
-  bool isOneHot = variant.getK().hasMap(HeadMap::one_hot) || variant.getV().hasMap(HeadMap::one_hot);
-  int64_t heads = isOneHot ? 1 : largestHeadTile(variant);
-  Type operands = variant.getTypes().getToken();
-  int64_t parts = variant.getQueryPrecision() == QueryPrecision::full ? 2 : 1;
+  int64_t largest = space->heads.back();
+  Type operands = space->operands.back();
+  int64_t parts = space->queryParts.front();
   int64_t features = std::max(variant.getKeyFeatures(), variant.getValueFeatures());
   // Registers per thread follow from the warps: 168 for up to 12, 255 for up to 8 (the four parts of a multiprocessor
   // have equal shares). What a warp holds: accumulators, queries, and per rank a block's scores.
@@ -141,27 +161,31 @@ llvm::Expected<ScheduleAttr> tpac::defaultGpuSchedule(VariantAttr variant, Phase
   int64_t mostWarps = features <= 64 && !isMultiRank && queries == 1 ? 12 : 8;
   int64_t rowBytes = gpuCacheLayout(variant).rowBytes;
   std::string reason = "none of its tiles leaves a warp the registers that it needs";
-  for (int64_t tile = llvm::PowerOf2Ceil(queries); tile >= 1; tile /= 2)
-    for (int64_t tokens : {32, 16}) {
-      int64_t warps = tpa::gpu::RowMap::of(tile, heads).warps();
-      // More than 8 warps have fewer registers each: with several ranks the scores of half as many tokens fit, up to 12
-      // warps; copies by every thread take the rest.
-      if (tile > 1 && warps > 8 && (!limits.hasBulk || (isMultiRank && (tokens > 16 || warps > 12))))
-        continue;
-      // Rings of 72 to 190 KB together hide the memory's latency (docs/gpu.md).
-      for (int64_t groups = std::max<int64_t>(mostWarps / warps, 1); groups >= 1; --groups)
-        for (int64_t stages : {3, 2}) {
-          if (groups * stages * tokens * rowBytes > 190 * 1024)
-            continue;
-          auto schedule =
-              ScheduleAttr::get(context, tokens, tile, heads, ScoreOrder::merged, ValueOrder::factored, operands, parts,
-                                /*split=*/8192, /*value_block=*/0, groups, stages, limits.hasBulk);
-          llvm::Error error = checkGpuSchedule(variant, phase, schedule, limits);
-          if (!error)
-            return schedule;
-          reason = llvm::toString(std::move(error));
-        }
-    }
-  return llvm::createStringError("no schedule of " + std::string(phaseName(phase)) + " of '" +
-                                 variant.getName().getValue().str() + "' fits the GPU; the last one tried: " + reason);
+  // All heads share a block of the cache; where they leave no room for it, fewer read it more often.
+  for (int64_t heads : llvm::reverse(space->heads)) {
+    if (largest % heads != 0)
+      continue;
+    for (int64_t tile = llvm::PowerOf2Ceil(queries); tile >= 1; tile /= 2)
+      for (int64_t tokens : {32, 16}) {
+        int64_t warps = tpa::gpu::RowMap::of(tile, heads).warps();
+        // More than 8 warps have fewer registers each: with several ranks the scores of half as many tokens fit, up to
+        // 12 warps; copies by every thread take the rest.
+        if (tile > 1 && warps > 8 && (!limits.hasBulk || (isMultiRank && (tokens > 16 || warps > 12))))
+          continue;
+        // Rings of 72 to 190 KB together hide the memory's latency (docs/gpu.md).
+        for (int64_t groups = std::max<int64_t>(mostWarps / warps, 1); groups >= 1; --groups)
+          for (int64_t stages : {3, 2}) {
+            if (groups * stages * tokens * rowBytes > 190 * 1024)
+              continue;
+            auto schedule =
+                ScheduleAttr::get(context, tokens, tile, heads, ScoreOrder::merged, ValueOrder::factored, operands,
+                                  parts, space->split.back(), /*value_block=*/0, groups, stages, limits.hasBulk);
+            llvm::Error error = checkGpuSchedule(variant, phase, schedule, limits);
+            if (!error)
+              return schedule;
+            reason = llvm::toString(std::move(error));
+          }
+      }
+  }
+  return failure("the last one tried: " + reason);
 }

@@ -7,6 +7,7 @@
 
 #include "dialect/TPADialect.h"
 #include "lowering/phases/PhaseSignature.h"
+#include "lowering/tile/ScheduleSpace.h"
 
 #include "llvm/Support/Error.h"
 
@@ -23,8 +24,11 @@ struct GpuLimits {
   static GpuLimits of(llvm::StringRef chip);
 };
 
-/// Why a GPU cannot compute a phase by `schedule` (beyond checkSchedule), naming the field, what was found and what is
-/// accepted.
+/// The knobs of a phase's schedule on a GPU and their values; an error where it computes no such phase or variant.
+llvm::Expected<ScheduleSpace> gpuScheduleSpace(mlir::tpa::VariantAttr variant, Phase phase, const GpuLimits &limits);
+
+/// Why a GPU cannot compute a phase by `schedule` - not legal for the variant, not in gpuScheduleSpace, too large -
+/// naming the field, what was found and what is accepted.
 llvm::Error checkGpuSchedule(mlir::tpa::VariantAttr variant, Phase phase, mlir::tpa::ScheduleAttr schedule,
                              const GpuLimits &limits);
 

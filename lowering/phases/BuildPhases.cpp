@@ -248,6 +248,7 @@ OwningOpRef<ModuleOp> tpac::buildPhases(VariantAttr variant, ArrayRef<Phase> pha
   OpBuilder b(context);
   Location loc = b.getUnknownLoc();
   OwningOpRef<ModuleOp> module = ModuleOp::create(loc, variant.getName());
+  (*module)->setAttr(TPADialect::variantName, variant);
   b.setInsertionPointToEnd(module->getBody());
   for (Phase phase : phases) {
     SmallVector<Operand> operands = operandsOf(variant, phase);

@@ -17,9 +17,9 @@ namespace tpac {
 /// 0 (see #tpa.schedule).
 PhaseSignature getPhaseSignature(mlir::tpa::VariantAttr variant, Phase phase, int64_t valueBlock = 0);
 
-/// A module with one private `func.func @append`, `@decode`, `@prefill`, `@merge` per phase asked for. Arguments are
-/// the tensors of the signature, in its order and (as locations) with its names; results are the new values of those
-/// that are written.
+/// A module of `variant` (attribute tpa.variant) with one private `func.func @append`, `@decode`, `@prefill`, `@merge`
+/// per phase asked for. Arguments are the tensors of the signature, in its order and (as locations) with its names;
+/// results are the new values of those that are written.
 mlir::OwningOpRef<mlir::ModuleOp> buildPhases(mlir::tpa::VariantAttr variant, llvm::ArrayRef<Phase> phases);
 
 } // namespace tpac

@@ -48,7 +48,9 @@ struct ToLinalg : tpa::impl::ToLinalgBase<ToLinalg> {
     tpa::populatePartLowerings(patterns);
     tpa::populateAttentionLowering(patterns);
     if (failed(applyPartialConversion(getOperation(), target, std::move(patterns))))
-      signalPassFailure();
+      return signalPassFailure();
+    // No phase is left that it could be the variant of.
+    getOperation()->removeAttr(tpa::TPADialect::variantName);
   }
 };
 

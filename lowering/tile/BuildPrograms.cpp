@@ -13,6 +13,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
+#include <array>
 #include <numeric>
 
 using namespace mlir;
@@ -56,31 +57,65 @@ llvm::Error tpac::checkValueBlock(VariantAttr variant, int64_t valueBlock) {
   return llvm::Error::success();
 }
 
+/// Whether a head function needs all heads of a row: a cached head factor is through its function when attention reads
+/// it.
+static bool hasSoftmaxOfHeads(VariantAttr variant) {
+  return llvm::any_of(std::array{Side::q, Side::k, Side::v}, [&](Side side) {
+    HeadFactorAttr head = getFactorization(variant, side).getHead();
+    return head.getFunction() == HeadFunction::softmax && (side == Side::q || head.isLearned());
+  });
+}
+
+static bool hasGroups(VariantAttr variant) {
+  return llvm::any_of(std::array{Side::q, Side::k, Side::v},
+                      [&](Side side) { return getFactorization(variant, side).hasMap(HeadMap::groups); });
+}
+
+std::vector<int64_t> tpac::headTiles(VariantAttr variant) {
+  int64_t largest = largestHeadTile(variant);
+  bool mayBeRagged = !hasGroups(variant) && !hasSoftmaxOfHeads(variant);
+  std::vector<int64_t> tiles;
+  for (int64_t heads = 1; heads <= largest; ++heads)
+    if (largest % heads == 0 || (mayBeRagged && heads % 8 == 0))
+      tiles.push_back(heads);
+  return tiles;
+}
+
+bool tpac::allowsFactoredScore(VariantAttr variant) {
+  return !variant.getQ().getHead().isFixed() && variant.getQueryPrecision() != QueryPrecision::storage;
+}
+
+bool tpac::allowsOneQueryPart(VariantAttr variant) {
+  return variant.getQueryPrecision() == QueryPrecision::storage && variant.getK().getOrder() == 2 &&
+         !variant.rotatesKeysOnRead();
+}
+
+Type tpac::narrowOperands(VariantAttr variant) {
+  Type token = variant.getTypes().getToken(), compute = variant.getTypes().getCompute();
+  if (isa<Float64Type>(compute))
+    return {};
+  if (variant.getTypes().isQuantized())
+    return BFloat16Type::get(variant.getContext());
+  return token == compute ? Type() : token;
+}
+
 llvm::Error tpac::checkSchedule(VariantAttr variant, ScheduleAttr schedule) {
   int64_t heads = variant.getHeads().getLocal();
   int64_t largest = largestHeadTile(variant);
-  bool hasGroups = false, hasSoftmax = false;
-  for (Side side : {Side::q, Side::k, Side::v}) {
-    FactorizationAttr factorization = getFactorization(variant, side);
-    hasGroups |= factorization.hasMap(HeadMap::groups);
-    // A cached head factor is through its function when attention reads it.
-    hasSoftmax |= factorization.getHead().getFunction() == HeadFunction::softmax &&
-                  (side == Side::q || factorization.getHead().isLearned());
-  }
   if (schedule.getHeads() > heads)
     return illegal("heads: expected at most " + llvm::Twine(heads) + ", the heads computed, got " +
                    llvm::Twine(schedule.getHeads()));
-  if (hasGroups && largest % schedule.getHeads() != 0)
+  if (hasGroups(variant) && largest % schedule.getHeads() != 0)
     return illegal("heads: expected a divisor of " + llvm::Twine(largest) + ", the heads of a group, got " +
                    llvm::Twine(schedule.getHeads()));
-  if (hasSoftmax && heads % schedule.getHeads() != 0)
+  if (hasSoftmaxOfHeads(variant) && heads % schedule.getHeads() != 0)
     return illegal("heads: expected a divisor of " + llvm::Twine(heads) +
                    ", the heads computed, where a head function is softmax, got " + llvm::Twine(schedule.getHeads()));
-  if (schedule.getScore() == ScoreOrder::factored && variant.getQ().getHead().isFixed())
-    return illegal("score: expected merged or rebuilt where q's head factor is fixed, got factored");
-  if (schedule.getScore() == ScoreOrder::factored && variant.getQueryPrecision() == QueryPrecision::storage)
-    return illegal("score: expected merged or rebuilt where query_precision is storage, got factored: there is no "
-                   "merged query to round");
+  if (schedule.getScore() == ScoreOrder::factored && !allowsFactoredScore(variant))
+    return illegal(variant.getQ().getHead().isFixed()
+                       ? "score: expected merged or rebuilt where q's head factor is fixed, got factored"
+                       : "score: expected merged or rebuilt where query_precision is storage, got factored: there is "
+                         "no merged query to round");
 
   int64_t valueBlock = schedule.getValueBlock(), tokens = schedule.getTokens();
   if (llvm::Error error = checkValueBlock(variant, valueBlock))
@@ -91,17 +126,20 @@ llvm::Error tpac::checkSchedule(VariantAttr variant, ScheduleAttr schedule) {
 
   Type compute = variant.getTypes().getCompute();
   Type operands = schedule.getOperands();
-  if (operands != compute) {
-    // Narrow operands must hold what the cache holds.
-    Type token = variant.getTypes().getToken();
-    bool exact = token == operands || (variant.getTypes().isQuantized() && isa<BFloat16Type>(operands));
-    if (!exact || isa<Float64Type>(compute))
-      return illegal("operands: expected " + printed(compute) +
-                     std::string(exact ? "" : " or the type of cached token factors") + ", got " + printed(operands));
-  } else if (schedule.getQueryParts() != 1) {
+  Type narrow = narrowOperands(variant);
+  if (operands != compute && operands != narrow)
+    return illegal("operands: expected " + printed(compute) + (narrow ? " or " + printed(narrow) : "") + ", got " +
+                   printed(operands));
+  if (operands != compute && schedule.getQueryParts() == 1 &&
+      (!allowsOneQueryPart(variant) || schedule.getScore() != ScoreOrder::merged))
+    return illegal("query_parts: expected 2 with operands narrower than the arithmetic, but for the order merged where "
+                   "query_precision is storage and keys are multiplied as they are cached, got 1");
+  if (operands != compute && schedule.getScore() == ScoreOrder::factored)
+    return illegal("score: expected merged or rebuilt where operands are narrower than the arithmetic, got factored: "
+                   "products of token factors would be rounded");
+  if (operands == compute && schedule.getQueryParts() != 1)
     return illegal("query_parts: expected 1 where operands have the type of the arithmetic, got " +
                    llvm::Twine(schedule.getQueryParts()));
-  }
   return llvm::Error::success();
 }
 

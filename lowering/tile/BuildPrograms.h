@@ -25,6 +25,21 @@ llvm::Error checkValueBlock(mlir::tpa::VariantAttr variant, int64_t valueBlock);
 /// The most heads of one tile: all, or those that read one rank of every `groups` factor.
 int64_t largestHeadTile(mlir::tpa::VariantAttr variant);
 
+/// Heads of a tile that checkSchedule accepts and that are worth trying, ascending: divisors of the largest tile, and
+/// multiples of 8 where the last tile may be ragged.
+std::vector<int64_t> headTiles(mlir::tpa::VariantAttr variant);
+
+/// Whether the order `factored` of the score exists: there is a query head factor, and no merged query to be rounded.
+bool allowsFactoredScore(mlir::tpa::VariantAttr variant);
+
+/// Whether products of narrow operands lose nothing that they should keep where the merged query has one part: it is
+/// rounded anyway, and keys are not computed, which would round them too.
+bool allowsOneQueryPart(mlir::tpa::VariantAttr variant);
+
+/// The one type, beside that of the arithmetic, that operands of products may have: it holds all that the cache holds.
+/// Null where there is none.
+mlir::Type narrowOperands(mlir::tpa::VariantAttr variant);
+
 /// A phase and how it is computed.
 struct ScheduledPhase {
   Phase phase;

@@ -114,6 +114,11 @@ public:
     return coverage;
   }
 
+  /// How the program computes, as a line to be added to a message.
+  std::string description() const {
+    return program && !program->description().empty() ? "\n" + program->description() : "";
+  }
+
 private:
   // ---- Calls ----
 
@@ -577,7 +582,14 @@ void Coverage::add(const Coverage &other) {
     worstShares[tolerance] = std::max(worstShares[tolerance], share);
 }
 
-Coverage check(const Member &member, const Route &route) { return Run(member, route).run(); }
+Coverage check(const Member &member, const Route &route) {
+  Run run(member, route);
+  try {
+    return run.run();
+  } catch (const std::runtime_error &error) {
+    fail(error.what() + run.description());
+  }
+}
 
 void checkSignature(const oracle::Variant &variant, const tpac::PhaseSignature &signature, int64_t valueBlock) {
   std::string phase(tpac::phaseName(signature.phase));

@@ -2,19 +2,13 @@
 
 #include "tests/property/Program.h"
 
-#include "dialect/json/VariantJson.h"
-#include "lowering/Compiler.h"
 #include "lowering/execute/Executable.h"
-#include "lowering/phases/BuildPhases.h"
-#include "lowering/tile/Interpreter.h"
 #include "tests/property/EmulatedProgram.h"
+#include "tests/property/InterpretedProgram.h"
 #include "tests/unit/emit/TestExecutor.h"
-
-#include "mlir/IR/MLIRContext.h"
 
 #include <algorithm>
 #include <cstring>
-#include <map>
 #include <stdexcept>
 
 namespace property {
@@ -83,63 +77,6 @@ private:
   bool isShared;
 };
 
-template <typename T> T take(llvm::Expected<T> expected) {
-  if (!expected)
-    throw std::runtime_error(llvm::toString(expected.takeError()));
-  return std::move(*expected);
-}
-
-class InterpretedProgram : public Program {
-public:
-  InterpretedProgram(const Route &route, const std::string &variantJson, std::span<const Phase> phases,
-                     int64_t valueBlock)
-      : context(registry(), mlir::MLIRContext::Threading::DISABLED) {
-    auto variant = take(mlir::tpa::readVariant(variantJson, "variant", context));
-    for (Phase phase : phases)
-      signatures.push_back(tpac::getPhaseSignature(variant, phase, valueBlock));
-    // A GPU has schedules of attention only.
-    tpac::CodeTarget target = take(tpac::findTarget(route.target)), host = take(tpac::findTarget("host"));
-    for (Phase phase : phases) {
-      bool isAttention = phase == Phase::decode || phase == Phase::prefill;
-      const tpac::CodeTarget &its = isAttention ? target : host;
-      modules.emplace(
-          phase, take(tpac::lowerPhases(variant, phase, tpac::Stage::tiles, tpac::CodePath::fused, its, valueBlock)));
-    }
-  }
-
-  const tpac::PhaseSignature &signature(Phase phase) const override {
-    auto found = std::ranges::find(signatures, phase, &tpac::PhaseSignature::phase);
-    if (found == signatures.end())
-      throw std::runtime_error(std::string(tpac::phaseName(phase)) + " was not built");
-    return *found;
-  }
-
-  void call(Phase phase, const std::vector<int64_t> &, const std::vector<Argument> &arguments) const override {
-    const tpac::PhaseSignature &tensors = signature(phase);
-    std::vector<tpac::InterpreterArgument> memory;
-    for (size_t i = 0; i < arguments.size(); ++i) {
-      auto view = tpac::MemoryView::contiguous(tensors.tensors[i].elementType, arguments[i].data, arguments[i].shape);
-      if (!arguments[i].strides.empty())
-        view.strides = arguments[i].strides;
-      memory.push_back(std::move(view));
-    }
-    if (llvm::Error error =
-            tpac::interpret(*modules.at(phase), tpac::phaseName(phase), memory, tpac::Arithmetic::rounded))
-      throw std::runtime_error(llvm::toString(std::move(error)));
-  }
-
-private:
-  static mlir::DialectRegistry registry() {
-    mlir::DialectRegistry result;
-    tpac::registerCompilerDialects(result);
-    return result;
-  }
-
-  mlir::MLIRContext context;
-  std::vector<tpac::PhaseSignature> signatures;
-  mutable std::map<Phase, mlir::OwningOpRef<mlir::ModuleOp>> modules;
-};
-
 } // namespace
 
 std::vector<Route> availableRoutes() {
@@ -170,7 +107,7 @@ std::string missingFor(const Route &route) {
 std::unique_ptr<Program> Program::make(const Route &route, const std::string &variantJson,
                                        std::span<const Phase> phases, int64_t valueBlock) {
   if (route.kind == Route::Kind::interpreted)
-    return std::make_unique<InterpretedProgram>(route, variantJson, phases, valueBlock);
+    return makeInterpretedProgram(route, variantJson, phases, valueBlock);
   if (route.kind == Route::Kind::emulated)
     return makeEmulatedProgram(route.target, variantJson, phases, valueBlock);
   return std::make_unique<CompiledProgram>(route, variantJson, phases, valueBlock);

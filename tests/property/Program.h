@@ -27,6 +27,9 @@ struct Route {
   Kind kind;
   tpac::CodePath path = tpac::CodePath::fused;
   std::string target = "host";
+  /// Interpreted attention: 0: the target's own schedules; else ones drawn from its space by this seed, caches split
+  /// into parts that are as short as a test's requests.
+  uint64_t scheduleSeed = 0;
 };
 
 /// Names the route where GoogleTest would print its bytes.
@@ -58,6 +61,8 @@ public:
                                        std::span<const tpac::Phase> phases, int64_t valueBlock = 0);
 
   virtual const tpac::PhaseSignature &signature(tpac::Phase phase) const = 0;
+  /// How it computes, where that was drawn: to be added to failures.
+  virtual std::string description() const { return ""; }
   /// Calls `phase` with `sizes` and `arguments` in the order of its signature. Throws std::runtime_error where it
   /// fails.
   virtual void call(tpac::Phase phase, const std::vector<int64_t> &sizes,

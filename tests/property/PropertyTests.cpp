@@ -7,6 +7,7 @@
 // TPAC_SEED=N is --seed N. TPAC_TEST_EFFORT (quick, normal, full) sets the number of members where --count does not.
 
 #include "tests/property/Check.h"
+#include "tests/property/InterpretedProgram.h"
 #include "tests/property/Random.h"
 
 #include <gtest/gtest.h>
@@ -103,12 +104,15 @@ void inParallel(int64_t count, const std::function<void(int64_t)> &work) {
     thread.join();
 }
 
-/// Checks members by one route; keeps coverage and failures of all of them.
+/// Checks members by one route, or by several that differ in their schedules; keeps coverage and failures of all of
+/// them.
 class Campaign {
 public:
-  Campaign(const Route &route, int64_t count) : route(route), count(count), progress(count) {}
+  Campaign(Route route, int64_t count) : route(std::move(route)), count(count), progress(count) {}
 
-  void check(const Member &member, const std::string &name) {
+  void check(const Member &member, const std::string &name) { check(member, route, name); }
+
+  void check(const Member &member, const Route &route, const std::string &name) {
     runningSeed = member.seed;
     std::string failure;
     Coverage covered;
@@ -150,7 +154,7 @@ public:
   std::map<std::string, std::string> failures;
 
 private:
-  const Route &route;
+  Route route;
   int64_t count;
   std::mutex mutex;
   int64_t done = 0;
@@ -303,6 +307,7 @@ TEST(Signatures, MatchTheOracle) {
 }
 
 class Property : public testing::TestWithParam<Route> {};
+class Schedules : public testing::TestWithParam<std::string> {};
 
 /// Compiling kernels takes most of the time of such a route.
 bool compilesKernels(const Route &route) {
@@ -358,23 +363,29 @@ TEST_P(Property, MembersMatchTheOracle) {
   EXPECT_EQ(coverage.blocked > 0, route.path == tpac::CodePath::fused);
 }
 
-TEST_P(Property, ConfigsMatchTheOracle) {
-  const Route &route = GetParam();
-  if (std::string missing = missingFor(route); !missing.empty())
-    GTEST_SKIP() << missing;
-  bool isQuick = options.count <= coveringCount;
-  std::vector<Member> configs;
+/// Every variant of configs/, each with a workload of its own.
+std::vector<Member> configMembers() {
   std::vector<std::filesystem::path> files;
   for (const auto &entry : std::filesystem::directory_iterator(TPAC_SOURCE_ROOT "/configs"))
     if (entry.path().extension() == ".json")
       files.push_back(entry.path());
   std::ranges::sort(files);
+  std::vector<Member> members;
   for (const std::filesystem::path &file : files) {
     std::ifstream stream(file);
-    Member member = memberOf(nlohmann::json::parse(stream), options.first + configs.size());
-    if (!isQuick || isSmall(member))
-      configs.push_back(std::move(member));
+    members.push_back(memberOf(nlohmann::json::parse(stream), options.first + members.size()));
   }
+  return members;
+}
+
+TEST_P(Property, ConfigsMatchTheOracle) {
+  const Route &route = GetParam();
+  if (std::string missing = missingFor(route); !missing.empty())
+    GTEST_SKIP() << missing;
+  bool isQuick = options.count <= coveringCount;
+  std::vector<Member> configs = configMembers();
+  if (isQuick)
+    std::erase_if(configs, [](const Member &member) { return !isSmall(member); });
   ASSERT_FALSE(configs.empty());
   // In a quick run a few of the small ones will do, other ones for every route.
   size_t step = !isQuick ? 1 : route.target == "host" ? 4 : configs.size();
@@ -395,27 +406,57 @@ TEST_P(Property, ConfigsMatchTheOracle) {
   campaign.report();
 }
 
-// A GPU's schedules - order of contraction, tiles, narrow operands - without a GPU: their tile programs, interpreted.
-TEST(GpuSchedules, ConfigsMatchTheOracle) {
-  Route route = {"tiles-sm_90a", Route::Kind::interpreted, tpac::CodePath::fused, "sm_90a"};
-  std::vector<std::string> names = {"t6-mini", "llama-mini-gqa"};
-  if (options.count > coveringCount)
-    names.insert(names.end(), {"t6-mini-kvonly", "tpa3-16x4", "tpa-learned-b", "tpa-window-softcap", "mha-32x64",
-                               "tpa-shared-token-unrotated", "t6-medium-heads-24-47"});
-  Campaign campaign(route, static_cast<int64_t>(names.size()));
-  inParallel(static_cast<int64_t>(names.size()), [&](int64_t i) {
-    std::ifstream stream(TPAC_SOURCE_ROOT "/configs/" + names[static_cast<size_t>(i)] + ".json");
-    Member member = memberOf(nlohmann::json::parse(stream), options.first + static_cast<uint64_t>(i));
-    campaign.check(member, names[static_cast<size_t>(i)]);
+/// One target of each kind of schedule: vectors and matrix tiles of CPUs, GPUs without and with bulk copies.
+const std::vector<std::string> scheduledTargets = {"x86-64-v4", "x86-64-amx", "sm_80", "sm_90a"};
+
+// Each kind of schedule without its machine: tile programs of every config under what the target chooses, and under
+// schedules drawn from its space, with its roundings, interpreted.
+TEST_P(Schedules, ConfigsMatchTheOracle) {
+  const std::string &target = GetParam();
+  auto number = static_cast<uint64_t>(std::ranges::find(scheduledTargets, target) - scheduledTargets.begin());
+  // Schedules drawn for a config. A quick run leaves out the defaults, and five of six configs.
+  const bool isQuick = options.count <= coveringCount;
+  const uint64_t draws = options.count >= fullCount ? 16 : isQuick ? 1 : 3;
+  struct Task {
+    Member member;
+    Route route;
+  };
+  std::vector<Task> tasks;
+  for (const Member &member : configMembers()) {
+    if ((isQuick && member.seed % 6 != number) || !hasSchedules(target, member.variant.dump()))
+      continue;
+    for (uint64_t draw = isQuick ? 1 : 0; draw <= draws; ++draw) {
+      Task task = {memberOf(member.variant, member.seed + draw),
+                   {"tiles-" + target, Route::Kind::interpreted, tpac::CodePath::fused, target}};
+      if (draw > 0) {
+        task.route.scheduleSeed = ((member.seed * scheduledTargets.size() + number) << 8) + draw;
+        // One or two parts of the query are legal where it is rounded anyway.
+        if (draw % 2 == 0 || (isQuick && member.seed % 2 == 0))
+          task.member.variant["query_precision"] = "storage";
+      }
+      tasks.push_back(std::move(task));
+    }
+  }
+  ASSERT_FALSE(tasks.empty());
+  Campaign campaign({"tiles-" + target, Route::Kind::interpreted}, static_cast<int64_t>(tasks.size()));
+  inParallel(static_cast<int64_t>(tasks.size()), [&](int64_t i) {
+    const Task &task = tasks[static_cast<size_t>(i)];
+    campaign.check(task.member, task.route,
+                   task.member.variant["name"].get<std::string>() + "/" + std::to_string(task.route.scheduleSeed));
   });
   campaign.report();
 }
 
-INSTANTIATE_TEST_SUITE_P(Routes, Property, testing::ValuesIn(availableRoutes()), [](const auto &info) {
-  std::string name = info.param.name;
-  std::ranges::replace(name, '-', '_');
-  return name;
-});
+std::string testName(std::string text) {
+  std::ranges::replace(text, '-', '_');
+  return text;
+}
+
+INSTANTIATE_TEST_SUITE_P(Targets, Schedules, testing::ValuesIn(scheduledTargets),
+                         [](const auto &info) { return testName(info.param); });
+
+INSTANTIATE_TEST_SUITE_P(Routes, Property, testing::ValuesIn(availableRoutes()),
+                         [](const auto &info) { return testName(info.param.name); });
 
 // ---- Options ----
 

@@ -3,14 +3,17 @@
 // tpac show: the IR of a variant's phases at a stage.
 
 #include "lowering/Compiler.h"
+#include "lowering/TargetSchedule.h"
 #include "lowering/emit/CInterface.h"
 #include "lowering/emit/ObjectFile.h"
 #include "lowering/emit/SignatureText.h"
 #include "lowering/phases/BuildPhases.h"
 #include "tools/tpac/Commands.h"
+#include "tools/tpac/Table.h"
 #include "tools/tpac/Take.h"
 #include "tools/tpac/VariantFile.h"
 
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <nlohmann/json.hpp>
@@ -22,8 +25,11 @@
 namespace tpac {
 namespace {
 
-const std::map<std::string, Stage> irStages = {
-    {"variant", Stage::variant}, {"tiles", Stage::tiles}, {"reference", Stage::reference}, {"target", Stage::target}};
+const std::map<std::string, Stage> irStages = {{"variant", Stage::variant},
+                                               {"schedule", Stage::schedule},
+                                               {"tiles", Stage::tiles},
+                                               {"reference", Stage::reference},
+                                               {"target", Stage::target}};
 
 struct ShowOptions {
   std::string variant;
@@ -48,8 +54,6 @@ std::string textOf(const ShowOptions &options, const VariantFile &file, const st
   auto ir = irStages.find(options.stage);
   Stage stage = ir == irStages.end() ? Stage::target : ir->second;
   CodePath path = options.reference || stage == Stage::reference ? CodePath::reference : CodePath::fused;
-  if (options.reference && stage == Stage::tiles)
-    throw std::runtime_error("--stage tiles: the reference path has no tile programs; leave --reference out");
   int64_t valueBlock = options.valueBlock.value_or(defaultValueBlock(file.variant(), path, target));
   mlir::OwningOpRef<mlir::ModuleOp> module = take(lowerPhases(file.variant(), phases, stage, path, target, valueBlock));
   if (ir != irStages.end()) {
@@ -71,11 +75,82 @@ std::string textOf(const ShowOptions &options, const VariantFile &file, const st
   return take(emit(*module, target));
 }
 
+// --- --stage space
+
+/// What a target may choose for one phase.
+struct PhaseSpace {
+  Phase phase;
+  ScheduleSpace space;
+  mlir::tpa::ScheduleAttr chosen;
+  /// Combinations of values that are legal.
+  int64_t legal = 0;
+};
+
+std::vector<PhaseSpace> spacesOf(mlir::tpa::VariantAttr variant, const std::vector<Phase> &phases,
+                                 const CodeTarget &target, int64_t valueBlock) {
+  std::vector<PhaseSpace> spaces;
+  for (Phase phase : phases) {
+    PhaseSpace result = {phase, take(scheduleSpace(variant, phase, target, valueBlock)),
+                         take(defaultSchedule(variant, phase, target, valueBlock))};
+    for (int64_t i = 0; i < result.space.size(); ++i)
+      if (mlir::tpa::ScheduleAttr schedule = result.space.at(i)) {
+        llvm::Error error = checkSchedule(variant, phase, schedule, target);
+        result.legal += !error;
+        llvm::consumeError(std::move(error));
+      }
+    spaces.push_back(std::move(result));
+  }
+  return spaces;
+}
+
+void showSpace(const ShowOptions &options, const VariantFile &file, const std::vector<Phase> &phases,
+               const CodeTarget &target) {
+  int64_t valueBlock = options.valueBlock.value_or(defaultValueBlock(file.variant(), CodePath::fused, target));
+  std::vector<PhaseSpace> spaces = spacesOf(file.variant(), phases, target, valueBlock);
+  if (options.json) {
+    nlohmann::ordered_json json = {{"variant", nlohmann::ordered_json::parse(file.json())},
+                                   {"stage", options.stage},
+                                   {"target", target.name},
+                                   {"phases", nlohmann::ordered_json::array()}};
+    for (const PhaseSpace &entry : spaces) {
+      nlohmann::ordered_json knobs, chosen;
+      std::vector<std::string> values = ScheduleSpace::valuesOf(entry.chosen);
+      for (const auto &[i, knob] : llvm::enumerate(entry.space.knobs())) {
+        knobs[knob.name] = knob.values;
+        chosen[knob.name] = values[i];
+      }
+      json["phases"].push_back({{"phase", phaseName(entry.phase)},
+                                {"knobs", knobs},
+                                {"default", chosen},
+                                {"combinations", entry.space.size()},
+                                {"legal", entry.legal}});
+    }
+    std::cout << json.dump(2) << '\n';
+    return;
+  }
+  for (const PhaseSpace &entry : spaces) {
+    std::cout << "Schedules of " << phaseName(entry.phase) << " of " << file.variant().getName().str() << " for "
+              << target.name << ": " << entry.legal << " of " << entry.space.size() << " combinations are legal\n";
+    Table table({{"knob"}, {"default"}, {"values"}});
+    std::vector<std::string> values = ScheduleSpace::valuesOf(entry.chosen);
+    for (const auto &[i, knob] : llvm::enumerate(entry.space.knobs()))
+      table.addRow({knob.name, values[i], llvm::join(knob.values, " ")});
+    table.print(std::cout);
+    std::cout << '\n';
+  }
+}
+
 void show(const ShowOptions &options) {
   // Before the work, and for stages without a target too.
   CodeTarget target = take(findTarget(options.target));
   VariantFile file(options.variant);
   std::vector<Phase> phases = selectedPhases(options.phases);
+  for (const char *stage : {"schedule", "space", "tiles"})
+    if (options.reference && options.stage == stage)
+      throw std::runtime_error("--stage " + options.stage +
+                               ": the reference path has neither schedules nor tile programs; leave --reference out");
+  if (options.stage == "space")
+    return showSpace(options, file, phases, target);
   std::string text = textOf(options, file, phases, target);
   if (!options.json) {
     std::cout << text;
@@ -97,13 +172,14 @@ void addShowCommand(CLI::App &app) {
   command
       ->add_option(
           "--stage", options->stage,
-          "variant: tpa dialect; tiles: tile programs; reference: linalg and scf; target: LLVM dialect; llvm: LLVM IR; "
+          "variant: tpa dialect; schedule: the same with the target's schedules; space: what a schedule may say, as a "
+          "table; tiles: tile programs; reference: linalg and scf; target: LLVM dialect; llvm: LLVM IR; "
           "asm: assembly")
-      ->check(CLI::IsMember({"variant", "tiles", "reference", "target", "llvm", "asm"}))
+      ->check(CLI::IsMember({"variant", "schedule", "space", "tiles", "reference", "target", "llvm", "asm"}))
       ->capture_default_str();
   command->add_option("--phase", options->phases, "phases to show; default: all")
       ->check(CLI::IsMember({"append", "decode", "prefill", "merge"}));
-  command->add_option("--target", options->target, "machine of the stages llvm and asm")->capture_default_str();
+  command->add_option("--target", options->target, "machine of the stages from schedule on")->capture_default_str();
   command->add_option("--value-block", options->valueBlock, valueBlockHelp);
   command->add_flag("--reference", options->reference, "the reference path in place of the fused one");
   command->add_flag("--json", options->json, "print JSON");

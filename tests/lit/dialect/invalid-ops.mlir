@@ -1,7 +1,7 @@
 // RUN: tpa-opt %s -split-input-file -verify-diagnostics
 //
 // One case per message of the ops that phases are made of: tpa.contract (C), tpa.head_function (N), tpa.project (J),
-// tpa.quantize (Q), tpa.rope (O), tpa.scale_head (S), tpa.store_tokens (K).
+// tpa.quantize (Q), tpa.rope (O), tpa.scale_head (S), tpa.store_tokens (K); and of attributes on them (D).
 
 func.func @contract(%a: tensor<?x2x4xf32>, %b: tensor<?x2x8xf32>, %init: tensor<?x4x8xf32>) {
   // expected-error @below {{factorization: expected contextual or learned token factors, got shared [C1]}}
@@ -423,3 +423,26 @@ func.func @store_tokens(%x: tensor<?xf32>, %s: tensor<?xi32>, %l: tensor<?xi32>,
     outs(%cache : tensor<?x?xi32>)
   return
 }
+
+// -----
+
+// expected-error @below {{tpa.schedule: expected #tpa.schedule on tpa.append, tpa.attention or tpa.merge, got 3 : i64 [D1]}}
+func.func private @misplaced() attributes {tpa.schedule = 3 : i64}
+
+// -----
+
+func.func @merge(%p: tensor<?x4x8xf32>, %l: tensor<?x4xf32>) -> tensor<?x4x8xf32> {
+  // expected-error @below {{tpa.schedule: expected #tpa.schedule on tpa.append, tpa.attention or tpa.merge, got "fast" [D1]}}
+  %r:2 = tpa.merge parts(%p : tensor<?x4x8xf32>) lse(%l : tensor<?x4xf32>) outs(%p, %l : tensor<?x4x8xf32>, tensor<?x4xf32>) {tpa.schedule = "fast"}
+  return %r#0 : tensor<?x4x8xf32>
+}
+
+// -----
+
+// expected-error @below {{tpa.variant: expected #tpa.variant on builtin.module, got "t6" [D2]}}
+module attributes {tpa.variant = "t6"} {}
+
+// -----
+
+// expected-error @below {{"tpa.schedul": expected tpa.schedule or tpa.variant [D3]}}
+func.func private @misspelt() attributes {tpa.schedul = 3 : i64}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "lowering/TargetSchedule.h"
+
+#include "lowering/cpu/CpuSchedule.h"
+#include "lowering/gpu/GpuSchedule.h"
+#include "lowering/tile/BuildPrograms.h"
+
+using namespace mlir;
+
+tpac::CpuTraits tpac::cpuTraitsOf(const CodeTarget &target) {
+  auto has = [&](StringRef feature) { return llvm::is_contained(target.features, feature); };
+  if (target.cpu == "x86-64-v4" || has("+avx512f"))
+    return {16, 32, target.amx};
+  if (target.cpu == "x86-64-v3" || has("+avx2"))
+    return {8, 16};
+  bool aarch64 = StringRef(target.triple).starts_with("aarch64");
+  return {4, aarch64 ? 32 : 16};
+}
+
+/// A GPU's packs have one layout.
+static llvm::Error checkGpuValueBlock(int64_t valueBlock) {
+  if (valueBlock == 0)
+    return llvm::Error::success();
+  return llvm::createStringError("value_block: expected 0 for a GPU, whose packs store tokens as rows, got " +
+                                 std::to_string(valueBlock));
+}
+
+llvm::Expected<tpac::ScheduleSpace> tpac::scheduleSpace(tpa::VariantAttr variant, Phase phase, const CodeTarget &target,
+                                                        int64_t valueBlock) {
+  if (isGpu(target)) {
+    if (llvm::Error error = checkGpuValueBlock(valueBlock))
+      return error;
+    return gpuScheduleSpace(variant, phase, GpuLimits::of(target.cpu));
+  }
+  if (llvm::Error error = checkValueBlock(variant, valueBlock))
+    return error;
+  return cpuScheduleSpace(variant, phase, valueBlock);
+}
+
+llvm::Error tpac::checkSchedule(tpa::VariantAttr variant, Phase phase, tpa::ScheduleAttr schedule,
+                                const CodeTarget &target) {
+  return isGpu(target) ? checkGpuSchedule(variant, phase, schedule, GpuLimits::of(target.cpu))
+                       : checkCpuSchedule(variant, phase, schedule);
+}
+
+llvm::Expected<tpa::ScheduleAttr> tpac::defaultSchedule(tpa::VariantAttr variant, Phase phase, const CodeTarget &target,
+                                                        int64_t valueBlock) {
+  if (!isGpu(target))
+    return defaultCpuSchedule(variant, phase, cpuTraitsOf(target), valueBlock);
+  if (llvm::Error error = checkGpuValueBlock(valueBlock))
+    return error;
+  return defaultGpuSchedule(variant, phase, GpuLimits::of(target.cpu));
+}
+
+int64_t tpac::defaultValueBlock(tpa::VariantAttr variant, const CodeTarget &target) {
+  return isGpu(target) ? 0 : defaultCpuValueBlock(variant, cpuTraitsOf(target));
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Schedules of any target: the one place that knows which kind of machine a target is.
+
+#ifndef TPAC_LOWERING_TARGETSCHEDULE_H
+#define TPAC_LOWERING_TARGETSCHEDULE_H
+
+#include "lowering/cpu/CpuTraits.h"
+#include "lowering/emit/ObjectFile.h"
+#include "lowering/phases/PhaseSignature.h"
+#include "lowering/tile/ScheduleSpace.h"
+
+namespace tpac {
+
+/// What the CPU target must know of `target`.
+CpuTraits cpuTraitsOf(const CodeTarget &target);
+
+/// The knobs of a phase's schedule and the values that `target` takes, for caches of layout `valueBlock`. An error
+/// where it does not compute the phase, or V has no such layout.
+llvm::Expected<ScheduleSpace> scheduleSpace(mlir::tpa::VariantAttr variant, Phase phase, const CodeTarget &target,
+                                            int64_t valueBlock);
+
+/// Why `target` cannot compute a phase by `schedule`, naming the field, what was found and what is accepted.
+llvm::Error checkSchedule(mlir::tpa::VariantAttr variant, Phase phase, mlir::tpa::ScheduleAttr schedule,
+                          const CodeTarget &target);
+
+/// The schedule that is used where nobody gives another: legal for `target`.
+llvm::Expected<mlir::tpa::ScheduleAttr> defaultSchedule(mlir::tpa::VariantAttr variant, Phase phase,
+                                                        const CodeTarget &target, int64_t valueBlock);
+
+/// The cache layout (value_block of #tpa.schedule) that the fused kernels for `target` read fastest.
+int64_t defaultValueBlock(mlir::tpa::VariantAttr variant, const CodeTarget &target);
+
+} // namespace tpac
+
+#endif // TPAC_LOWERING_TARGETSCHEDULE_H
