@@ -12,7 +12,8 @@ import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from xml.sax.saxutils import escape
+
+import plots
 
 NAME = re.compile(r"(?P<phase>append|decode|prefill|merge)/(?P<config>[^/]+)/cached:(?P<cached>\d+)/tokens:(?P<tokens>\d+)"
                   r"/requests:(?P<requests>\d+)/threads:(?P<threads>\d+)/impl:(?P<impl>[^/]+)")
@@ -125,150 +126,17 @@ def ceiling_table(ceilings):
     return aligned(["limit", "GB/s", "most", "GFLOP/s", "most", "how"], lines, 1)
 
 
-# Drawings. Coordinates in pixels; y grows downwards.
-
-COLOURS = ["#1b6ca8", "#d1495b", "#2e933c", "#8d5a97", "#e08e0b", "#3a3a3a", "#00a6a6", "#a0522d"]
-DASHES = {"tpac": "none", "materialised": "6 3", "torch-mha": "2 3", "torch-gqa4": "8 3 2 3", "torch-contract": "1 3"}
-FONT = 'font-family="sans-serif" font-size="12"'
-
-
-class Svg:
-    def __init__(self, width, height, title):
-        self.parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-                      f'viewBox="0 0 {width} {height}" {FONT}>',
-                      f'<rect width="{width}" height="{height}" fill="white"/>']
-        self.text(16, 24, title, size=15, weight="bold")
-
-    def text(self, x, y, text, anchor="start", size=12, weight="normal", colour="#222"):
-        self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" font-weight="{weight}" '
-                          f'fill="{colour}">{escape(text)}</text>')
-
-    def line(self, x0, y0, x1, y1, colour="#ddd", width=1.0, dash="none"):
-        self.parts.append(f'<line x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}" stroke="{colour}" '
-                          f'stroke-width="{width}" stroke-dasharray="{dash}"/>')
-
-    def path(self, points, colour, dash):
-        coordinates = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        self.parts.append(f'<polyline points="{coordinates}" fill="none" stroke="{colour}" stroke-width="2" '
-                          f'stroke-dasharray="{dash}"/>')
-        for x, y in points:
-            self.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>')
-
-    def box(self, x, y, width, height, colour):
-        self.parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{colour}"/>')
-
-    def write(self, path):
-        Path(path).write_text("\n".join([*self.parts, "</svg>"]) + "\n")
-
-
-def short(value):
-    for unit, size in (("M", 1 << 20), ("k", 1 << 10)):
-        if value >= size and value % size == 0:
-            return f"{value // size}{unit}"
-    return str(value)
-
-
-def decode_rows(rows):
-    """One query token, on as many threads as any row has: the rows that plots compare."""
-    rows = [row for row in rows if row.phase == "decode" and row.tokens == 1 and not row.skipped]
-    threads = max((row.threads for row in rows), default=0)
-    return [row for row in rows if row.threads == threads]
-
-
-def draw_times(rows, caption, path):
-    """Time per cached token against cached tokens, both logarithmic; one line per config and implementation. Configs
-    that were measured at one length only are left out if others were at several."""
-    series = {}
-    for row in decode_rows(rows):
-        points = series.setdefault((row.config, row.impl), {})
-        # Of several batch sizes the smallest.
-        if row.cached not in points or row.requests < points[row.cached].requests:
-            points[row.cached] = row
-    longest = max((len(points) for points in series.values()), default=0)
-    if not longest:
-        return False
-    lengthy = {config for (config, impl), points in series.items() if len(points) > 1 or longest == 1}
-    series = {key: points for key, points in series.items() if key[0] in lengthy}
-    values = [row.get("ns_per_token") for points in series.values() for row in points.values()]
-    lengths = sorted({cached for points in series.values() for cached in points})
-    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
-    high = max(high, low + 1)
-
-    left, top, width, height = 70, 70, 520, max(320, 18 * len(series))
-    svg = Svg(left + width + 270, top + height + 60, "Decode: time per cached token")
-    svg.text(16, 44, caption, size=11, colour="#666")
-    first, last = math.log2(lengths[0]), math.log2(lengths[-1])
-
-    def x_of(cached):
-        return left + width * (0.5 if first == last else 0.03 + 0.94 * (math.log2(cached) - first) / (last - first))
-
-    def y_of(nanoseconds):
-        return top + height * (1 - (math.log10(nanoseconds) - low) / (high - low))
-
-    for exponent in range(low, high + 1):
-        for step in (1, 2, 5) if exponent < high else (1,):
-            tick = step * 10.0**exponent
-            svg.line(left, y_of(tick), left + width, y_of(tick), "#bbb" if step == 1 else "#eee")
-            svg.text(left - 6, y_of(tick) + 4, f"{tick:g}", "end")
-    for cached in lengths:
-        svg.line(x_of(cached), top, x_of(cached), top + height, "#eee")
-        svg.text(x_of(cached), top + height + 18, short(cached), "middle")
-    svg.text(left + width / 2, top + height + 42, "cached tokens per request", "middle")
-    svg.text(left - 6, top - 10, "ns", "end")
-    configs = list(dict.fromkeys(config for config, impl in series))
-    for index, ((config, impl), points) in enumerate(series.items()):
-        colour = COLOURS[configs.index(config) % len(COLOURS)]
-        dash = DASHES.get(impl, "1 2")
-        svg.path([(x_of(cached), y_of(points[cached].get("ns_per_token"))) for cached in sorted(points)], colour, dash)
-        y = top + 10 + 18 * index
-        svg.line(left + width + 16, y - 4, left + width + 44, y - 4, colour, 2, dash)
-        svg.text(left + width + 50, y, f"{config} {impl}")
-    svg.write(path)
-    return True
-
-
-def draw_fractions(rows, caption, path):
-    """Fraction of the read ceiling in decode, per config, at its longest cache."""
-    longest = {}
-    for row in decode_rows(rows):
-        if row.impl == "tpac" and row.get("ceiling_fraction") is not None:
-            known = longest.get(row.config)
-            if known is None or (row.cached, -row.requests) > (known.cached, -known.requests):
-                longest[row.config] = row
-    if not longest:
-        return False
-    left, top, width, step = 210, 76, 460, 24
-    svg = Svg(left + width + 150, top + step * len(longest) + 50, "Decode: fraction of the memory ceiling")
-    svg.text(16, 44, caption, size=11, colour="#666")
-    bottom = top + step * len(longest)
-    # A kernel may read faster than the ceiling's walk by chance; bars are not cut.
-    most = max(1.0, max(row.get("ceiling_fraction") for row in longest.values()))
-    for tick in range(0, 101, 20):
-        x = left + width * tick / 100 / most
-        svg.line(x, top - 6, x, bottom, "#bbb" if tick in (0, 100) else "#e4e4e4")
-        svg.text(x, bottom + 18, f"{tick}%", "middle")
-    for index, row in enumerate(longest.values()):
-        y = top + step * index
-        fraction = row.get("ceiling_fraction")
-        svg.text(left - 8, y + 13, row.config, "end")
-        svg.box(left, y, width * fraction / most, step - 8, COLOURS[0])
-        svg.text(left + width * fraction / most + 6, y + 13,
-                 f"{percent(fraction)}%  {number(row.get('ns_per_token'))} ns, {short(row.cached)}", colour="#444")
-    svg.write(path)
-    return True
-
-
 def machine(contexts):
-    """What figures hold for, in one line. PhaseBenchmarks knows more than CeilingBenchmarks."""
+    """What figures hold for, in two lines. PhaseBenchmarks knows more than CeilingBenchmarks."""
     known = [context for context in contexts.values() if "cpu_model" in context]
     if not known:
-        return "unknown machine"
+        return ["unknown machine"]
     context = max(known, key=len)
-    parts = [context["cpu_model"], f"{context['cpus']} CPUs"]
+    first = [context["cpu_model"], f"{context['cpus']} CPUs"]
     if "kernels" in context:
-        parts += [f"vectors {context['vectors_of_ceilings']}", f"AMX {context['amx']}",
-                  f"{context['kernels']} kernels for {context['target']}"]
-    return "; ".join([*parts, context["compiler"], context["date"]])
+        first += [f"vectors {context['vectors_of_ceilings']}", f"AMX {context['amx']}"]
+    second = [f"{context['kernels']} kernels for {context['target']}"] if "kernels" in context else []
+    return ["; ".join(first), "; ".join([*second, context["compiler"], context["date"][:10]])]
 
 
 def main():
@@ -278,7 +146,7 @@ def main():
     options = parser.parse_args()
     contexts, rows, ceilings = read(options.files)
     caption = machine(contexts)
-    print(caption)
+    print("; ".join(caption))
     for context in contexts.values():
         if "torch" in context:
             print(f"PyTorch {context['torch']}, {context['torch_cpu_capability']}; {context['date']}")
@@ -296,7 +164,7 @@ def main():
     if options.plots:
         folder = Path(options.plots)
         folder.mkdir(parents=True, exist_ok=True)
-        for name, draw in (("decode-time.svg", draw_times), ("decode-ceiling.svg", draw_fractions)):
+        for name, draw in plots.DRAWINGS.items():
             (folder / name).unlink(missing_ok=True)
             if draw(rows, caption, folder / name):
                 print(f"\nwrote {folder / name}")
