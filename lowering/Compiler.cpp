@@ -75,6 +75,9 @@ llvm::Expected<OwningOpRef<ModuleOp>> tpac::lowerPhases(tpa::VariantAttr variant
                                    std::to_string(valueBlock));
   if (path == CodePath::fused && stage != Stage::variant && llvm::is_contained(phases, Phase::project))
     return llvm::createStringError("project is no phase of the fused path: engines have matrix products of their own");
+  if (path == CodePath::fused)
+    if (llvm::Error error = checkValueBlock(variant, valueBlock, target))
+      return error;
   return runPasses(variant, buildPhases(variant, phases), [&](PassManager &passes) {
     if (path == CodePath::fused)
       addFusedPasses(passes, stage, target, valueBlock);

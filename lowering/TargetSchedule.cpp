@@ -18,23 +18,19 @@ tpac::CpuTraits tpac::cpuTraitsOf(const CodeTarget &target) {
   return {4, aarch64 ? 32 : 16};
 }
 
-/// A GPU's packs have one layout.
-static llvm::Error checkGpuValueBlock(int64_t valueBlock) {
-  if (valueBlock == 0)
-    return llvm::Error::success();
-  return llvm::createStringError("value_block: expected 0 for a GPU, whose packs store tokens as rows, got " +
-                                 std::to_string(valueBlock));
+llvm::Error tpac::checkValueBlock(tpa::VariantAttr variant, int64_t valueBlock, const CodeTarget &target) {
+  if (isGpu(target) && valueBlock != 0)
+    return llvm::createStringError("value_block: expected 0 for a GPU, whose packs store tokens as rows, got " +
+                                   std::to_string(valueBlock));
+  return checkValueBlock(variant, valueBlock);
 }
 
 llvm::Expected<tpac::ScheduleSpace> tpac::scheduleSpace(tpa::VariantAttr variant, Phase phase, const CodeTarget &target,
                                                         int64_t valueBlock) {
-  if (isGpu(target)) {
-    if (llvm::Error error = checkGpuValueBlock(valueBlock))
-      return error;
-    return gpuScheduleSpace(variant, phase, GpuLimits::of(target.cpu));
-  }
-  if (llvm::Error error = checkValueBlock(variant, valueBlock))
+  if (llvm::Error error = checkValueBlock(variant, valueBlock, target))
     return error;
+  if (isGpu(target))
+    return gpuScheduleSpace(variant, phase, GpuLimits::of(target.cpu));
   return cpuScheduleSpace(variant, phase, valueBlock);
 }
 
@@ -46,11 +42,10 @@ llvm::Error tpac::checkSchedule(tpa::VariantAttr variant, Phase phase, tpa::Sche
 
 llvm::Expected<tpa::ScheduleAttr> tpac::defaultSchedule(tpa::VariantAttr variant, Phase phase, const CodeTarget &target,
                                                         int64_t valueBlock) {
-  if (!isGpu(target))
-    return defaultCpuSchedule(variant, phase, cpuTraitsOf(target), valueBlock);
-  if (llvm::Error error = checkGpuValueBlock(valueBlock))
+  if (llvm::Error error = checkValueBlock(variant, valueBlock, target))
     return error;
-  return defaultGpuSchedule(variant, phase, GpuLimits::of(target.cpu));
+  return isGpu(target) ? defaultGpuSchedule(variant, phase, GpuLimits::of(target.cpu))
+                       : defaultCpuSchedule(variant, phase, cpuTraitsOf(target), valueBlock);
 }
 
 int64_t tpac::defaultValueBlock(tpa::VariantAttr variant, const CodeTarget &target) {

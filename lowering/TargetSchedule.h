@@ -15,6 +15,9 @@ namespace tpac {
 /// What the CPU target must know of `target`.
 CpuTraits cpuTraitsOf(const CodeTarget &target);
 
+/// Why caches of layout `valueBlock` cannot be, by the variant or on `target`.
+llvm::Error checkValueBlock(mlir::tpa::VariantAttr variant, int64_t valueBlock, const CodeTarget &target);
+
 /// The knobs of a phase's schedule and the values that `target` takes, for caches of layout `valueBlock`. An error
 /// where it does not compute the phase, or V has no such layout.
 llvm::Expected<ScheduleSpace> scheduleSpace(mlir::tpa::VariantAttr variant, Phase phase, const CodeTarget &target,
