@@ -125,8 +125,9 @@ void Emitter::rope(tile::RopeOp op, const Tile &input, const Tile &positions, co
     loop(index(0), index(half), 1, [&](Value pair) {
       Value angle = arith::MulFOp::create(b, position, memref::LoadOp::create(b, frequencies, pair));
       Value amplitude = constantFloat(b, b.getLoc(), f64, rope.getAmplitudeValue());
-      Value cosine = arith::MulFOp::create(b, math::CosOp::create(b, angle), amplitude);
-      Value sine = arith::MulFOp::create(b, math::SinOp::create(b, angle), amplitude);
+      auto [cosine, sine] = cosSin(b, angle);
+      cosine = arith::MulFOp::create(b, cosine, amplitude);
+      sine = arith::MulFOp::create(b, sine, amplitude);
       if (rope.getDirection() < 0)
         sine = arith::NegFOp::create(b, sine);
       memref::StoreOp::create(b, convertElement(b, b.getLoc(), cosine, element), cosines, pair);

@@ -160,6 +160,47 @@ Value cpu::tanh(ImplicitLocOpBuilder &b, Value x) {
   return compareAndSelect(b, arith::CmpFPredicate::OLT, magnitude, constant(0.35), small, large);
 }
 
+std::pair<Value, Value> cpu::cosSin(ImplicitLocOpBuilder &b, Value angle) {
+  auto constant = [&](double value) { return constantFloat(b, b.getLoc(), angle.getType(), value); };
+  auto times = [&](Value x, Value y) -> Value { return arith::MulFOp::create(b, x, y); };
+  auto minus = [&](Value x, Value y) -> Value { return arith::SubFOp::create(b, x, y); };
+  // angle = quarter * pi/2 + rest, |rest| <= pi/4. pi/2 in pieces of 26 bits, whose products with up to 2^27 quarters
+  // are exact without fused multiply-adds, which not every CPU has.
+  Value quarter = math::RoundEvenOp::create(b, times(angle, constant(2.0 / std::numbers::pi)));
+  Value rest = angle;
+  for (double piece : {0x1.921fb5p+0, 0x1.110b46p-26, 0x1.1a62633145c07p-54})
+    rest = minus(rest, times(quarter, constant(piece)));
+  // Taylor's series: what follows is below 5e-17.
+  Value square = times(rest, rest);
+  auto series = [&](int highest) {
+    // Of x^highest, x^(highest - 2), ..: (-1)^(n / 2) / n!.
+    Value sum;
+    for (int n = highest; n >= 0; n -= 2) {
+      double coefficient = n % 4 < 2 ? 1.0 : -1.0;
+      for (int factor = 2; factor <= n; ++factor)
+        coefficient /= factor;
+      Value term = constant(coefficient);
+      sum = sum ? Value(arith::AddFOp::create(b, times(sum, square), term)) : term;
+    }
+    return sum;
+  };
+  Value cosine = series(16), sine = times(series(15), rest);
+  // Quarters turn (cos, sin) to (-sin, cos), (-cos, -sin), (sin, -cos).
+  Value turns = minus(quarter, times(constant(4.0), math::FloorOp::create(b, times(quarter, constant(0.25)))));
+  auto is = [&](double turn) -> Value {
+    return arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, turns, constant(turn));
+  };
+  auto negatedIf = [&](Value first, Value second, Value value) -> Value {
+    Value condition = arith::OrIOp::create(b, first, second);
+    return arith::SelectOp::create(b, condition, arith::NegFOp::create(b, value), value);
+  };
+  Value one = is(1.0), two = is(2.0), three = is(3.0);
+  Value isOdd = arith::OrIOp::create(b, one, three);
+  Value turnedCosine = arith::SelectOp::create(b, isOdd, sine, cosine);
+  Value turnedSine = arith::SelectOp::create(b, isOdd, cosine, sine);
+  return {negatedIf(one, two, turnedCosine), negatedIf(two, three, turnedSine)};
+}
+
 Value cpu::selectIfMinusInfinity(ImplicitLocOpBuilder &b, Value value, Value whenSo, Value otherwise) {
   auto type = cast<VectorType>(value.getType());
   Value minusInfinity = splat(b, type, -std::numeric_limits<double>::infinity());

@@ -8,6 +8,8 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 
+#include <utility>
+
 namespace mlir::tpa::cpu {
 
 /// The type in which elements of `type` are kept in tiles: f32 or f64, and integers of more than 8 bits as they are.
@@ -40,6 +42,10 @@ Value exp2(ImplicitLocOpBuilder &b, Value x);
 
 /// tanh, absolute error below 3e-7 and relative error below 1e-6 in f32.
 Value tanh(ImplicitLocOpBuilder &b, Value x);
+
+/// cos and sin of `angle`, a scalar or vector of f64: absolute error below 4e-16 beyond that of the angle, up to 2^27
+/// radians, and 2^-52 |angle| from there on.
+std::pair<Value, Value> cosSin(ImplicitLocOpBuilder &b, Value angle);
 
 /// value == -infinity ? whenSo : otherwise.
 Value selectIfMinusInfinity(ImplicitLocOpBuilder &b, Value value, Value whenSo, Value otherwise);

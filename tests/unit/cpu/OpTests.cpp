@@ -308,6 +308,21 @@ TEST(CpuOps, Rope) {
       }
 }
 
+TEST(CpuOps, RopeOfLongSequences) {
+  // Every quarter of a turn, positions up to 2^20 and up to 2^30, in the arithmetic of both types.
+  for (double farthest : {1e6, 1e9})
+    for (ElementType type : {ElementType::f32, ElementType::f64}) {
+      Operand positions{{{"n", 500}}, ElementType::i32, farthest};
+      Operand input{{{"n", 500}, {"d", 32}}, type};
+      // An angle is off by 2^-53 of itself before anything is computed of it; interpreter and kernel may differ there.
+      double step = (type == ElementType::f32 ? 4e-7 : 2e-15) + 4e-16 * farthest;
+      expectAgreement({input, positions}, {input},
+                      "%r0 = tile.rope <layout = half, d_rot = 32, base = 1.000000e+04> block 32 axis \"d\" %t0, %t1 : "
+                      "$t0, $t1 -> $r0",
+                      step);
+    }
+}
+
 TEST(CpuOps, OuterAndSlice) {
   for (int64_t fast : {3, 16, 32})
     for (int64_t slow : {1, 2, 5})
