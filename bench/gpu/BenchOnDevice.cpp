@@ -165,10 +165,9 @@ double timePoint(Driver &driver, const Kernels &kernels, const nlohmann::json &p
   Kernels::Call call;
   for (const oracle::TensorSpec &spec : oracle::phaseTensors(variant, "decode"))
     if (spec.access == "out") {
-      oracle::Tensor tensor(item.sizes().of(spec.shape));
-      call.tensors[spec.name] = tensors.allocate(tensor.data.size() * oracle::typeSize(spec.type));
+      call.tensors[spec.name] = tensors.place(spec.type, item.sizes().of(spec.shape), /*isStrided=*/false);
     } else if (!spec.name.ends_with("_cache")) {
-      call.tensors[spec.name] = tensors.upload(spec.type, inputs.at(spec.name));
+      call.tensors[spec.name] = tensors.upload(spec.type, inputs.at(spec.name), /*isStrided=*/false);
     }
   call.batch = batch;
   call.capacity = capacity;
@@ -177,7 +176,7 @@ double timePoint(Driver &driver, const Kernels &kernels, const nlohmann::json &p
   size_t workspace = kernels.workspaceBytes(splits, call.tokens);
   call.workspace = tensors.allocate(workspace);
 
-  size_t setBytes = kernels.cacheBytes(batch, capacity);
+  size_t setBytes = kernels.cache().bytes(batch, capacity);
   size_t rotation = setBytes < (10u << 20) ? 400'000'000 : 800'000'000;
   size_t sets = std::max<size_t>(1, std::min(rotation, poolBytes) / setBytes);
   if (setBytes > poolBytes)
@@ -242,7 +241,7 @@ int bench(const std::filesystem::path &folder, const char *resultsFile, const st
         }
       }
     const Kernels &kernels = kernelsOf(bestKernel);
-    double bytes = static_cast<double>(kernels.cacheBytes(1, 1)) * tokensOf(point);
+    double bytes = static_cast<double>(kernels.cache().bytes(1, 1)) * tokensOf(point);
     std::printf("%-22s %5lld %8lld | %9.2f %8.1f %6.3f | %-28s %lld\n", group.c_str(), static_cast<long long>(batch),
                 static_cast<long long>(length), best * 1e6, bytes / best * 1e-9, bytes / best / rate,
                 bestKernel.c_str(), static_cast<long long>(bestSplits));

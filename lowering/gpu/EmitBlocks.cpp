@@ -132,7 +132,7 @@ static bool isInvariant(Value tile, scf::ForOp loop, const llvm::DenseMap<Value,
 SmallVector<Value> Emitter::loadQuery(int64_t offset, int64_t step) {
   auto type = VectorType::get({4}, isa.b.getI32Type());
   Value pointer = isa.shared(isa.shared(sharedMemory, offset),
-                             isa.add(isa.mul(warpInGroup, querySteps.lookup(offset) * 512), isa.mul(lane, 16)));
+                             isa.add(isa.mul(rowWarp, querySteps.lookup(offset) * 512), isa.mul(lane, 16)));
   Value vector = isa.load(type, isa.shared(pointer, 512 * step), 16);
   Values values;
   for (int64_t i = 0; i < 4; ++i)
@@ -156,13 +156,9 @@ void Emitter::prepareQueries(ArrayRef<scf::ForOp> loops) {
   // Rotations and softmaxes are computed once per element, and what products of the setup read is loaded once, all of
   // it at the same time.
   scf::ForOp front = loops.front();
-  auto isKept = [](Operation *op) {
-    auto head = dyn_cast<tile::HeadFunctionOp>(op);
-    return llvm::isa<tile::RopeOp>(op) || (head && head.getFunction() == HeadFunction::softmax);
-  };
   llvm::SmallSetVector<Value, 4> wanted;
   for (Operation &op : *front->getBlock()) {
-    if (isKept(&op))
+    if (isKeptOp(&op))
       wanted.insert(op.getResult(0));
     if (auto dot = dyn_cast<tile::DotOp>(op))
       for (Value operand : {dot.getLhs(), dot.getRhs()})
@@ -171,53 +167,53 @@ void Emitter::prepareQueries(ArrayRef<scf::ForOp> loops) {
   }
   for (scf::ForOp loop : loops)
     for (Operation &op : loop.getBody()->without_terminator())
-      if (isKept(&op) && isInvariant(op.getResult(0), loop, memories))
+      if (isKeptOp(&op) && isInvariant(op.getResult(0), loop, memories))
         wanted.insert(op.getResult(0));
-  // A tile that another one reads is complete before.
-  for (Value tile : wanted) {
-    Operation *op = tile.getDefiningOp();
-    if (llvm::any_of(op->getOperands(), [&](Value operand) { return isTile(operand) && dependsOnKept(operand); }))
-      isa.syncThreads();
-    keep(tile);
-  }
-  isa.syncThreads();
+  keepAll(wanted.getArrayRef());
 
-  llvm::SmallSetVector<Value, 4> operands;
+  llvm::SmallSetVector<Value, 4> operands, narrowOperands;
   for (scf::ForOp loop : loops)
     for (auto dot : loop.getBody()->getOps<tile::DotOp>()) {
       if (!columnAxis(dot.getType()))
         continue;
       if (isInvariant(dot.getLhs(), loop, memories))
-        operands.insert(dot.getLhs());
+        (isNarrow(dot.getRhs()) ? narrowOperands : operands).insert(dot.getLhs());
       if (isInvariant(dot.getRhs(), loop, memories) && !setupTiles.contains(dot.getRhs()))
         setupTiles[dot.getRhs()] = computeSharedTile(dot.getRhs(), /*byGroup=*/false);
     }
   int64_t registers = 0;
+  for (Value operand : narrowOperands)
+    if (!operands.insert(operand))
+      fail(operand.getDefiningOp(), "this target multiplies an operand with 8-bit or with wider elements, not both");
   if (!operands.empty()) {
     auto type = cast<TileType>(operands.front().getType());
     StringAttr contracted = columnAxis(type);
     int64_t steps = type.sizeOf(contracted) / 16;
     SmallVector<int64_t> offsets;
     for (Value operand : operands) {
-      offsets.push_back(reserve(plan.warpsOfGroup() * steps * 512));
+      offsets.push_back(reserve(plan.rows.warps() * steps * 512));
       queryFragments[operand] = offsets.back();
       querySteps[offsets.back()] = steps;
       registers += 4 * steps;
     }
-    Value end = isa.i32(steps), increment = isa.i32(plan.groups);
-    scf::ForOp::create(isa.b, group, end, increment, ValueRange(), [&](OpBuilder &, Location, Value step, ValueRange) {
+    Value end = isa.i32(steps), increment = isa.i32(plan.groups * plan.columnParts);
+    Value own = isa.add(isa.mul(group, plan.columnParts), columnWarp);
+    scf::ForOp::create(isa.b, own, end, increment, ValueRange(), [&](OpBuilder &, Location, Value step, ValueRange) {
       Scope scope(*this);
-      Value place = isa.add(isa.mul(isa.add(isa.mul(warpInGroup, steps), step), 512), isa.mul(lane, 16));
-      Value first = isa.add(isa.mul(step, 16), lanePair);
+      Value place = isa.add(isa.mul(isa.add(isa.mul(rowWarp, steps), step), 512), isa.mul(lane, 16));
       for (auto [operand, offset] : llvm::zip(operands, offsets)) {
+        // As multiplyWide and multiplyNarrow give the other operand.
+        bool isPermuted = narrowOperands.contains(operand);
+        Value first = isa.add(isa.mul(step, 16), isPermuted ? isa.mul(lanePair, 2) : lanePair);
+        int64_t distance = isPermuted ? 1 : 8, next = isPermuted ? 2 : 1;
         Value vector = LLVM::PoisonOp::create(isa.b, VectorType::get({4}, isa.b.getI32Type()));
         int64_t number = 0;
-        for (int64_t columns : {0, 8})
+        for (int64_t columns : {int64_t(0), distance})
           for (int64_t half : {0, 1}) {
             Point point = rowPoint(half);
             point[contracted] = isa.add(first, columns);
             Value low = element(operand, point);
-            point[contracted] = isa.add(first, columns + 1);
+            point[contracted] = isa.add(first, columns + next);
             Value packed = isa.pack(low, element(operand, point), operandType);
             vector = LLVM::InsertElementOp::create(isa.b, vector, packed, isa.i32(number++));
           }
@@ -382,10 +378,13 @@ void Emitter::mergeGroups(ArrayRef<scf::ForOp> loops) {
     return assign(sumTile, sum);
 
   Value infinity = isa.f32(-std::numeric_limits<double>::infinity());
-  int64_t rows = plan.warpsOfGroup() * rowsOfWarp;
+  int64_t rows = plan.rows.warps() * rowsOfWarp;
   auto pairType = VectorType::get({2}, isa.b.getF32Type());
   Value states = isa.shared(sharedMemory, reserve(plan.groups * rows * 8));
-  scf::IfOp::create(isa.b, isa.equals(lanePair, 0), [&](OpBuilder &, Location) {
+  Value writesState = isa.equals(lanePair, 0);
+  if (plan.columnParts > 1)
+    writesState = isa.both(writesState, isa.equals(columnWarp, 0));
+  scf::IfOp::create(isa.b, writesState, [&](OpBuilder &, Location) {
     for (int64_t half : {0, 1}) {
       Value pair = LLVM::PoisonOp::create(isa.b, pairType);
       pair = LLVM::InsertElementOp::create(isa.b, pair, max[half], isa.i32(0));
@@ -464,6 +463,8 @@ void Emitter::storeFragments(tile::StoreOp store) {
   StringAttr column = columnAxis(type);
   Values values = fragment(store.getValue());
   Value isFirst = isa.both(isa.equals(lanePair, 0), isa.equals(group, 0));
+  if (plan.columnParts > 1)
+    isFirst = isa.both(isFirst, isa.equals(columnWarp, 0));
   for (int64_t half : {0, 1}) {
     Value inside = rowInside[half];
     for (auto [limited, limit] : llvm::zip(store.getLimited().getAsRange<StringAttr>(), store.getLimits())) {
@@ -478,13 +479,23 @@ void Emitter::storeFragments(tile::StoreOp store) {
       if (!column) {
         isa.store(values[half], isa.global(memory.pointer, isa.extend(isa.mul(number, 4))), 4);
       } else {
-        Value offset = isa.mul(isa.add(isa.mul(number, type.sizeOf(column)), lanePair), 4);
+        bool isPermuted = hasNarrowValues.value_or(false);
+        Value lanes = isa.add(isPermuted ? isa.mul(lanePair, 2) : lanePair, firstColumn(type));
+        Value offset = isa.mul(isa.add(isa.mul(number, type.sizeOf(column)), lanes), 4);
         Value pointer = isa.global(memory.pointer, isa.extend(offset));
         auto pairType = VectorType::get({2}, isa.b.getF32Type());
         for (size_t i = 2 * half; i < values.size(); i += 4) {
           auto [quad, exists] =
               mergedQuads.empty() ? std::pair(isa.i32(static_cast<int64_t>(i / 4)), Value()) : mergedQuads[i / 4];
           auto write = [&, quad = quad] {
+            if (isPermuted) {
+              // The first quad of 16 columns has the even ones, the second the odd ones.
+              Value first = isa.add(isa.mul(isa.shiftRight(quad, 1), 64), isa.mul(isa.bitAnd(quad, 1), 4));
+              Value target = isa.global(pointer, isa.extend(first));
+              isa.store(values[i], target, 4);
+              isa.store(values[i + 1], isa.shared(target, 8), 4);
+              return;
+            }
             Value pair = LLVM::PoisonOp::create(isa.b, pairType);
             pair = LLVM::InsertElementOp::create(isa.b, pair, values[i], isa.i32(0));
             pair = LLVM::InsertElementOp::create(isa.b, pair, values[i + 1], isa.i32(1));

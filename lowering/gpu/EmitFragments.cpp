@@ -13,13 +13,6 @@ using namespace mlir;
 using namespace mlir::tpa;
 using namespace mlir::tpa::gpu;
 
-/// What a conversion that changes no value that a product reads was made from.
-static Value throughConversions(Value tile) {
-  while (auto convert = tile.getDefiningOp<tile::ConvertOp>())
-    tile = convert.getInput();
-  return tile;
-}
-
 static bool isRowAxis(StringRef name) { return name == "n" || name == "h"; }
 
 StringAttr Emitter::columnAxis(TileType type) {
@@ -27,6 +20,16 @@ StringAttr Emitter::columnAxis(TileType type) {
     if (!isRowAxis(name.getValue()))
       return name;
   return {};
+}
+
+int64_t Emitter::columnsOf(TileType type) {
+  StringAttr column = columnAxis(type);
+  int64_t size = type.sizeOf(column);
+  return column.getValue() == "e" ? size / plan.columnParts : size;
+}
+
+Value Emitter::firstColumn(TileType type) {
+  return columnAxis(type).getValue() == "e" ? isa.mul(columnWarp, columnsOf(type)) : isa.i32(0);
 }
 
 // --- Operands in shared memory ---
@@ -78,9 +81,9 @@ std::optional<Emitter::SharedTile> Emitter::staged(Value tile) {
   auto type = cast<TileType>(load.getType());
   auto last = cast<StringAttr>(load.getAxes()[3]);
   auto rankAxis = cast<StringAttr>(load.getAxes()[2]);
-  if (type.getElementType().getIntOrFloatBitWidth() != 16 || last.empty() ||
-      Isa::constantOf(scalars.lookup(load.getIndices()[3])) != 0 || found->second.segment.pitch % chunkBytes != 0 ||
-      (!rankAxis.empty() && type.sizeOf(rankAxis) != 1))
+  unsigned width = type.getElementType().getIntOrFloatBitWidth();
+  if ((width != 16 && width != 8) || last.empty() || Isa::constantOf(scalars.lookup(load.getIndices()[3])) != 0 ||
+      found->second.segment.pitch % chunkBytes != 0 || (!rankAxis.empty() && type.sizeOf(rankAxis) != 1))
     return std::nullopt;
   SharedTile shared;
   shared.rows = stageRows;
@@ -91,7 +94,17 @@ std::optional<Emitter::SharedTile> Emitter::staged(Value tile) {
   shared.swizzle = Swizzle::of(plan.rowBytes / chunkBytes);
   shared.rowAxis = axis("m");
   shared.columnAxis = last;
+  shared.elementType = type.getElementType();
   return shared;
+}
+
+bool Emitter::isNarrow(Value tile) {
+  tile = throughConversions(tile);
+  if (auto slice = tile.getDefiningOp<tile::SliceOp>())
+    return isNarrow(slice.getInput());
+  auto load = tile.getDefiningOp<tile::LoadOp>();
+  return load && load.getType().getElementType().getIntOrFloatBitWidth() == 8 &&
+         memories.lookup(load.getMemory()).kind == Memory::Kind::cached;
 }
 
 void Emitter::syncGroup() {
@@ -135,7 +148,8 @@ Emitter::SharedTile Emitter::computeSharedTile(Value tile, bool byGroup) {
   shared.chunk = isa.i32(0);
   shared.rowAxis = rowAxis;
   shared.columnAxis = column;
-  int64_t threads = byGroup ? plan.warpsOfGroup() * warpSize : plan.threads();
+  shared.elementType = operandType;
+  int64_t threads = byGroup ? plan.warpsOfGroup() * warpSize : plan.threads;
   Value first = byGroup ? isa.add(isa.mul(warpInGroup, warpSize), lane) : thread;
   Value end = isa.i32(rows * columns / 2), step = isa.i32(threads);
   scf::ForOp::create(isa.b, first, end, step, ValueRange(), [&](OpBuilder &, Location, Value number, ValueRange) {
@@ -203,11 +217,12 @@ std::function<Value(size_t)> Emitter::fragmentOperand(Value tile) {
 SmallVector<Value> Emitter::headFactorFragment(Value tile) {
   auto shared = staged(tile);
   auto type = cast<TileType>(tile.getType());
-  if (!shared || shared->columnAxis.getValue() != "h" || (plan.rows.queries > 1 && plan.rows.heads == 1))
+  if (!shared || shared->isNarrow() || shared->columnAxis.getValue() != "h" ||
+      (plan.rows.queries > 1 && plan.rows.heads == 1))
     return {};
   // Matrices: heads 0-7 and 8-15 of the warp's rows, for 8 tokens and for the next 8.
   int64_t headChunks = llvm::divideCeil(plan.rows.heads, 8);
-  Value chunk = isa.add(isa.mul(warpInGroup, 2), isa.bitAnd(isa.shiftRight(lane, 3), 1));
+  Value chunk = isa.add(isa.mul(rowWarp, 2), isa.bitAnd(isa.shiftRight(lane, 3), 1));
   chunk = plan.rows.queries == 1 ? isa.min(chunk, isa.i32(headChunks - 1)) : isa.rem(chunk, headChunks);
   Value laneRow = laneRowOf(/*byHalves=*/true);
   Values values;
@@ -235,11 +250,12 @@ SmallVector<Value> Emitter::computeFragment(Value tile) {
         values.push_back(element(tile, rowPoint(half)));
       return values;
     }
-    for (int64_t first = 0; first < type.sizeOf(column); first += 8)
+    Value lanes = isa.add(lanePair, firstColumn(type));
+    for (int64_t first = 0; first < columnsOf(type); first += 8)
       for (int64_t half : {0, 1})
         for (int64_t next : {0, 1}) {
           Point point = rowPoint(half);
-          point[column] = isa.add(lanePair, first + next);
+          point[column] = isa.add(lanes, first + next);
           values.push_back(element(tile, point));
         }
     return values;
@@ -267,14 +283,14 @@ SmallVector<Value> Emitter::computeFragment(Value tile) {
       })
       .Case([&](FillOp fill) {
         Value value = isa.f32(fill.getValue().convertToDouble());
-        return Values(column ? type.sizeOf(column) / 2 : 2, value);
+        return Values(column ? columnsOf(type) / 2 : 2, value);
       })
       .Case([&](DotOp dot) -> Values {
         // A product without columns, or one that no tensor core takes, is summed row by row.
         return column ? dotFragment(dot) : elements();
       })
       .Case([&](MulOp mul) -> Values {
-        size_t count = column ? type.sizeOf(column) / 2 : 2;
+        size_t count = column ? columnsOf(type) / 2 : 2;
         auto lhs = fragmentOperand(mul.getLhs()), rhs = fragmentOperand(mul.getRhs());
         auto product = [&] {
           Values values;
@@ -332,75 +348,6 @@ SmallVector<Value> Emitter::computeFragment(Value tile) {
         return fragment(tile);
       })
       .Default([&](Operation *) { return elements(); });
-}
-
-// --- Products ---
-
-SmallVector<Value> Emitter::operandFragments(Value tile, int64_t step) {
-  if (auto registers = queryRegisters.find(tile); registers != queryRegisters.end())
-    return Values(ArrayRef(registers->second).slice(4 * step, 4));
-  if (auto found = queryFragments.find(tile); found != queryFragments.end())
-    return loadQuery(found->second, step);
-  // Accumulators of 16 columns, packed, are the A operand.
-  Values values = fragment(throughConversions(tile));
-  Values packed;
-  for (int64_t columns : {0, 1})
-    for (int64_t half : {0, 1}) {
-      int64_t first = 8 * step + 4 * columns + 2 * half;
-      packed.push_back(isa.pack(values[first], values[first + 1], operandType));
-    }
-  return packed;
-}
-
-SmallVector<Value> Emitter::dotFragment(tile::DotOp dot) {
-  // Products that add up and share an operand share its loads.
-  SmallVector<Value> lhs = {dot.getLhs()};
-  Value rhs = dot.getRhs();
-  Value start = dot.getAccumulator();
-  while (start) {
-    auto previous = start.getDefiningOp<tile::DotOp>();
-    if (!previous || previous.getRhs() != rhs || !start.hasOneUse())
-      break;
-    lhs.push_back(previous.getLhs());
-    start = previous.getAccumulator();
-  }
-  std::reverse(lhs.begin(), lhs.end());
-
-  StringAttr column = columnAxis(dot.getType());
-  int64_t columns = dot.getType().sizeOf(column);
-  SharedTile shared = sharedTile(rhs);
-  if (failed(status))
-    return Values(columns / 2, isa.f32(0.0));
-  Values sums = start ? fragment(start) : Values(columns / 2, isa.f32(0.0));
-  bool isByColumns = column == shared.rowAxis;
-  if (!isByColumns && column != shared.columnAxis) {
-    fail(dot, "expected an operand of tokens and features");
-    return sums;
-  }
-  StringAttr contracted = isByColumns ? shared.columnAxis : shared.rowAxis;
-  int64_t steps = dot.getRhs().getType().sizeOf(contracted) / 16;
-  // Two 8-column halves of B at a time: rows are its columns (keys), or are contracted (values; transposed on load).
-  Value laneRow = laneRowOf(/*byHalves=*/isByColumns);
-  Value laneChunk = isa.bitAnd(isa.shiftRight(lane, isByColumns ? 3 : 4), 1);
-  auto product = [&](int64_t pair, int64_t step, ArrayRef<Values> a) {
-    Value address = isByColumns ? chunkAddress(shared, laneRow, 16 * pair, 2 * step, laneChunk)
-                                : chunkAddress(shared, laneRow, 16 * step, 2 * pair, laneChunk);
-    Values matrices = isa.loadMatrices(address, /*transposed=*/!isByColumns);
-    for (const Values &operand : a)
-      for (int64_t half : {0, 1}) {
-        MutableArrayRef<Value> sum = MutableArrayRef(sums).slice(8 * pair + 4 * half, 4);
-        Values result = isa.multiply(operand, matrices[2 * half], matrices[2 * half + 1], sum, operandType);
-        llvm::copy(result, sum.begin());
-      }
-  };
-  for (int64_t step = 0; step < steps; ++step) {
-    SmallVector<Values> a;
-    for (Value operand : lhs)
-      a.push_back(operandFragments(operand, step));
-    for (int64_t pair = 0; pair < columns / 16; ++pair)
-      product(pair, step, a);
-  }
-  return sums;
 }
 
 // --- Softmax ---

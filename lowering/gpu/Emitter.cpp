@@ -4,6 +4,8 @@
 
 #include "lowering/gpu/Emitter.h"
 
+#include "lowering/reference/Elements.h"
+
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -55,10 +57,16 @@ void Emitter::begin() {
   warpInGroup = isa.rem(warp, plan.warpsOfGroup());
   if (plan.groups == 1)
     group = isa.i32(0);
+  rowWarp = isa.rem(warpInGroup, plan.rows.warps());
+  columnWarp = isa.div(warpInGroup, plan.rows.warps());
+  if (plan.columnParts == 1) {
+    rowWarp = warpInGroup;
+    columnWarp = isa.i32(0);
+  }
   laneGroup = isa.shiftRight(lane, 2);
   lanePair = isa.mul(isa.bitAnd(lane, 3), 2);
   for (int64_t half : {0, 1}) {
-    row[half] = isa.add(isa.add(isa.mul(warpInGroup, rowsOfWarp), laneGroup), 8 * half);
+    row[half] = isa.add(isa.add(isa.mul(rowWarp, rowsOfWarp), laneGroup), 8 * half);
     Value query = isa.div(row[half], plan.rows.pitch), head = isa.rem(row[half], plan.rows.pitch);
     rowInside[half] = isa.both(isa.less(query, isa.i32(plan.rows.queries)), isa.less(head, isa.i32(plan.rows.heads)));
     // Rows of padding compute what the last row does; nobody reads it.
@@ -196,6 +204,8 @@ Value Emitter::compute(Operation *op, Value result, const Point &point) {
       })
       .Case([&](RopeOp rope) { return rounded(ropeElement(rope, point), type); })
       .Case([&](HeadFunctionOp head) { return rounded(headFunctionElement(head, point), type); })
+      .Case([&](MergeOp merge) { return mergeElement(merge, result, point); })
+      .Case([&](QuantizeOp quantize) { return quantizeElement(quantize, result, point); })
       .Case([&](SoftcapOp softcap) { return softcapOf(at(softcap.getInput()), softcap.getCap().convertToDouble()); })
       .Default([](Operation *) { return Value(); });
 }
@@ -229,48 +239,75 @@ Value Emitter::cachedOffset(const Memory &memory, ArrayAttr axes, ValueRange ind
   return swizzled(offset, row);
 }
 
-Value Emitter::loadElement(tile::LoadOp load, const Point &point) {
+Value Emitter::elementAddress(const Memory &memory, MemRefType type, ArrayAttr axes, ValueRange indices,
+                              const Point &point) {
+  SmallVector<Value> at;
+  for (auto [name, index] : llvm::zip(axes.getAsRange<StringAttr>(), indices)) {
+    Value own = scalars.lookup(index);
+    at.push_back(name.empty() ? own : isa.add(own, point.lookup(name)));
+  }
+  Type element = type.getElementType();
+  auto wide = [&](Value x, Value y) -> Value { return arith::MulIOp::create(isa.b, x, y); };
+  if (memory.kind == Memory::Kind::cached) {
+    Value plane = at[0];
+    if (plan.planes > 1)
+      plane = isa.add(isa.mul(plane, plan.planes), at[2]);
+    Value row = arith::AddIOp::create(isa.b, wide(isa.extend(plane), isa.extend(capacity)), isa.extend(at[1]));
+    Value bytes = wide(row, isa.extend(isa.i32(plan.rowBytes)));
+    Value within = cachedOffset(memory, axes, indices, element, point, at[1]);
+    return isa.global(isa.global(wholeCache, bytes), isa.extend(within));
+  }
+  Value number = isa.extend(at[0]);
+  if (!memory.strides.empty()) {
+    // What a token has is addressed by 32 bits; tokens, the first dimension or the first two, are not.
+    size_t tokenDimensions = at.size() > 3 ? 2 : 1;
+    Value rest = isa.i32(0);
+    for (size_t i = tokenDimensions; i < at.size(); ++i)
+      rest = isa.add(rest, isa.mul(at[i], arith::TruncIOp::create(isa.b, isa.b.getI32Type(), memory.strides[i])));
+    number = wide(number, memory.strides[0]);
+    if (tokenDimensions > 1)
+      number = arith::AddIOp::create(isa.b, number, wide(isa.extend(at[1]), memory.strides[1]));
+    number = arith::AddIOp::create(isa.b, number, isa.extend(rest));
+  }
+  return LLVM::GEPOp::create(isa.b, memory.pointer.getType(), isa.storedType(element), memory.pointer,
+                             ArrayRef<LLVM::GEPArg>{number});
+}
+
+Value Emitter::loadStored(tile::LoadOp load, const Point &point, Value &inside) {
   const Memory &memory = memories[load.getMemory()];
   auto memoryType = cast<MemRefType>(load.getMemory().getType());
-  Type type = memoryType.getElementType();
-  if (memory.kind == Memory::Kind::cached) {
+  Type type = memoryType.getElementType(), stored = isa.storedType(type);
+  int64_t size = type.getIntOrFloatBitWidth() / 8;
+  if (memory.kind == Memory::Kind::cached && !wholeCache) {
     Value token = point.lookup(axis("m"));
     if (!stageRows || !token) {
       fail(load, "cached tensors are read in loops over blocks only");
-      return isa.f32(0.0);
+      return {};
     }
     Value offset = isa.add(isa.mul(token, plan.rowBytes),
                            cachedOffset(memory, load.getAxes(), load.getIndices(), type, point, token));
-    return isa.widen(isa.load(isa.storedType(type), isa.shared(stageRows, offset), type.getIntOrFloatBitWidth() / 8),
-                     type);
+    return isa.load(stored, isa.shared(stageRows, offset), size);
   }
+  Point bounded = point;
+  for (auto [name, limit] : llvm::zip(load.getLimited().getAsRange<StringAttr>(), load.getLimits())) {
+    Value along = point.lookup(name), bound = scalars.lookup(limit);
+    Value below = isa.less(along, bound);
+    inside = inside ? isa.both(inside, below) : below;
+    // Nothing beyond the limit is read: there the last element is.
+    bounded[name] = isa.max(isa.min(along, isa.sub(bound, isa.i32(1))), isa.i32(0));
+  }
+  Value pointer = elementAddress(memory, memoryType, load.getAxes(), load.getIndices(), bounded);
+  return isa.load(stored, pointer, size, /*invariant=*/plan.readsConstants);
+}
+
+Value Emitter::loadElement(tile::LoadOp load, const Point &point) {
+  Type type = load.getType().getElementType();
   Value inside;
-  Value number = isa.i32(0);
-  for (auto [dimension, name] : llvm::enumerate(load.getAxes().getAsRange<StringAttr>())) {
-    Value index = scalars.lookup(load.getIndices()[dimension]);
-    if (!name.empty()) {
-      Value along = point.lookup(name);
-      for (auto [limited, limit] : llvm::zip(load.getLimited().getAsRange<StringAttr>(), load.getLimits())) {
-        if (limited != name)
-          continue;
-        Value bound = scalars.lookup(limit);
-        Value below = isa.less(along, bound);
-        inside = inside ? isa.both(inside, below) : below;
-        // Nothing beyond the limit is read: there the last element is.
-        along = isa.max(isa.min(along, isa.sub(bound, isa.i32(1))), isa.i32(0));
-      }
-      index = isa.add(index, along);
-    }
-    int64_t size = memoryType.getShape()[dimension];
-    number = dimension == 0 ? index : isa.add(isa.mul(number, size), index);
-  }
-  Type stored = isa.storedType(type);
-  Value pointer =
-      LLVM::GEPOp::create(isa.b, memory.pointer.getType(), stored, memory.pointer, ArrayRef<LLVM::GEPArg>{number});
-  Value value = isa.widen(isa.load(stored, pointer, type.getIntOrFloatBitWidth() / 8, /*invariant=*/true), type);
-  if (!inside)
-    return value;
-  return isa.select(inside, value, type.isInteger(32) ? isa.i32(0) : isa.f32(0.0));
+  Value stored = loadStored(load, point, inside);
+  if (!stored)
+    return isa.f32(0.0);
+  Value value = isa.widen(stored, type);
+  return inside ? isa.select(inside, value, type.isInteger(32) ? isa.i32(0) : isa.f32(0.0)) : value;
 }
 
 SmallVector<Value> Emitter::reduceElements(int64_t size, ArrayRef<Value> start,
@@ -311,6 +348,11 @@ Value Emitter::dotElement(tile::DotOp dot, const Point &point) {
                           return Values{isa.fma(lhs, rhs, sum.front())};
                         })
       .front();
+}
+
+bool mlir::tpa::gpu::isKeptOp(Operation *op) {
+  auto head = dyn_cast<tile::HeadFunctionOp>(op);
+  return llvm::isa<tile::RopeOp>(op) || (head && head.getFunction() == HeadFunction::softmax);
 }
 
 /// A constant of the module: turns per position of each pair of features.
@@ -412,34 +454,91 @@ Value Emitter::softcapOf(Value value, double cap) {
   return isa.fsub(isa.f32(cap), quotient);
 }
 
+Value Emitter::mergeElement(tile::MergeOp merge, Value result, const Point &point) {
+  Value infinity = isa.f32(-std::numeric_limits<double>::infinity()), zero = isa.f32(0.0);
+  auto isEmpty = [&](Value lse) -> Value {
+    return arith::CmpFOp::create(isa.b, arith::CmpFPredicate::OEQ, lse, infinity);
+  };
+  auto times = [&](Value x, double factor) { return isa.fmul(x, isa.f32(factor)); };
+  Value lse0 = element(merge.getLse0(), point), lse1 = element(merge.getLse1(), point);
+  Value max = isa.fmax(lse0, lse1);
+  Value reference = isa.select(isEmpty(max), zero, max);
+  auto weightOf = [&](Value lse) { return isa.exp2(times(isa.fsub(lse, reference), std::numbers::log2e)); };
+  Value weight0 = weightOf(lse0), weight1 = weightOf(lse1);
+  Value sum = isa.fadd(weight0, weight1);
+  if (result == merge.getLse())
+    return isa.select(isEmpty(max), infinity, isa.fadd(reference, times(isa.log2(sum), std::numbers::ln2)));
+  // A state that saw nothing counts for nothing, whatever its output holds.
+  auto termOf = [&](Value lse, Value weight, Value out) {
+    return isa.select(isEmpty(lse), zero, isa.fmul(weight, element(out, point)));
+  };
+  Value both = isa.fadd(termOf(lse0, weight0, merge.getOut0()), termOf(lse1, weight1, merge.getOut1()));
+  return isa.select(isEmpty(max), zero, isa.fdiv(both, sum));
+}
+
+Value Emitter::quantizeElement(tile::QuantizeOp quantize, Value result, const Point &point) {
+  Type narrow = quantize.getValues().getType().getElementType();
+  StringAttr along = quantize.getAxisAttr();
+  if (result == quantize.getValues()) {
+    Value quotient = isa.fdiv(element(quantize.getInput(), point), element(quantize.getScale(), point));
+    return isa.widen(isa.narrow(quotient, narrow), narrow);
+  }
+  Value largest = reduceElements(quantize.getInput().getType().sizeOf(along), isa.f32(0.0),
+                                 [&](Value index, ArrayRef<Value> carried) {
+                                   Point inner = point;
+                                   inner[along] = index;
+                                   Value magnitude = isa.fabs(element(quantize.getInput(), inner));
+                                   return Values{isa.fmax(carried.front(), magnitude)};
+                                 })
+                      .front();
+  Value scale = isa.fdiv(largest, isa.f32(largestQuantized(narrow)));
+  // Rows of zeros, and rows so small that the quotient underflows.
+  Value isZero = arith::CmpFOp::create(isa.b, arith::CmpFPredicate::OEQ, scale, isa.f32(0.0));
+  return isa.select(isZero, isa.f32(1.0), scale);
+}
+
 // --- Setup tiles in shared memory ---
+
+Point Emitter::pointOf(TileType type, Value number) {
+  Point point;
+  for (int64_t i = type.getRank() - 1; i >= 0; --i) {
+    point[type.getAxes()[i]] = i == 0 ? number : isa.rem(number, type.getSizes()[i]);
+    if (i > 0)
+      number = isa.div(number, type.getSizes()[i]);
+  }
+  return point;
+}
+
+void Emitter::keepAll(ArrayRef<Value> wanted) {
+  auto isKept = [&](Value operand) { return llvm::isa<TileType>(operand.getType()) && dependsOnKept(operand); };
+  for (Value tile : wanted) {
+    // What a tile reads is complete before.
+    if (llvm::any_of(tile.getDefiningOp()->getOperands(), isKept))
+      isa.syncThreads();
+    keep(tile);
+  }
+  isa.syncThreads();
+}
 
 void Emitter::keep(Value tile) {
   auto type = cast<TileType>(tile.getType());
   int64_t count = type.getNumElements();
   int64_t offset = reserve(4 * count);
   auto keepElement = [&](Value number) {
-    Point point;
-    Value rest = number;
-    for (int64_t i = type.getRank() - 1; i >= 0; --i) {
-      point[type.getAxes()[i]] = i == 0 ? rest : isa.rem(rest, type.getSizes()[i]);
-      if (i > 0)
-        rest = isa.div(rest, type.getSizes()[i]);
-    }
-    Value value = element(tile, point);
+    Value value = element(tile, pointOf(type, number));
     isa.store(value, isa.shared(isa.shared(sharedMemory, offset), isa.mul(number, 4)), 4);
   };
   // Straight code where it is short: loads of all elements are then in flight together. Beyond the end the last element
   // is computed again.
   constexpr int64_t largestRounds = 16;
-  int64_t rounds = llvm::divideCeil(count, plan.threads());
+  int64_t rounds = llvm::divideCeil(count, plan.threads);
   if (rounds <= largestRounds) {
     for (int64_t i = 0; i < rounds; ++i) {
-      Value number = isa.add(thread, i * plan.threads());
-      keepElement((i + 1) * plan.threads() <= count ? number : isa.min(number, isa.i32(count - 1)));
+      Value number = isa.add(thread, i * plan.threads);
+      keepElement((i + 1) * plan.threads <= count ? number : isa.min(number, isa.i32(count - 1)));
     }
   } else {
-    Value end = isa.i32(count), step = isa.i32(plan.threads());
+    Value end = isa.i32(count), step = isa.i32(plan.threads);
     scf::ForOp::create(isa.b, thread, end, step, ValueRange(), [&](OpBuilder &, Location, Value number, ValueRange) {
       Scope scope(*this);
       keepElement(number);
@@ -459,17 +558,14 @@ void Emitter::storeElement(tile::StoreOp store, const Point &point, Value inside
     Value below = isa.less(point.lookup(limited), scalars.lookup(limit));
     inside = inside ? isa.both(inside, below) : below;
   }
-  Value value = isa.narrow(element(store.getValue(), point), type);
+  // What is only moved keeps its bits.
+  Value value, exists;
+  if (auto load = store.getValue().getDefiningOp<tile::LoadOp>(); load && load.getLimits().empty())
+    value = loadStored(load, point, exists);
+  if (!value)
+    value = isa.narrow(element(store.getValue(), point), type);
   auto write = [&] {
-    Value number = isa.i32(0);
-    for (auto [dimension, name] : llvm::enumerate(store.getAxes().getAsRange<StringAttr>())) {
-      Value index = scalars.lookup(store.getIndices()[dimension]);
-      if (!name.empty())
-        index = isa.add(index, point.lookup(name));
-      number = dimension == 0 ? index : isa.add(isa.mul(number, memoryType.getShape()[dimension]), index);
-    }
-    Value pointer = LLVM::GEPOp::create(isa.b, memory.pointer.getType(), isa.storedType(type), memory.pointer,
-                                        ArrayRef<LLVM::GEPArg>{number});
+    Value pointer = elementAddress(memory, memoryType, store.getAxes(), store.getIndices(), point);
     isa.store(value, pointer, type.getIntOrFloatBitWidth() / 8);
   };
   if (!inside)
@@ -478,4 +574,40 @@ void Emitter::storeElement(tile::StoreOp store, const Point &point, Value inside
     write();
     scf::YieldOp::create(isa.b);
   });
+}
+
+LogicalResult Emitter::emitElements(func::FuncOp function) {
+  Scope scope(*this);
+  kept.clear();
+  SmallVector<tile::StoreOp> stores;
+  llvm::SmallSetVector<Value, 8> wanted;
+  for (Operation &op : function.getBody().front()) {
+    if (auto store = dyn_cast<tile::StoreOp>(op)) {
+      stores.push_back(store);
+    } else if (auto quantize = dyn_cast<tile::QuantizeOp>(op)) {
+      wanted.insert(quantize.getInput());
+      wanted.insert(quantize.getScale());
+    } else if (isKeptOp(&op)) {
+      wanted.insert(op.getResult(0));
+    } else if (!llvm::isa<tile::TileDialect>(op.getDialect()) && !llvm::isa<func::ReturnOp>(op)) {
+      if (failed(emitScalar(op)))
+        return failure();
+    }
+  }
+  keepAll(wanted.getArrayRef());
+  for (auto [i, store] : llvm::enumerate(stores)) {
+    // Results may stand where operands of earlier stores stood (merge in place).
+    if (i > 0 && !plan.readsConstants)
+      isa.syncThreads();
+    TileType type = store.getValue().getType();
+    Value end = isa.i32(type.getNumElements()), step = isa.i32(plan.threads);
+    scf::ForOp::create(isa.b, thread, end, step, ValueRange(),
+                       [&, store = store](OpBuilder &, Location, Value number, ValueRange) {
+                         Scope inner(*this);
+                         storeElement(store, pointOf(type, number), Value());
+                         scf::YieldOp::create(isa.b);
+                       });
+  }
+  isa.syncThreads();
+  return status;
 }

@@ -23,20 +23,27 @@ using Point = llvm::SmallDenseMap<StringAttr, Value, 8>;
 
 /// How a kernel's threads and shared memory are used; from the schedule.
 struct Plan {
-  RowMap rows;
-  /// Cached tokens per block; blocks in flight per group; groups of warps that take blocks in turn.
-  int64_t tokens, stages, groups;
+  RowMap rows = {1, 1, 1};
+  /// Cached tokens per block; blocks in flight per group; groups of warps that take blocks in turn. A kernel without
+  /// blocks has no stages.
+  int64_t tokens = 0, stages = 0, groups = 1;
   /// Bulk copies and mbarriers, or cp.async.
-  bool bulk;
+  bool bulk = false;
   /// Bytes of a token's row in the cache, its planes.
-  int64_t rowBytes, planes;
-  int64_t headTiles, totalHeads;
+  int64_t rowBytes = 0, planes = 1;
+  int64_t headTiles = 1, totalHeads = 0;
   /// bf16 or f16: what the tensor cores multiply.
   Type operandType;
 
-  int64_t warpsOfGroup() const { return rows.warps(); }
+  /// Of a thread block.
+  int64_t threads = 0;
+  /// Whether no tensor that is read is written by the kernel.
+  bool readsConstants = true;
+
+  /// Warps that share the columns of an accumulator.
+  int64_t columnParts = 1;
+  int64_t warpsOfGroup() const { return rows.warps() * columnParts; }
   int64_t warps() const { return warpsOfGroup() * groups; }
-  int64_t threads() const { return warps() * warpSize; }
   int64_t stageBytes() const { return tokens * rowBytes; }
 };
 
@@ -45,8 +52,16 @@ struct Memory {
   enum class Kind { global, cached, partOut, partLse };
   Kind kind = Kind::global;
   Value pointer;
+  /// Of each dimension, i64 in elements; none where there is one dimension, which is contiguous.
+  SmallVector<Value> strides;
   CacheSegment segment;
 };
+
+/// What a conversion that changes no value that a product reads was made from.
+Value throughConversions(Value tile);
+
+/// Whether elements of the result are costly enough to be computed once, into shared memory.
+bool isKeptOp(Operation *op);
 
 /// Index arguments of the item's function are bound to i32 values, memrefs to memory.
 class Emitter {
@@ -61,11 +76,15 @@ public:
   /// Emits what does not depend on the item; call once per kernel.
   void begin();
   Value thread, lane, warp, group, warpInGroup;
+  /// Which 16 rows of the group's the warp has, and which columns of accumulators.
+  Value rowWarp, columnWarp;
   /// The ring's next stage and its parity, carried from item to item by the caller.
   Value stage, phase;
 
   /// A request's cache: [token][row] of the item's plane.
   Value cacheRows;
+  /// Where an item reads and writes single elements of the cache: all of it, and its capacity in tokens.
+  Value wholeCache, capacity;
 
   /// Emits the item's program. Threads must be together before and are after.
   LogicalResult emitItem(func::FuncOp function);
@@ -79,6 +98,8 @@ public:
   Value scalar(Value value) { return scalars.lookup(value); }
   void setElement(Value tile, Value value) { known[tile] = value; }
   void storeElement(tile::StoreOp store, const Point &point, Value inside);
+  /// Emits an item whose tiles are stored element by element; threads must be together before and are after.
+  LogicalResult emitElements(func::FuncOp function);
 
   Isa isa;
 
@@ -97,6 +118,12 @@ private:
   Point rowPoint(int64_t half);
   Value compute(Operation *op, Value tile, const Point &point);
   Value loadElement(tile::LoadOp load, const Point &point);
+  /// As stored; where `inside` comes back, only what it says exists.
+  Value loadStored(tile::LoadOp load, const Point &point, Value &inside);
+  /// Of an element of the cache outside of loops over blocks, or of a tensor.
+  Value elementAddress(const Memory &memory, MemRefType type, ArrayAttr axes, ValueRange indices, const Point &point);
+  Value mergeElement(tile::MergeOp merge, Value result, const Point &point);
+  Value quantizeElement(tile::QuantizeOp quantize, Value result, const Point &point);
   Value dotElement(tile::DotOp dot, const Point &point);
   Value ropeElement(tile::RopeOp rope, const Point &point);
   Value headFunctionElement(tile::HeadFunctionOp head, const Point &point);
@@ -112,6 +139,9 @@ private:
 
   /// Tiles of the setup that are kept in shared memory, one f32 per element.
   void keep(Value tile);
+  Point pointOf(TileType type, Value number);
+  /// Keeps `wanted`, in order.
+  void keepAll(ArrayRef<Value> wanted);
   bool dependsOnKept(Value tile);
 
   // --- Fragments
@@ -126,6 +156,10 @@ private:
   Values operandFragments(Value tile, int64_t step);
   Values loadQuery(int64_t offset, int64_t step);
   StringAttr columnAxis(TileType type);
+  /// Columns of a fragment: those of the warp where warps share them.
+  int64_t columnsOf(TileType type);
+  /// The number of the warp's first column.
+  Value firstColumn(TileType type);
   void softmaxStep(tile::SoftmaxStepOp step);
   Values mask(tile::MaskOp op, Values values);
 
@@ -139,7 +173,17 @@ private:
     Value chunk;
     Swizzle swizzle;
     StringAttr rowAxis, columnAxis;
+    Type elementType;
+
+    int64_t chunkElements() const { return chunkBytes * 8 / elementType.getIntOrFloatBitWidth(); }
+    bool isNarrow() const { return elementType.getIntOrFloatBitWidth() == 8; }
   };
+  /// Whether a product reads `tile` from the cache as 8-bit elements, which changes the order of its other operand's
+  /// columns (keys) or of its result's (values).
+  bool isNarrow(Value tile);
+  struct Products;
+  void multiplyWide(const Products &products);
+  void multiplyNarrow(const Products &products);
   SharedTile sharedTile(Value tile);
   SharedTile computeSharedTile(Value tile, bool byGroup);
   void syncGroup();
@@ -195,6 +239,8 @@ private:
   /// Behind the groups' merge: of each four values of the accumulator the number of its 8 columns, and whether they
   /// exist (null: they do). Empty where every warp has all columns.
   SmallVector<std::pair<Value, Value>> mergedQuads;
+  /// Whether columns of the accumulator are in the order in which narrow values come.
+  std::optional<bool> hasNarrowValues;
   LogicalResult status = success();
   void fail(Operation *op, const Twine &message);
 };

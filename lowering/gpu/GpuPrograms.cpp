@@ -4,10 +4,90 @@
 
 #include "lowering/gpu/CacheLayout.h"
 #include "lowering/phases/BuildPhases.h"
+#include "lowering/tile/ProgramBuilder.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 
 using namespace mlir;
+using namespace mlir::tpa;
+
+namespace {
+
+using tpac::GpuCacheLayout;
+using tpac::Phase;
+
+DictionaryAttr attributeOf(Builder &b, const GpuCacheLayout &layout) {
+  return b.getDictionaryAttr({b.getNamedAttr("planes", b.getI64IntegerAttr(layout.planes)),
+                              b.getNamedAttr("row_bytes", b.getI64IntegerAttr(layout.rowBytes))});
+}
+
+/// What the passes must know of an item: its schedule, the cache, and where each tensor is.
+void annotate(func::FuncOp function, ScheduleAttr schedule, const GpuCacheLayout &layout, ArrayRef<std::string> names,
+              StringRef items) {
+  Builder b(function.getContext());
+  function->setAttr("tpac.schedule", schedule);
+  function->setAttr("tpac.cache", attributeOf(b, layout));
+  if (!items.empty())
+    function->setAttr("tpac.items", b.getStringAttr(items));
+  for (auto [i, name] : llvm::enumerate(names)) {
+    function.setArgAttr(i, "tpac.name", b.getStringAttr(name));
+    if (const GpuCacheLayout::Segment *segment = layout.find(name))
+      function.setArgAttr(i, "tpac.cached", b.getDenseI64ArrayAttr({segment->offset, segment->pitch}));
+  }
+}
+
+/// `@import_item`, `@export_item`: one token of a request from plain tensors, which have the shapes and types of the
+/// cached ones, into the cache, or back. `append` has the cached tensors' types.
+void buildMove(ModuleOp module, func::FuncOp append, const tpac::PhaseSignature &signature, ScheduleAttr schedule,
+               const GpuCacheLayout &layout, bool isImport) {
+  OpBuilder b(module.getContext());
+  Location loc = b.getUnknownLoc();
+  b.setInsertionPointToEnd(module.getBody());
+  SmallVector<Type> types;
+  SmallVector<std::string> names;
+  for (bool plain : {true, false})
+    for (auto [tensor, type] : llvm::zip(signature.tensors, append.getArgumentTypes()))
+      if (layout.find(tensor.name)) {
+        types.push_back(type);
+        names.push_back(plain ? tpac::plainName(tensor.name) : tensor.name);
+      }
+  size_t lengths = 0;
+  while (signature.tensors[lengths].name != "lengths")
+    ++lengths;
+  types.push_back(append.getArgumentTypes()[lengths]);
+  names.emplace_back("lengths");
+  types.append(2, b.getIndexType());
+  auto function = func::FuncOp::create(b, loc, isImport ? "import_item" : "export_item", b.getFunctionType(types, {}));
+  function.setPrivate();
+  Block *entry = function.addEntryBlock();
+  std::map<std::string, Value> memory;
+  for (auto [name, argument] : llvm::zip(names, entry->getArguments()))
+    memory[name] = argument;
+  b.setInsertionPointToStart(entry);
+  tile::ProgramBuilder p(b, loc, b.getF32Type(), memory);
+  Value request = entry->getArgument(names.size()), token = entry->getArgument(names.size() + 1);
+  for (const GpuCacheLayout::Segment &segment : layout.segments) {
+    auto type = cast<MemRefType>(memory[segment.tensor].getType());
+    tile::Axes axes = {{"n", 1}};
+    SmallVector<tile::Along> dimensions = {{request}, {token, "n"}};
+    constexpr StringLiteral trailing[] = {"r", "d"};
+    for (int64_t i = 2; i < type.getRank(); ++i) {
+      axes.emplace_back(trailing[i - 2], type.getDimSize(i));
+      dimensions.push_back({p.index(0), trailing[i - 2]});
+    }
+    std::string plain = tpac::plainName(segment.tensor);
+    p.store(p.load(isImport ? plain : segment.tensor, dimensions, axes), isImport ? segment.tensor : plain, dimensions);
+  }
+  func::ReturnOp::create(b, loc);
+  annotate(function, schedule, layout, names, "cached_tokens");
+}
+
+} // namespace
+
+std::string tpac::plainName(llvm::StringRef cached) {
+  cached.consume_back("_cache");
+  return cached.str();
+}
 
 llvm::Expected<OwningOpRef<ModuleOp>> tpac::buildGpuPrograms(tpa::VariantAttr variant,
                                                              ArrayRef<ScheduledPhase> phases) {
@@ -16,20 +96,29 @@ llvm::Expected<OwningOpRef<ModuleOp>> tpac::buildGpuPrograms(tpa::VariantAttr va
     return programs.takeError();
   OwningOpRef<ModuleOp> module = std::move(*programs);
   GpuCacheLayout layout = gpuCacheLayout(variant);
-  Builder b(variant.getContext());
-  auto cache = b.getDictionaryAttr({b.getNamedAttr("planes", b.getI64IntegerAttr(layout.planes)),
-                                    b.getNamedAttr("row_bytes", b.getI64IntegerAttr(layout.rowBytes))});
   for (const ScheduledPhase &scheduled : phases) {
     PhaseSignature signature = getPhaseSignature(variant, scheduled.phase);
-    for (const char *suffix : {"_part_item", "_parts_item"}) {
-      auto function = module->lookupSymbol<func::FuncOp>(std::string(phaseName(scheduled.phase)) + suffix);
-      function->setAttr("tpac.schedule", scheduled.schedule);
-      function->setAttr("tpac.cache", cache);
-      for (auto [i, tensor] : llvm::enumerate(signature.tensors)) {
-        function.setArgAttr(i, "tpac.name", b.getStringAttr(tensor.name));
-        if (const GpuCacheLayout::Segment *segment = layout.find(tensor.name))
-          function.setArgAttr(i, "tpac.cached", b.getDenseI64ArrayAttr({segment->offset, segment->pitch}));
-      }
+    SmallVector<std::string> names;
+    for (const PhaseTensor &tensor : signature.tensors)
+      names.push_back(tensor.name);
+    std::string name(phaseName(scheduled.phase));
+    auto itemOf = [&](StringRef suffix) { return module->lookupSymbol<func::FuncOp>(name + suffix.str()); };
+    switch (scheduled.phase) {
+    case Phase::decode:
+    case Phase::prefill:
+      for (const char *suffix : {"_part_item", "_parts_item"})
+        annotate(itemOf(suffix), scheduled.schedule, layout, names, "");
+      break;
+    case Phase::append:
+      annotate(itemOf("_item"), scheduled.schedule, layout, names, "new_tokens");
+      for (bool isImport : {true, false})
+        buildMove(*module, itemOf("_item"), signature, scheduled.schedule, layout, isImport);
+      break;
+    case Phase::merge:
+      annotate(itemOf("_item"), scheduled.schedule, layout, names, "rows");
+      break;
+    case Phase::project:
+      llvm_unreachable("project has no tile program");
     }
   }
   return module;

@@ -9,10 +9,13 @@
 
 namespace tpac {
 
-/// Tile programs of phases of attention (decode, prefill), annotated for buildGpuPipeline. Schedules must pass
-/// checkGpuSchedule.
+/// Tile programs of phases, annotated for buildGpuPipeline; with append come `@import_item` and `@export_item`, which
+/// move tokens between the cache and plain tensors. Schedules must pass checkGpuSchedule.
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> buildGpuPrograms(mlir::tpa::VariantAttr variant,
                                                                    llvm::ArrayRef<ScheduledPhase> phases);
+
+/// The plain tensor of the cached tensor `NAME_cache` in import and export: `NAME`.
+std::string plainName(llvm::StringRef cached);
 
 } // namespace tpac
 

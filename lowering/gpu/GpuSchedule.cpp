@@ -17,13 +17,15 @@ namespace {
 using tpac::GpuLimits;
 using tpac::Phase;
 
-/// Features of an accumulator and of a query that a warp's registers hold.
-constexpr int64_t largestFeatures = 256;
+constexpr int64_t largestFeatures = 1024;
 constexpr int64_t largestWarps = 16;
 
 llvm::Error illegal(const llvm::Twine &message) { return llvm::createStringError("schedule: " + message); }
 
 bool isTensorCoreType(Type type) { return type.isBF16() || type.isF16(); }
+
+/// Warps that share 16 rows of an accumulator.
+int64_t columnPartsOf(VariantAttr variant) { return tpa::gpu::columnParts(variant.getValueFeatures()); }
 
 bool hasCachedHeads(VariantAttr variant) {
   return variant.getK().getHead().isContextual() || variant.getV().getHead().isContextual();
@@ -41,14 +43,21 @@ int64_t sharedBytes(VariantAttr variant, ScheduleAttr schedule) {
   int64_t rowBytes = tpac::gpuCacheLayout(variant).rowBytes;
   auto rows = tpa::gpu::RowMap::of(schedule.getQueries(), schedule.getHeads());
   int64_t warps = rows.warps();
-  int64_t bytes = 1024 + schedule.getGroups() * schedule.getStages() * schedule.getTokens() * rowBytes;
+  int64_t ring = schedule.getGroups() * schedule.getStages() * schedule.getTokens() * rowBytes;
+  int64_t bytes = 1024 + ring;
+  // The groups' merge takes the ring's place.
+  int64_t exchange = schedule.getGroups() > 1 ? schedule.getGroups() * warps * variant.getValueFeatures() * 64 : 0;
+  bytes += std::max<int64_t>(exchange - ring, 0);
   bytes += schedule.getQueryParts() * warps * variant.getKeyFeatures() / 16 * 512;
   bytes += schedule.getGroups() * warps * tpa::gpu::rowsOfWarp * 8;
   FactorizationAttr q = variant.getQ();
-  if (variant.getRope()) {
-    int64_t ranks = q.hasMap(HeadMap::one_hot) ? schedule.getHeads() : q.getRank();
+  // What queries are merged from is kept: rotated, or as it is loaded.
+  bool isMerged = !q.getHead().isFixed();
+  int64_t ranks = q.hasMap(HeadMap::one_hot) ? schedule.getHeads() : q.getRank();
+  if (variant.getRope() || isMerged)
     bytes += schedule.getQueries() * ranks * q.getToken().front().getSize() * 4;
-  }
+  if (isMerged)
+    bytes += schedule.getQueries() * ranks * schedule.getHeads() * 4;
   for (Side side : {Side::q, Side::k, Side::v}) {
     HeadFactorAttr head = getFactorization(variant, side).getHead();
     if (head.getFunction() == HeadFunction::softmax && (side == Side::q || head.isLearned()))
@@ -66,6 +75,28 @@ int64_t sharedBytes(VariantAttr variant, ScheduleAttr schedule) {
   return bytes + 2048;
 }
 
+/// Shared memory that append takes, from above: rotated and quantised rows, and head factors behind a softmax, of one
+/// token.
+int64_t appendBytes(VariantAttr variant) {
+  int64_t bytes = 2048;
+  auto keep = [&](int64_t elements) { bytes += llvm::alignTo(elements * 4, 128); };
+  for (Side side : {Side::k, Side::v}) {
+    FactorizationAttr factorization = getFactorization(variant, side);
+    int64_t rank = factorization.getLocalRank(variant.getHeads());
+    bool isQuantized = variant.getTypes().isQuantized();
+    bool isRotated = side == Side::k && variant.getRope() && !variant.rotatesKeysOnRead();
+    for (auto [i, factor] : llvm::enumerate(factorization.getToken())) {
+      if (isQuantized || (isRotated && i == 0))
+        keep(rank * factor.getSize());
+      if (isQuantized)
+        keep(rank);
+    }
+    if (factorization.getHead().getFunction() == HeadFunction::softmax)
+      keep(rank * variant.getHeads().getLocal());
+  }
+  return bytes;
+}
+
 } // namespace
 
 GpuLimits GpuLimits::of(llvm::StringRef chip) {
@@ -78,16 +109,34 @@ GpuLimits GpuLimits::of(llvm::StringRef chip) {
   return limits;
 }
 
+/// Of append and merge, which compute element by element: one token at a time.
+static tpac::ScheduleSpace elementSpace(VariantAttr variant) {
+  tpac::ScheduleSpace space;
+  space.tokens = {16};
+  space.queries = {1};
+  space.heads = {tpac::largestHeadTile(variant)};
+  space.score = {ScoreOrder::merged};
+  space.value = {ValueOrder::factored};
+  space.operands = {variant.getTypes().getCompute()};
+  space.queryParts = {1};
+  space.split = {0};
+  space.valueBlock = {0};
+  return space;
+}
+
 llvm::Expected<tpac::ScheduleSpace> tpac::gpuScheduleSpace(VariantAttr variant, Phase phase, const GpuLimits &limits) {
+  if (!variant.getTypes().getCompute().isF32())
+    return illegal("operands: expected f32 arithmetic");
   if (phase != Phase::decode && phase != Phase::prefill)
-    return illegal("phase: expected decode or prefill, got " + std::string(phaseName(phase)));
-  Type token = variant.getTypes().getToken();
-  if (!isTensorCoreType(token) || !variant.getTypes().getCompute().isF32())
-    return illegal("operands: expected bf16 or f16, the type of cached token factors, and f32 arithmetic");
-  for (auto [name, features] : {std::pair("D", variant.getKeyFeatures()), {"E", variant.getValueFeatures()}})
-    if (features % 16 != 0 || features > largestFeatures)
-      return illegal(llvm::Twine(name) + ": expected a multiple of 16, at most " + llvm::Twine(largestFeatures) +
-                     ", got " + llvm::Twine(features));
+    return elementSpace(variant);
+  Type operands = narrowOperands(variant);
+  if (!operands || !isTensorCoreType(operands))
+    return illegal("operands: expected bf16 or f16, the type of cached token factors (bf16 where they have 8 bits)");
+  for (auto [name, features, unit] : {std::tuple("D", variant.getKeyFeatures(), int64_t(16)),
+                                      {"E", variant.getValueFeatures(), 16 * columnPartsOf(variant)}})
+    if (features % unit != 0 || features > largestFeatures)
+      return illegal(llvm::Twine(name) + ": expected a multiple of " + llvm::Twine(unit) + ", at most " +
+                     llvm::Twine(largestFeatures) + ", got " + llvm::Twine(features));
   bool isOneHot = variant.getK().hasMap(HeadMap::one_hot) || variant.getV().hasMap(HeadMap::one_hot);
   bool readsOneRank = isOneHot || gpuCacheLayout(variant).planes > 1;
   ScheduleSpace space;
@@ -107,7 +156,7 @@ llvm::Expected<tpac::ScheduleSpace> tpac::gpuScheduleSpace(VariantAttr variant, 
   }
   space.score = {ScoreOrder::merged};
   space.value = {ValueOrder::factored};
-  space.operands = {token};
+  space.operands = {operands};
   space.queryParts = {2};
   if (allowsOneQueryPart(variant))
     space.queryParts = {1, 2};
@@ -131,10 +180,16 @@ llvm::Error tpac::checkGpuSchedule(VariantAttr variant, Phase phase, ScheduleAtt
     return error;
   if (llvm::Error error = space->contains(schedule))
     return error;
+  if (phase != Phase::decode && phase != Phase::prefill) {
+    if (int64_t bytes = appendBytes(variant); phase == Phase::append && bytes > limits.sharedBytes)
+      return illegal("queries: expected a token's factors to take at most " + llvm::Twine(limits.sharedBytes) +
+                     " bytes of shared memory, got " + llvm::Twine(bytes));
+    return llvm::Error::success();
+  }
   auto rows = tpa::gpu::RowMap::of(schedule.getQueries(), schedule.getHeads());
-  if (rows.warps() * schedule.getGroups() > largestWarps)
+  if (int64_t warps = rows.warps() * columnPartsOf(variant) * schedule.getGroups(); warps > largestWarps)
     return illegal("queries, heads, groups: expected at most " + llvm::Twine(largestWarps) + " warps, got " +
-                   llvm::Twine(rows.warps() * schedule.getGroups()));
+                   llvm::Twine(warps));
   if (int64_t bytes = sharedBytes(variant, schedule); bytes > limits.sharedBytes)
     return illegal("tokens, stages, groups: expected at most " + llvm::Twine(limits.sharedBytes) +
                    " bytes of shared memory, got " + llvm::Twine(bytes));
@@ -151,10 +206,17 @@ llvm::Expected<ScheduleAttr> tpac::defaultGpuSchedule(VariantAttr variant, Phase
   if (!space)
     return failure(llvm::toString(space.takeError()));
   MLIRContext *context = variant.getContext();
+  if (phase != Phase::decode && phase != Phase::prefill) {
+    ScheduleAttr schedule = space->at(0);
+    if (llvm::Error error = checkGpuSchedule(variant, phase, schedule, limits))
+      return failure(llvm::toString(std::move(error)));
+    return schedule;
+  }
   int64_t largest = space->heads.back();
   Type operands = space->operands.back();
   int64_t parts = space->queryParts.front();
   int64_t features = std::max(variant.getKeyFeatures(), variant.getValueFeatures());
+  int64_t columnParts = columnPartsOf(variant);
   // Registers per thread follow from the warps: 168 for up to 12, 255 for up to 8 (the four parts of a multiprocessor
   // have equal shares). What a warp holds: accumulators, queries, and per rank a block's scores.
   bool isMultiRank = !variant.getK().getHead().isFixed() && variant.getK().getRank() > 1;
@@ -167,10 +229,11 @@ llvm::Expected<ScheduleAttr> tpac::defaultGpuSchedule(VariantAttr variant, Phase
       continue;
     for (int64_t tile = llvm::PowerOf2Ceil(queries); tile >= 1; tile /= 2)
       for (int64_t tokens : {32, 16}) {
-        int64_t warps = tpa::gpu::RowMap::of(tile, heads).warps();
-        // More than 8 warps have fewer registers each: with several ranks the scores of half as many tokens fit, up to
-        // 12 warps; copies by every thread take the rest.
-        if (tile > 1 && warps > 8 && (!limits.hasBulk || (isMultiRank && (tokens > 16 || warps > 12))))
+        int64_t warps = tpa::gpu::RowMap::of(tile, heads).warps() * columnParts;
+        // More than 8 warps have fewer registers each: up to 12 fit, with several ranks the scores of half as many
+        // tokens; copies by every thread, or more features, take the rest.
+        bool isTight = warps > 12 || !limits.hasBulk || features > 64 || (isMultiRank && tokens > 16);
+        if ((tile > 1 || columnParts > 1) && warps > 8 && isTight)
           continue;
         // Rings of 72 to 190 KB together hide the memory's latency (docs/gpu.md).
         for (int64_t groups = std::max<int64_t>(mostWarps / warps, 1); groups >= 1; --groups)

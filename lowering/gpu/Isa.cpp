@@ -2,6 +2,8 @@
 
 #include "lowering/gpu/Isa.h"
 
+#include "lowering/reference/Elements.h"
+
 #include "mlir/IR/Matchers.h"
 
 using namespace mlir;
@@ -115,8 +117,12 @@ Value Isa::widen(Value value, Type type) {
   }
   if (type.isF16())
     return arith::ExtFOp::create(b, b.getF32Type(), value);
-  assert(type.isInteger(8) && "no other element type is widened");
-  return arith::SIToFPOp::create(b, b.getF32Type(), value);
+  if (isa<Float8E4M3FNType>(type)) {
+    // Through bf16, which keeps the subnormal numbers that f32 arithmetic flushes here.
+    Value packed = expand(arith::ExtUIOp::create(b, b.getI32Type(), value), type).first;
+    return arith::BitcastOp::create(b, b.getF32Type(), arith::ShLIOp::create(b, packed, i32(16)));
+  }
+  return convertElement(b, b.getLoc(), value, b.getF32Type());
 }
 
 Value Isa::narrow(Value value, Type type) {
@@ -124,8 +130,20 @@ Value Isa::narrow(Value value, Type type) {
     return value;
   if (isa<BFloat16Type>(type))
     return arith::BitcastOp::create(b, b.getI16Type(), arith::TruncFOp::create(b, type, value));
-  assert(type.isF16() && "no other element type is narrowed");
-  return arith::TruncFOp::create(b, type, value);
+  if (type.isF16())
+    return arith::TruncFOp::create(b, type, value);
+  Value narrow = quantizeElement(b, b.getLoc(), value, type);
+  if (!isa<Float8E4M3FNType>(type))
+    return narrow;
+  // Below 2^-6 numbers are multiples of 2^-9. There the way of all others has f32 subnormals, which are flushed here;
+  // 2^23 rounds to whole multiples, to even.
+  Value magnitude = fabs(value);
+  Value isSmall = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, magnitude, f32(0x1p-6));
+  auto bits = [&](Value x) -> Value { return arith::BitcastOp::create(b, b.getI32Type(), x); };
+  Value multiple = bitAnd(bits(fma(magnitude, f32(0x1p9), f32(0x1p23))), 0xf);
+  Value sign = bitAnd(shiftRight(bits(value), 24), 0x80);
+  Value small = arith::TruncIOp::create(b, b.getI8Type(), arith::OrIOp::create(b, multiple, sign));
+  return select(isSmall, small, arith::BitcastOp::create(b, b.getI8Type(), narrow));
 }
 
 Value Isa::pack(Value low, Value high, Type type) {
@@ -145,6 +163,38 @@ std::pair<Value, Value> Isa::unpack(Value packed, Type type) {
   Value pair = LLVM::BitcastOp::create(b, VectorType::get({2}, type), packed);
   Value wide = LLVM::FPExtOp::create(b, VectorType::get({2}, b.getF32Type()), pair);
   return {LLVM::ExtractElementOp::create(b, wide, i32(0)), LLVM::ExtractElementOp::create(b, wide, i32(1))};
+}
+
+std::pair<Value, Value> Isa::expand(Value packed, Type type) {
+  auto pairType = VectorType::get({2}, b.getBF16Type());
+  auto constant = [&](double value) -> Value {
+    APFloat rounded(value);
+    bool isInexact = false;
+    rounded.convert(APFloat::BFloat(), APFloat::rmNearestTiesToEven, &isInexact);
+    return arith::ConstantOp::create(b, DenseElementsAttr::get(pairType, rounded));
+  };
+  auto bits = [&](Value x) -> Value { return LLVM::BitcastOp::create(b, pairType, x); };
+  auto either = [&](Value x, Value y) -> Value { return arith::OrIOp::create(b, x, y); };
+  auto shiftLeft = [&](Value x, int64_t count) -> Value { return arith::ShLIOp::create(b, x, i32(count)); };
+  // One instruction on all chips, which keeps subnormal numbers; LLVM's own fma goes through f32 on some.
+  auto multiplyAdd = [&](Value x, Value y, Value z) -> Value {
+    return LLVM::BitcastOp::create(b, b.getI32Type(), intrinsic(pairType, "llvm.nvvm.fma.rn.bf16x2", {x, y, z}));
+  };
+  if (isa<Float8E4M3FNType>(type)) {
+    // Exponent and mantissa in place, the exponent's bias is 120 too small; subnormal numbers are, too.
+    auto scaled = [&](Value magnitude, Value sign) {
+      Value value = bits(either(bitAnd(magnitude, 0x07f007f0), bitAnd(sign, static_cast<int32_t>(0x80008000))));
+      return multiplyAdd(value, constant(0x1p120), constant(-0.0));
+    };
+    return {scaled(shiftLeft(packed, 4), shiftLeft(packed, 8)), scaled(shiftRight(packed, 4), packed)};
+  }
+  // The lower 7 bits x as 128 + x, less 128, or less 256 where the number is negative.
+  auto converted = [&](Value bytes) {
+    Value low = bits(either(bitAnd(bytes, 0x007f007f), i32(0x43004300)));
+    Value origin = bits(either(bitAnd(bytes, 0x00800080), i32(static_cast<int32_t>(0xc300c300))));
+    return multiplyAdd(low, constant(1.0), origin);
+  };
+  return {converted(packed), converted(shiftRight(packed, 8))};
 }
 
 // --- Who runs ---
@@ -260,6 +310,8 @@ Value Isa::assembly(Type result, StringRef text, StringRef constraints, ValueRan
                                       ArrayAttr());
   return result ? op.getResult(0) : Value();
 }
+
+Value Isa::fresh(Value x) { return assembly(b.getI64Type(), "mov.b64 $0, $1;", "=l,l", x); }
 
 void Isa::syncThreads() { effect("llvm.nvvm.barrier.cta.sync.aligned.all", i32(0)); }
 void Isa::syncNamed(Value id, int64_t threads) {

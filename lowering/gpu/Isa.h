@@ -50,6 +50,8 @@ public:
   Value trailingZeros(Value x);
   Value select(Value condition, Value x, Value y);
   Value extend(Value x);
+  /// An i64 that the compiler takes for another one each time.
+  Value fresh(Value x);
 
   Value fadd(Value x, Value y);
   Value fsub(Value x, Value y);
@@ -71,6 +73,10 @@ public:
   /// Two f32 rounded to `type` (bf16, f16) in one i32, `low` in its low half; and back.
   Value pack(Value low, Value high, Type type);
   std::pair<Value, Value> unpack(Value packed, Type type);
+
+  /// Four 8-bit elements of `type` (i8, f8E4M3FN) in one i32 as bf16, exactly: the first and third, packed, and the
+  /// second and fourth.
+  std::pair<Value, Value> expand(Value packed, Type type);
 
   // --- Who runs
 

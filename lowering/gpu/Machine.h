@@ -33,6 +33,16 @@ struct RowMap {
   int64_t warps() const { return llvm::divideCeil(queries * pitch, rowsOfWarp); }
 };
 
+/// Warps that share 16 rows: where an accumulator of all `features` is too large for one warp, each has some columns
+/// of it. The scores are computed by each of them.
+inline int64_t columnParts(int64_t features) {
+  constexpr int64_t largestAccumulator = 256, wanted = 128;
+  int64_t parts = 1;
+  while (features > largestAccumulator && features > parts * wanted)
+    parts *= 2;
+  return parts;
+}
+
 /// Where the elements of a cached tensor stand within a token's row.
 struct CacheSegment {
   int64_t offset = 0;

@@ -3,11 +3,10 @@
 // tpa-tiles-to-gpu: kernels around the programs of work items. Which part of the call a thread block computes is
 // decided here, on the device; how an item is computed is the Emitter's business.
 
-#include "lowering/gpu/Emitter.h"
+#include "lowering/gpu/KernelFrame.h"
 #include "lowering/gpu/Passes.h"
 
-#include "dialect/TPADialect.h"
-
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/BuiltinAttributes.h"
 
 #include <limits>
@@ -24,109 +23,50 @@ using namespace mlir::tpa::gpu;
 
 namespace {
 
-constexpr StringLiteral scheduleName = "tpac.schedule", cacheName = "tpac.cache", cachedName = "tpac.cached";
-constexpr unsigned globalSpace = 1, sharedSpace = 3;
-
-/// One kernel in the making.
-class Kernel {
+/// The two kernels of a phase of attention.
+class AttentionKernel : public KernelFrame {
 public:
-  Kernel(func::FuncOp item, StringRef suffix) : item(item), b(item.getLoc(), item.getContext()), suffix(suffix) {}
+  AttentionKernel(func::FuncOp item, StringRef suffix) : KernelFrame(item), suffix(suffix) {}
 
   LogicalResult readAttributes() {
-    schedule = item->getAttrOfType<ScheduleAttr>(scheduleName);
-    auto cache = item->getAttrOfType<DictionaryAttr>(cacheName);
-    if (!schedule || !cache)
-      return item.emitOpError() << "expected the attributes " << scheduleName << " and " << cacheName;
     // part_out: [tokens, parts, heads, features]; behind it part_lse and the parts of the work item.
+    if (failed(KernelFrame::readAttributes()))
+      return failure();
     for (auto [i, type] : llvm::enumerate(item.getArgumentTypes()))
-      if (auto memory = dyn_cast<MemRefType>(type)) {
-        tensors = i + 1;
+      if (auto memory = dyn_cast<MemRefType>(type))
         if (memory.getRank() == 4 && memory.getElementType().isF32() && memory.isDynamicDim(1))
           partOut = i;
-      }
-    if (tensors < 2 || partOut != tensors - 2)
+    if (memories < 2 || partOut != memories - 2)
       return item.emitOpError("expected the tensors part_out and part_lse behind those of the phase");
+    tensors = partOut;
     auto outType = cast<MemRefType>(item.getArgumentTypes()[partOut]);
     totalHeads = outType.getDimSize(2);
     features = outType.getDimSize(3);
-    auto integer = [&](StringRef name) { return cast<IntegerAttr>(cache.get(name)).getInt(); };
     plan.rows = RowMap::of(schedule.getQueries(), schedule.getHeads());
     plan.tokens = schedule.getTokens();
     plan.stages = schedule.getStages();
     plan.groups = schedule.getGroups();
     plan.bulk = schedule.getBulk();
-    plan.rowBytes = integer("row_bytes");
-    plan.planes = integer("planes");
     plan.headTiles = llvm::divideCeil(totalHeads, schedule.getHeads());
     plan.totalHeads = totalHeads;
     plan.operandType = schedule.getOperands();
+    plan.columnParts = columnParts(features);
     return success();
   }
 
-  /// A kernel of `threads` threads with the parameters that all kernels of a phase share; leaves the builder in it.
+  /// A kernel of `threads` threads with the parameters that both kernels share; leaves the builder in it.
   void create(int64_t threads) {
-    auto module = item->getParentOfType<ModuleOp>();
-    auto pointer = LLVM::LLVMPointerType::get(b.getContext(), globalSpace);
-    SmallVector<Type> types;
-    for (size_t i = 0; i < partOut; ++i)
-      if (!item.getArgAttr(i, cachedName))
-        types.push_back(pointer);
-    types.append({pointer, pointer, b.getI32Type(), b.getI32Type(), b.getI32Type(), b.getI32Type()});
-    b.setInsertionPointToEnd(module.getBody());
     StringRef phase = item.getSymName().take_until([](char c) { return c == '_'; });
-    kernel = LLVM::LLVMFuncOp::create(b, (phase + suffix).str(),
-                                      LLVM::LLVMFunctionType::get(LLVM::LLVMVoidType::get(b.getContext()), types));
-    kernel.setCConv(LLVM::CConv::PTX_Kernel);
-    kernel->setAttr("tpac.threads", b.getI64IntegerAttr(threads));
-    // exp2 and the like flush denormals; so does the rest, which saves instructions around them.
-    std::string threadsText = std::to_string(threads);
-    kernel.setPassthroughAttr(
-        b.getArrayAttr({b.getStrArrayAttr({"denormal-fp-math-f32", "preserve-sign,preserve-sign"}),
-                        b.getStrArrayAttr({"nvvm.maxntid", threadsText}), b.getStrArrayAttr({"nvvm.minctasm", "1"})}));
-    Block *entry = kernel.addEntryBlock(b);
-    size_t next = 0;
-    for (size_t i = 0; i < partOut; ++i)
-      if (!item.getArgAttr(i, cachedName))
-        parameters.push_back(entry->getArgument(next++));
-      else
-        parameters.push_back(Value());
-    cache = entry->getArgument(next++);
-    workspace = entry->getArgument(next++);
-    batch = entry->getArgument(next++);
-    capacity = entry->getArgument(next++);
-    splits = entry->getArgument(next++);
-    warpsOfRow = entry->getArgument(next++);
-    b.setInsertionPointToStart(entry);
-    LLVM::ReturnOp::create(b, ValueRange());
-    b.setInsertionPointToStart(entry);
-    Value shared = sharedMemory(module);
-    emitter.emplace(b, entry, plan, shared);
-  }
-
-  void bindTensors() {
-    for (size_t i = 0; i < partOut; ++i) {
-      Memory memory;
-      memory.pointer = parameters[i];
-      if (auto cached = item.getArgAttrOfType<DenseI64ArrayAttr>(i, cachedName)) {
-        memory.kind = Memory::Kind::cached;
-        memory.segment = {cached[0], cached[1]};
-      }
-      emitter->bind(item.getArgument(i), memory);
-    }
+    Type pointer = LLVM::LLVMPointerType::get(b.getContext(), globalSpace), i32 = b.getI32Type();
+    SmallVector<Value> own = KernelFrame::create((phase + suffix).str(), threads, {pointer, i32, i32, i32, i32});
+    workspace = own[0];
+    batch = own[1];
+    capacity = own[2];
+    splits = own[3];
+    warpsOfRow = own[4];
   }
 
   // --- Requests
-
-  Value readInt(StringRef tensor, Value index) {
-    Isa &isa = emitter->isa;
-    for (size_t i = 0; i < partOut; ++i)
-      if (auto name = item.getArgAttrOfType<StringAttr>(i, "tpac.name"); name && name.getValue() == tensor) {
-        Value pointer = LLVM::GEPOp::create(b, parameters[i].getType(), b.getI32Type(), parameters[i],
-                                            ArrayRef<LLVM::GEPArg>{index});
-        return isa.load(b.getI32Type(), pointer, 4, /*invariant=*/true);
-      }
-    llvm_unreachable("every phase of attention has lengths and token_start");
-  }
 
   struct Request {
     Value length, firstToken, endToken;
@@ -158,7 +98,7 @@ public:
     if (totalHeads % schedule.getHeads() != 0)
       indices.push_back(isa.min(isa.sub(isa.i32(totalHeads), head), isa.i32(schedule.getHeads())));
     llvm::append_range(indices, rest);
-    for (auto [argument, value] : llvm::zip(item.getArguments().drop_front(tensors), indices))
+    for (auto [argument, value] : llvm::zip(item.getArguments().drop_front(memories), indices))
       emitter->bind(argument, value);
   }
 
@@ -284,12 +224,11 @@ public:
   /// Thread block i computes the blocks [i W / P, (i + 1) W / P) of the call's W, piece by piece where they belong to
   /// several items. A piece of item j goes to record i + j: both only grow, so that no two pieces share one.
   LogicalResult emitParts() {
-    create(plan.threads());
+    create(plan.warps() * warpSize);
     // The merge may begin: it waits for what it reads.
     if (schedule.getBulk())
       emitter->isa.launchDependents();
     emitter->begin();
-    bindTensors();
     Isa &isa = emitter->isa;
     Value total = totalWork(emitter->lane);
     Division division = divide(total);
@@ -322,6 +261,7 @@ public:
           Value cachedEnd = isa.min(isa.mul(isa.add(block, blocks), plan.tokens), request.length);
           Value slot = isa.add(own, isa.add(firstItem, itemNumber));
 
+          bindTensors(/*isFresh=*/true);
           bindItem(request, number, token, head, {cached, cachedEnd, slot});
           emitter->bind(item.getArgument(partOut), recordOf(Memory::Kind::partOut, slot));
           emitter->bind(item.getArgument(partOut + 1), recordOf(Memory::Kind::partLse, slot));
@@ -409,18 +349,6 @@ public:
   }
 
 private:
-  Value sharedMemory(ModuleOp module) {
-    auto global = module.lookupSymbol<LLVM::GlobalOp>(sharedMemoryName);
-    if (!global) {
-      OpBuilder::InsertionGuard guard(b);
-      b.setInsertionPointToStart(module.getBody());
-      auto type = LLVM::LLVMArrayType::get(b.getI8Type(), 0);
-      global = LLVM::GlobalOp::create(b, type, /*isConstant=*/false, LLVM::Linkage::External, sharedMemoryName,
-                                      Attribute(), /*alignment=*/1024, sharedSpace);
-    }
-    return LLVM::AddressOfOp::create(b, global);
-  }
-
   /// Weights of the parts from their LSE, then the weighted sum of their outputs; no step depends on the one before it.
   struct MergedRow {
     Value query, head, number, slot, parts, exists;
@@ -545,28 +473,26 @@ private:
     });
   }
 
-  func::FuncOp item;
-  ImplicitLocOpBuilder b;
   StringRef suffix;
-  ScheduleAttr schedule;
-  Plan plan;
-  size_t tensors = 0, partOut = 0;
+  size_t partOut = 0;
   int64_t totalHeads = 0, features = 0;
-  LLVM::LLVMFuncOp kernel;
-  SmallVector<Value> parameters;
-  Value cache, workspace, batch, capacity, splits, warpsOfRow;
-  std::optional<Emitter> emitter;
+  Value workspace, batch, capacity, splits, warpsOfRow;
 };
 
 struct TilesToGpuPass : tpa::impl::TilesToGpuBase<TilesToGpuPass> {
   void runOnOperation() override {
     SmallVector<func::FuncOp> functions(getOperation().getOps<func::FuncOp>());
     for (func::FuncOp function : functions) {
+      if (function->hasAttr(itemsName)) {
+        if (failed(emitElementKernel(function)))
+          return signalPassFailure();
+        continue;
+      }
       bool isPart = function.getSymName().ends_with("_part_item"),
            isParts = function.getSymName().ends_with("_parts_item");
       if (!isPart && !isParts)
         continue;
-      Kernel kernel(function, isPart ? "_parts" : "_merge");
+      AttentionKernel kernel(function, isPart ? "_parts" : "_merge");
       if (failed(kernel.readAttributes()) || failed(isPart ? kernel.emitParts() : kernel.emitMerge()))
         return signalPassFailure();
     }

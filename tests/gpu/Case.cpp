@@ -18,7 +18,7 @@ oracle::Sizes Case::sizes() const {
 
 void to_json(nlohmann::json &json, const Case &item) {
   json = {{"name", item.name},         {"kernel", item.kernel}, {"lengths", item.lengths}, {"queries", item.queries},
-          {"capacity", item.capacity}, {"seed", item.seed},     {"gain", item.gain}};
+          {"capacity", item.capacity}, {"seed", item.seed},     {"gain", item.gain},       {"strided", item.isStrided}};
 }
 
 void from_json(const nlohmann::json &json, Case &item) {
@@ -29,6 +29,7 @@ void from_json(const nlohmann::json &json, Case &item) {
   json.at("capacity").get_to(item.capacity);
   json.at("seed").get_to(item.seed);
   json.at("gain").get_to(item.gain);
+  json.at("strided").get_to(item.isStrided);
 }
 
 oracle::Tensors makeInputs(const oracle::Variant &variant, const Case &item) {

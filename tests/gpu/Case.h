@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A call of decode whose inputs follow from a few numbers, so that the machine that computes what is expected and the
-// machine with the GPU need not exchange them.
+// A call of decode or prefill whose inputs follow from a few numbers, so that the machine that computes what is
+// expected and the machine with the GPU need not exchange them.
 
 #ifndef TPAC_TESTS_GPU_CASE_H
 #define TPAC_TESTS_GPU_CASE_H
@@ -23,6 +23,8 @@ struct Case {
   uint64_t seed = 0;
   /// Factor on Q's token factors, a power of two: how peaked the softmax is.
   double gain = 1;
+  /// Whether tensors of several dimensions are neither contiguous nor in the usual order.
+  bool isStrided = false;
 
   oracle::Sizes sizes() const;
 };

@@ -6,7 +6,7 @@
 //
 // Exit code 0: all right, or no GPU (said so); 1: a case failed.
 
-#include "tests/gpu/Kernels.h"
+#include "tests/gpu/Elements.h"
 #include "tests/oracle/Compare.h"
 
 #include <cstring>
@@ -50,9 +50,9 @@ Outcome run(Driver &driver, const Kernels &kernels, const Case &item, const orac
     if (spec.name == "lse")
       lseType = spec.type;
     if (spec.access != "out" && !spec.name.ends_with("_cache"))
-      call.tensors[spec.name] = tensors.upload(spec.type, inputs.at(spec.name));
+      call.tensors[spec.name] = tensors.upload(spec.type, inputs.at(spec.name), item.isStrided);
   }
-  std::vector<uint8_t> cache = kernels.layOut(variant, item, inputs);
+  std::vector<uint8_t> cache = kernels.cache().layOut(item.lengths, item.capacity, inputs);
   call.cache = tensors.allocate(cache.size());
   if (!cache.empty())
     driver.upload(call.cache, cache.data(), cache.size());
@@ -60,10 +60,8 @@ Outcome run(Driver &driver, const Kernels &kernels, const Case &item, const orac
   call.capacity = sizes.capacity;
   call.tokens = sizes.tokens;
   std::vector<int64_t> outShape = expected.out.shape, lseShape = expected.lse.shape;
-  size_t outBytes = expected.out.data.size() * oracle::typeSize(outType);
-  size_t lseBytes = expected.lse.data.size() * oracle::typeSize(lseType);
-  call.tensors["out"] = tensors.allocate(outBytes);
-  call.tensors["lse"] = tensors.allocate(lseBytes);
+  const DeviceTensor &outTensor = call.tensors["out"] = tensors.place(outType, outShape, item.isStrided);
+  const DeviceTensor &lseTensor = call.tensors["lse"] = tensors.place(lseType, lseShape, item.isStrided);
 
   Outcome outcome;
   int64_t longest = 0;
@@ -77,13 +75,13 @@ Outcome run(Driver &driver, const Kernels &kernels, const Case &item, const orac
     call.workspace = tensors.allocate(workspace);
     oracle::Tensor out, lse;
     for (int repeat : {0, 1}) {
-      driver.fill(call.tensors["out"], 0xff, outBytes);
-      driver.fill(call.tensors["lse"], 0xff, lseBytes);
+      driver.fill(outTensor.pointer, 0xff, outTensor.bytes);
+      driver.fill(lseTensor.pointer, 0xff, lseTensor.bytes);
       driver.fill(call.workspace, 0xff, workspace);
       kernels.launch(call);
       driver.synchronize();
-      oracle::Tensor itsOut = tensors.download(outType, call.tensors["out"], outShape);
-      oracle::Tensor itsLse = tensors.download(lseType, call.tensors["lse"], lseShape);
+      oracle::Tensor itsOut = tensors.download(outType, outTensor, outShape);
+      oracle::Tensor itsLse = tensors.download(lseType, lseTensor, lseShape);
       if (repeat == 0) {
         out = std::move(itsOut);
         lse = std::move(itsLse);
@@ -141,6 +139,22 @@ int check(const std::filesystem::path &folder, const char *resultsFile) {
                                 {"row_error", outcome.worst.worstRow},
                                 {"lse_error", outcome.worst.worstLse},
                                 {"share_of_limit", outcome.worst.worstShare}});
+  }
+  std::map<std::string, std::unique_ptr<ElementKernels>> elements;
+  for (const nlohmann::json &entry : plan.at("element_cases")) {
+    auto item = entry.get<ElementCase>();
+    std::string message;
+    try {
+      auto &kernels = elements[item.kernels];
+      if (!kernels)
+        kernels = std::make_unique<ElementKernels>(driver, folder, plan.at("elements").at(item.kernels));
+      kernels->check(item);
+    } catch (const std::exception &error) {
+      message = error.what();
+      std::cout << "FAILED " << item.name << ": " << message << "\n";
+    }
+    (message.empty() ? passed : failed) += 1;
+    results["cases"].push_back({{"name", item.name}, {"ok", message.empty()}});
   }
   results["passed"] = passed;
   results["failed"] = failed;

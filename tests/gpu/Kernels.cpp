@@ -15,8 +15,15 @@ std::vector<char> readFile(const std::filesystem::path &path) {
   return std::vector<char>(std::istreambuf_iterator<char>(stream), {});
 }
 
+void addParameters(Launch &launch, const DeviceTensor &tensor) {
+  launch.parameters.push_back(tensor.pointer);
+  if (tensor.strides.size() > 1)
+    for (int64_t stride : tensor.strides)
+      launch.parameters.push_back(static_cast<uint64_t>(stride));
+}
+
 Kernels::Kernels(Driver &driver, const std::filesystem::path &folder, const nlohmann::json &description)
-    : driver(driver), json(description), parsed(oracle::parseVariant(json.at("variant"))) {
+    : driver(driver), json(description), parsed(oracle::parseVariant(json.at("variant"))), map(json.at("cache")) {
   std::vector<char> image = readFile(folder / json.at("cubin").get<std::string>());
   auto load = [&](const char *kernel) {
     const nlohmann::json &entry = json.at(kernel);
@@ -24,12 +31,6 @@ Kernels::Kernels(Driver &driver, const std::filesystem::path &folder, const nloh
   };
   parts = load("parts");
   merge = load("merge");
-  layoutRowBytes = json.at("cache").at("row_bytes");
-  planes = json.at("cache").at("planes");
-}
-
-size_t Kernels::cacheBytes(int64_t batch, int64_t capacity) const {
-  return static_cast<size_t>(batch * planes * capacity * layoutRowBytes);
 }
 
 int64_t Kernels::items(int64_t tokens) const { return tokens * json.at("head_tiles").get<int64_t>(); }
@@ -41,7 +42,7 @@ size_t Kernels::workspaceBytes(int64_t splits, int64_t tokens) const {
 void Kernels::launch(const Call &call) const {
   Launch launch;
   for (const auto &name : json.at("tensors"))
-    launch.parameters.push_back(call.tensors.at(name));
+    addParameters(launch, call.tensors.at(name));
   launch.parameters.push_back(call.cache);
   launch.parameters.push_back(call.workspace);
   // Few parts per row are merged by one warp, many by all of a thread block.
@@ -63,34 +64,6 @@ void Kernels::launch(const Call &call) const {
   driver.launch(launch);
 }
 
-std::vector<uint8_t> Kernels::layOut(const oracle::Variant &variant, const Case &item,
-                                     const oracle::Tensors &inputs) const {
-  const nlohmann::json &layout = json.at("cache");
-  int64_t mask = layout.at("swizzle_mask"), shift = layout.at("swizzle_shift");
-  auto batch = static_cast<int64_t>(item.lengths.size());
-  std::vector<uint8_t> bytes(cacheBytes(batch, item.capacity), 0xff);
-  for (const nlohmann::json &segment : layout.at("segments")) {
-    std::string tensor = segment.at("tensor");
-    const oracle::Tensor &source = inputs.at(tensor);
-    oracle::Type type = oracle::parseType(segment.at("type").get<std::string>());
-    auto size = static_cast<int64_t>(oracle::typeSize(type));
-    int64_t ranks = segment.at("ranks"), elements = segment.at("size"), pitch = segment.at("pitch"),
-            offset = segment.at("offset");
-    for (int64_t b = 0; b < batch; ++b)
-      for (int64_t m = 0; m < item.lengths[static_cast<size_t>(b)]; ++m)
-        for (int64_t plane = 0; plane < planes; ++plane)
-          for (int64_t rank = 0; rank < ranks; ++rank)
-            for (int64_t i = 0; i < elements; ++i) {
-              int64_t from = (((b * item.capacity + m) * planes + plane) * ranks + rank) * elements + i;
-              int64_t within = offset + rank * pitch + i * size;
-              within ^= ((m >> shift) & mask) * 16;
-              int64_t to = ((b * planes + plane) * item.capacity + m) * layoutRowBytes + within;
-              oracle::encode(type, source.data[static_cast<size_t>(from)], &bytes[static_cast<size_t>(to)]);
-            }
-  }
-  return bytes;
-}
-
 DeviceTensors::~DeviceTensors() {
   for (DevicePointer pointer : owned)
     driver.release(pointer);
@@ -101,25 +74,71 @@ DevicePointer DeviceTensors::allocate(size_t bytes) {
   return owned.back();
 }
 
-DevicePointer DeviceTensors::upload(oracle::Type type, const oracle::Tensor &tensor) {
-  size_t size = oracle::typeSize(type);
-  std::vector<uint8_t> bytes(tensor.data.size() * size);
-  for (size_t i = 0; i < tensor.data.size(); ++i)
-    oracle::encode(type, tensor.data[i], &bytes[i * size]);
-  DevicePointer pointer = allocate(bytes.size());
-  if (!bytes.empty())
-    driver.upload(pointer, bytes.data(), bytes.size());
-  return pointer;
+DeviceTensor DeviceTensors::place(oracle::Type type, const std::vector<int64_t> &shape, bool isStrided) {
+  DeviceTensor tensor;
+  tensor.strides.assign(shape.size(), 1);
+  int64_t count = 1;
+  if (isStrided && shape.size() > 1) {
+    constexpr int64_t gap = 5;
+    for (size_t i = 1; i < shape.size(); ++i) {
+      tensor.strides[i] = count;
+      count *= shape[i];
+    }
+    tensor.strides[0] = count + gap;
+    count = tensor.strides[0] * shape[0];
+  } else {
+    for (size_t i = shape.size(); i-- > 0;) {
+      tensor.strides[i] = count;
+      count *= shape[i];
+    }
+  }
+  tensor.bytes = static_cast<size_t>(count) * oracle::typeSize(type);
+  tensor.pointer = allocate(tensor.bytes);
+  return tensor;
 }
 
-oracle::Tensor DeviceTensors::download(oracle::Type type, DevicePointer from, std::vector<int64_t> shape) {
+/// Calls `visit(number, place)` for each element: its number in row-major order, and its place in elements.
+template <typename Visit>
+static void forEachPlace(const std::vector<int64_t> &shape, const std::vector<int64_t> &strides, Visit visit) {
+  std::vector<int64_t> index(shape.size(), 0);
+  size_t count = 1;
+  for (int64_t size : shape)
+    count *= static_cast<size_t>(size);
+  for (size_t number = 0; number < count; ++number) {
+    int64_t at = 0;
+    for (size_t i = 0; i < shape.size(); ++i)
+      at += index[i] * strides[i];
+    visit(number, static_cast<size_t>(at));
+    for (size_t i = shape.size(); i-- > 0 && ++index[i] == shape[i];)
+      index[i] = 0;
+  }
+}
+
+DeviceTensor DeviceTensors::upload(oracle::Type type, const oracle::Tensor &tensor, bool isStrided) {
+  DeviceTensor result = place(type, tensor.shape, isStrided);
+  size_t size = oracle::typeSize(type);
+  std::vector<uint8_t> bytes(result.bytes, 0xff);
+  forEachPlace(tensor.shape, result.strides,
+               [&](size_t number, size_t at) { oracle::encode(type, tensor.data[number], &bytes[at * size]); });
+  if (!bytes.empty())
+    driver.upload(result.pointer, bytes.data(), bytes.size());
+  return result;
+}
+
+oracle::Tensor DeviceTensors::download(oracle::Type type, const DeviceTensor &from, std::vector<int64_t> shape) {
   oracle::Tensor tensor(std::move(shape));
   size_t size = oracle::typeSize(type);
-  std::vector<uint8_t> bytes(tensor.data.size() * size);
+  std::vector<uint8_t> bytes(from.bytes);
   if (!bytes.empty())
-    driver.download(bytes.data(), from, bytes.size());
-  for (size_t i = 0; i < tensor.data.size(); ++i)
-    tensor.data[i] = oracle::decode(type, &bytes[i * size]);
+    driver.download(bytes.data(), from.pointer, bytes.size());
+  std::vector<bool> isOwned(bytes.size(), false);
+  forEachPlace(tensor.shape, from.strides, [&](size_t number, size_t at) {
+    tensor.data[number] = oracle::decode(type, &bytes[at * size]);
+    std::fill_n(isOwned.begin() + static_cast<std::ptrdiff_t>(at * size), size, true);
+  });
+  for (size_t i = 0; i < bytes.size(); ++i)
+    if (!isOwned[i] && bytes[i] != 0xff)
+      throw std::runtime_error("byte " + std::to_string(i) + " between a tensor's elements was written");
   return tensor;
 }
 

@@ -5,6 +5,7 @@
 #ifndef TPAC_TESTS_GPU_KERNELS_H
 #define TPAC_TESTS_GPU_KERNELS_H
 
+#include "tests/gpu/CacheMap.h"
 #include "tests/gpu/Case.h"
 #include "tests/gpu/Driver.h"
 
@@ -13,13 +14,23 @@
 
 namespace tpac::gputest {
 
+/// A tensor on the device; strides in elements.
+struct DeviceTensor {
+  DevicePointer pointer = 0;
+  std::vector<int64_t> strides;
+  size_t bytes = 0;
+};
+
+/// What a launch passes for `tensor`: its pointer, and its strides where it has several dimensions.
+void addParameters(Launch &launch, const DeviceTensor &tensor);
+
 class Kernels {
 public:
   Kernels(Driver &driver, const std::filesystem::path &folder, const nlohmann::json &description);
 
   /// Tensors on the device by name, without the cached ones; the cache; a workspace of workspaceBytes.
   struct Call {
-    std::map<std::string, DevicePointer> tensors;
+    std::map<std::string, DeviceTensor> tensors;
     DevicePointer cache = 0, workspace = 0;
     int64_t batch = 0, capacity = 0;
     /// Thread blocks that share the work.
@@ -29,12 +40,8 @@ public:
   };
   void launch(const Call &call) const;
 
-  int64_t rowBytes() const { return layoutRowBytes; }
-  /// Bytes that `batch` requests of `capacity` tokens take.
-  size_t cacheBytes(int64_t batch, int64_t capacity) const;
+  const CacheMap &cache() const { return map; }
   size_t workspaceBytes(int64_t splits, int64_t tokens) const;
-  /// The cache of `inputs` in the kernels' layout; what no token owns is NaN.
-  std::vector<uint8_t> layOut(const oracle::Variant &variant, const Case &item, const oracle::Tensors &inputs) const;
 
   const oracle::Variant &variant() const { return parsed; }
   const nlohmann::json &description() const { return json; }
@@ -46,7 +53,7 @@ private:
   nlohmann::json json;
   oracle::Variant parsed;
   Function parts, merge;
-  int64_t layoutRowBytes, planes;
+  CacheMap map;
 };
 
 /// The tensors of a call on the device, freed at the end.
@@ -56,8 +63,12 @@ public:
   ~DeviceTensors();
   DeviceTensors(const DeviceTensors &) = delete;
   DevicePointer allocate(size_t bytes);
-  DevicePointer upload(oracle::Type type, const oracle::Tensor &tensor);
-  oracle::Tensor download(oracle::Type type, DevicePointer from, std::vector<int64_t> shape);
+  /// Room for a tensor. `isStrided`: its inner dimensions in reverse order, and a gap behind each element of the first.
+  DeviceTensor place(oracle::Type type, const std::vector<int64_t> &shape, bool isStrided);
+  /// Places a tensor and fills it; gaps are NaN.
+  DeviceTensor upload(oracle::Type type, const oracle::Tensor &tensor, bool isStrided);
+  /// Throws where something was written between the elements of a tensor that was filled with 0xff before.
+  oracle::Tensor download(oracle::Type type, const DeviceTensor &from, std::vector<int64_t> shape);
 
 private:
   Driver &driver;

@@ -10,9 +10,11 @@
 #include "dialect/json/VariantJson.h"
 #include "lowering/Compiler.h"
 #include "lowering/gpu/CacheLayout.h"
+#include "lowering/gpu/GpuPrograms.h"
 #include "lowering/gpu/GpuSchedule.h"
 #include "lowering/phases/BuildPhases.h"
 #include "tests/gpu/Case.h"
+#include "tests/gpu/Elements.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/MLIRContext.h"
@@ -65,6 +67,8 @@ public:
     plan["kernels"] = nlohmann::json::object();
     plan["cases"] = nlohmann::json::array();
     plan["points"] = nlohmann::json::array();
+    plan["elements"] = nlohmann::json::object();
+    plan["element_cases"] = nlohmann::json::array();
   }
 
   void run() {
@@ -76,7 +80,8 @@ public:
     std::ofstream(folder / "expected.bin", std::ios::binary)
         .write(reinterpret_cast<const char *>(expected.data()),
                static_cast<std::streamsize>(expected.size() * sizeof(float)));
-    std::cout << plan["kernels"].size() << " kernels, " << plan["cases"].size() << " cases, " << plan["points"].size()
+    std::cout << plan["kernels"].size() + plan["elements"].size() << " kernels, "
+              << plan["cases"].size() + plan["element_cases"].size() << " cases, " << plan["points"].size()
               << " points in " << folder.string() << "\n";
     if (spills > 0)
       throw std::runtime_error(std::to_string(spills) + " kernels spill registers");
@@ -91,13 +96,16 @@ private:
 
   // --- Kernels
 
-  /// Compiles decode under `schedule` unless it is there; the kernel's name.
-  std::string addKernel(mlir::tpa::VariantAttr variant, mlir::tpa::ScheduleAttr schedule, const std::string &name) {
-    if (plan["kernels"].contains(name))
-      return name;
-    ScheduledPhase scheduled = {Phase::decode, schedule};
-    auto module = take(lowerScheduled(variant, scheduled, target));
-    std::string ptx = take(emitAssembly(*module, target));
+  /// What the assembler says of a module's kernels.
+  struct Report {
+    std::vector<int> registers;
+    /// Whether a kernel spills registers or has anything else in local memory.
+    bool isSpilling = false;
+  };
+
+  /// Writes `NAME.cubin`.
+  Report assemble(mlir::ModuleOp module, const std::string &name) {
+    std::string ptx = take(emitAssembly(module, target));
     fs::path ptxFile = folder / (name + ".ptx"), cubinFile = folder / (name + ".cubin"), log = folder / (name + ".log");
     std::ofstream(ptxFile) << ptx;
     std::string arch = "-arch=" + options.chip;
@@ -106,31 +114,23 @@ private:
     if (llvm::sys::ExecuteAndWait(ptxas, {ptxas, "-v", arch, ptxFile.native(), "-o", cubinFile.native()}, std::nullopt,
                                   redirects, 0, 0, &error) != 0)
       throw std::runtime_error("ptxas of " + name + " failed: " + error + readText(log));
-    std::string report = readText(log);
+    std::string text = readText(log);
     fs::remove(ptxFile);
     fs::remove(log);
+    Report report;
     std::smatch match;
-    std::vector<int> registers;
-    for (std::string rest = report; std::regex_search(rest, match, std::regex("Used (\\d+) registers"));
+    for (std::string rest = text; std::regex_search(rest, match, std::regex("Used (\\d+) registers"));
          rest = match.suffix())
-      registers.push_back(std::stoi(match[1]));
-    bool isSpilling = false;
-    for (std::string rest = report; std::regex_search(rest, match, std::regex("(\\d+) bytes spill stores"));
+      report.registers.push_back(std::stoi(match[1]));
+    for (std::string rest = text; std::regex_search(rest, match, std::regex("(\\d+) bytes (stack frame|spill stores)"));
          rest = match.suffix())
-      isSpilling |= match[1] != "0";
-    spills += isSpilling;
+      report.isSpilling |= match[1] != "0";
+    spills += report.isSpilling;
+    return report;
+  }
 
+  static nlohmann::json layoutOf(mlir::tpa::VariantAttr variant) {
     GpuCacheLayout layout = gpuCacheLayout(variant);
-    nlohmann::json entry = {{"variant", nlohmann::json::parse(mlir::tpa::writeVariant(variant))},
-                            {"cubin", name + ".cubin"},
-                            {"registers", registers},
-                            {"spills", isSpilling},
-                            {"overlaps", schedule.getBulk()},
-                            {"rows", schedule.getQueries() * schedule.getHeads()},
-                            {"head_tiles", llvm::divideCeil(variant.getHeads().getLocal(), schedule.getHeads())}};
-    std::string text;
-    llvm::raw_string_ostream(text) << schedule;
-    entry["schedule"] = text;
     nlohmann::json segments = nlohmann::json::array();
     for (const auto &segment : layout.segments)
       segments.push_back({{"tensor", segment.tensor},
@@ -139,43 +139,122 @@ private:
                           {"ranks", segment.ranks},
                           {"size", segment.size},
                           {"pitch", segment.pitch}});
-    entry["cache"] = {{"planes", layout.planes},
-                      {"row_bytes", layout.rowBytes},
-                      {"swizzle_mask", layout.swizzleMask},
-                      {"swizzle_shift", layout.swizzleShift},
-                      {"segments", segments}};
-    for (const PhaseTensor &tensor : getPhaseSignature(variant, Phase::decode).tensors)
+    return {{"planes", layout.planes},
+            {"row_bytes", layout.rowBytes},
+            {"swizzle_mask", layout.swizzleMask},
+            {"swizzle_shift", layout.swizzleShift},
+            {"segments", segments}};
+  }
+
+  nlohmann::json describe(mlir::LLVM::LLVMFuncOp kernel) {
+    auto integer = [&](llvm::StringRef attribute) {
+      return kernel->getAttrOfType<mlir::IntegerAttr>(attribute).getInt();
+    };
+    if (int64_t most = GpuLimits::of(options.chip).sharedBytes; integer("tpac.shared_bytes") > most)
+      throw std::runtime_error(kernel.getSymName().str() + " takes " + std::to_string(integer("tpac.shared_bytes")) +
+                               " bytes of shared memory, more than the chip's " + std::to_string(most));
+    return {{"name", kernel.getSymName().str()},
+            {"threads", integer("tpac.threads")},
+            {"shared_bytes", integer("tpac.shared_bytes")}};
+  }
+
+  static void print(const std::string &name, const Report &report, const std::string &rest) {
+    std::cout << name << ": registers";
+    for (int count : report.registers)
+      std::cout << " " << count;
+    std::cout << (report.isSpilling ? ", SPILLS" : "") << ", " << rest << "\n";
+  }
+
+  /// Compiles `phase` of attention under `schedule` unless it is there; the kernel's name.
+  std::string addKernel(mlir::tpa::VariantAttr variant, mlir::tpa::ScheduleAttr schedule, const std::string &name,
+                        Phase phase = Phase::decode) {
+    if (plan["kernels"].contains(name))
+      return name;
+    ScheduledPhase scheduled = {phase, schedule};
+    auto module = take(lowerScheduled(variant, scheduled, target));
+    Report report = assemble(*module, name);
+    nlohmann::json entry = {{"variant", nlohmann::json::parse(mlir::tpa::writeVariant(variant))},
+                            {"cubin", name + ".cubin"},
+                            {"registers", report.registers},
+                            {"spills", report.isSpilling},
+                            {"overlaps", schedule.getBulk()},
+                            {"rows", schedule.getQueries() * schedule.getHeads()},
+                            {"head_tiles", llvm::divideCeil(variant.getHeads().getLocal(), schedule.getHeads())},
+                            {"cache", layoutOf(variant)}};
+    std::string text;
+    llvm::raw_string_ostream(text) << schedule;
+    entry["schedule"] = text;
+    GpuCacheLayout layout = gpuCacheLayout(variant);
+    for (const PhaseTensor &tensor : getPhaseSignature(variant, phase).tensors)
       if (!layout.find(tensor.name))
         entry["tensors"].push_back(tensor.name);
     for (auto kernel : module->getOps<mlir::LLVM::LLVMFuncOp>()) {
-      auto integer = [&](llvm::StringRef attribute) {
-        return kernel->getAttrOfType<mlir::IntegerAttr>(attribute).getInt();
-      };
       bool isMerge = kernel.getSymName().ends_with("_merge");
-      entry[isMerge ? "merge" : "parts"] = {{"name", kernel.getSymName().str()},
-                                            {"threads", integer("tpac.threads")},
-                                            {"shared_bytes", integer("tpac.shared_bytes")}};
+      entry[isMerge ? "merge" : "parts"] = describe(kernel);
       if (!isMerge)
-        entry["record_bytes"] = integer("tpac.record_bytes");
+        entry["record_bytes"] = kernel->getAttrOfType<mlir::IntegerAttr>("tpac.record_bytes").getInt();
     }
-    std::cout << name << ": registers";
-    for (int count : registers)
-      std::cout << " " << count;
-    std::cout << (isSpilling ? ", SPILLS" : "") << ", shared " << entry["parts"]["shared_bytes"] << ", " << text
-              << "\n";
+    print(name, report, "shared " + entry["parts"]["shared_bytes"].dump() + ", " + text);
     plan["kernels"][name] = std::move(entry);
     return name;
   }
 
-  mlir::tpa::VariantAttr readConfig(const std::string &name) {
-    fs::path path = fs::path(TPAC_SOURCE_ROOT) / "configs" / (name + ".json");
-    return take(mlir::tpa::readVariant(readText(path), path.native(), context));
+  /// Compiles append, import, export and merge of a configuration.
+  std::string addElements(mlir::tpa::VariantAttr variant, const std::string &config) {
+    std::string name = config + "-elements";
+    std::vector<ScheduledPhase> phases;
+    for (Phase phase : {Phase::append, Phase::merge})
+      phases.push_back({phase, take(defaultGpuSchedule(variant, phase, GpuLimits::of(options.chip)))});
+    auto module = take(lowerScheduled(variant, phases, target));
+    Report report = assemble(*module, name);
+    nlohmann::json kernels;
+    std::string shared = "shared";
+    GpuCacheLayout layout = gpuCacheLayout(variant);
+    for (auto kernel : module->getOps<mlir::LLVM::LLVMFuncOp>()) {
+      nlohmann::json entry = describe(kernel);
+      bool isMove = kernel.getSymName() == "import" || kernel.getSymName() == "export";
+      Phase phase = kernel.getSymName() == "merge" ? Phase::merge : Phase::append;
+      for (const PhaseTensor &tensor : getPhaseSignature(variant, phase).tensors)
+        if (isMove ? layout.find(tensor.name) != nullptr : !layout.find(tensor.name))
+          entry["tensors"].push_back(isMove ? plainName(tensor.name) : tensor.name);
+      if (isMove)
+        entry["tensors"].push_back("lengths");
+      shared += " " + entry["shared_bytes"].dump();
+      kernels[kernel.getSymName().str()] = std::move(entry);
+    }
+    print(name, report, shared);
+    plan["elements"][name] = {{"variant", nlohmann::json::parse(mlir::tpa::writeVariant(variant))},
+                              {"cubin", name + ".cubin"},
+                              {"registers", report.registers},
+                              {"spills", report.isSpilling},
+                              {"cache", layoutOf(variant)},
+                              {"kernels", kernels}};
+    return name;
+  }
+
+  void addElementCase(const std::string &kernels, const std::string &shape, std::vector<int64_t> lengths,
+                      std::vector<int64_t> added, bool isStrided) {
+    if (!options.kernelsOnly)
+      plan["element_cases"].push_back(
+          ElementCase{kernels + "/" + shape, kernels, std::move(lengths), std::move(added), ++seed, isStrided});
+  }
+
+  /// A configuration, changed by `patch` and then under its own name.
+  mlir::tpa::VariantAttr readConfig(const std::string &config, const nlohmann::json &patch = {},
+                                    const std::string &name = "") {
+    fs::path path = fs::path(TPAC_SOURCE_ROOT) / "configs" / (config + ".json");
+    nlohmann::json json = nlohmann::json::parse(readText(path));
+    if (!patch.is_null()) {
+      json.merge_patch(patch);
+      json["name"] = name;
+    }
+    return take(mlir::tpa::readVariant(json.dump(), path.native(), context));
   }
 
   // --- Cases
 
   void addCase(const std::string &kernel, const std::string &shape, std::vector<int64_t> lengths,
-               std::vector<int64_t> queries, double gain) {
+               std::vector<int64_t> queries, double gain, bool isStrided = false) {
     if (options.kernelsOnly)
       return;
     Case item;
@@ -186,6 +265,7 @@ private:
     item.queries = std::move(queries);
     item.seed = ++seed;
     item.gain = gain;
+    item.isStrided = isStrided;
     oracle::Variant variant = oracle::parseVariant(plan["kernels"][kernel]["variant"]);
     oracle::Attention attention = oracle::attention(variant, item.sizes(), makeInputs(variant, item));
     for (const oracle::Tensor *tensor : {&attention.out, &attention.lse, &attention.maxLogit})
@@ -193,36 +273,79 @@ private:
     plan["cases"].push_back(item);
   }
 
-  void writeCases() {
+  /// Configurations, and members that none of them is: fp16, quantised tokens under other head factors.
+  std::vector<std::pair<std::string, mlir::tpa::VariantAttr>> members() {
+    const nlohmann::json f16 = {{"activation", "f16"}, {"head", "f16"}, {"token", "f16"}, {"output", "f16"}};
+    const nlohmann::json fp8 = {{"activation", "bf16"}, {"head", "bf16"}, {"token", "f8E4M3FN"}, {"output", "bf16"}};
+    nlohmann::json int8 = fp8;
+    int8["token"] = "i8";
+    const std::tuple<const char *, const char *, nlohmann::json> patches[] = {
+        {"t6-mini-f16", "t6-mini", {{"types", f16}}},
+        {"llama-mini-gqa-f16", "llama-mini-gqa", {{"types", f16}}},
+        {"mha-32x64-fp8", "mha-32x64", {{"types", fp8}}},
+        {"mla-16-int8", "mla-16", {{"types", int8}}},
+        {"tpa-learned-a-int8", "tpa-learned-a", {{"types", int8}}},
+        {"tpa3-16x4-fp8", "tpa3-16x4", {{"types", fp8}}},
+        {"t6-mini-3-heads", "t6-mini", {{"heads", 3}}},
+    };
     std::vector<std::string> names = options.configs;
-    if (names.empty())
+    if (names.empty()) {
       for (const auto &file : fs::directory_iterator(fs::path(TPAC_SOURCE_ROOT) / "configs"))
         if (file.path().extension() == ".json")
           names.push_back(file.path().stem());
+      for (const auto &patch : patches)
+        names.emplace_back(std::get<0>(patch));
+    }
     std::ranges::sort(names);
+    std::vector<std::pair<std::string, mlir::tpa::VariantAttr>> result;
+    for (const std::string &name : names) {
+      const auto *patch = std::ranges::find_if(patches, [&](const auto &entry) { return name == std::get<0>(entry); });
+      result.emplace_back(name, patch == std::end(patches)
+                                    ? readConfig(name)
+                                    : readConfig(std::get<1>(*patch), std::get<2>(*patch), name));
+    }
+    return result;
+  }
+
+  void writeCases() {
     GpuLimits limits = GpuLimits::of(options.chip);
     GpuLimits small = limits;
     small.hasBulk = false;
-    for (const std::string &name : names) {
-      mlir::tpa::VariantAttr variant = readConfig(name);
+    for (const auto &[name, variant] : members()) {
       llvm::Expected<mlir::tpa::ScheduleAttr> schedule = defaultGpuSchedule(variant, Phase::decode, limits);
       if (!schedule) {
         std::cout << "left out: " << llvm::toString(schedule.takeError()) << "\n";
         continue;
       }
+      std::string elements = addElements(variant, name);
+      addElementCase(elements, "new", {0, 0, 0}, {1, 0, 70}, false);
+      addElementCase(elements, "behind", {5, 130, 0, 63}, {3, 1, 0, 66}, true);
       std::string one = addKernel(variant, *schedule, name + "-q1");
       std::string four = addKernel(variant, take(defaultGpuSchedule(variant, Phase::decode, limits, 4)), name + "-q4");
-      std::string copies =
-          addKernel(variant, take(defaultGpuSchedule(variant, Phase::decode, small)), name + "-copies");
       // Typical logits of a few units, and of tens.
       constexpr double flat = 16, peaked = 256;
       addCase(one, "ragged", {1, 7, 16, 63, 64, 65, 1000}, std::vector<int64_t>(7, 1), flat);
-      addCase(one, "long", {4096}, {1}, flat);
+      // The oracle makes all keys and values of all heads.
+      bool isLarge = variant.getHeads().getLocal() * variant.getKeyFeatures() > 1 << 15;
+      addCase(one, "long", {isLarge ? 1024 : 4096}, {1}, flat);
       addCase(one, "peaked", {700}, {1}, peaked);
-      addCase(one, "queries", {3, 0, 64, 130, 517}, {4, 1, 1, 2, 3}, flat);
+      addCase(one, "queries", {3, 0, 64, 130, 517}, {4, 1, 1, 2, 3}, flat, /*isStrided=*/true);
       addCase(four, "queries", {3, 0, 64, 130, 517}, {4, 1, 5, 2, 3}, flat);
-      if (limits.hasBulk)
-        addCase(copies, "ragged", {1, 65, 1000}, {1, 1, 1}, flat);
+      if (limits.hasBulk) {
+        llvm::Expected<mlir::tpa::ScheduleAttr> byThreads = defaultGpuSchedule(variant, Phase::decode, small);
+        if (byThreads)
+          addCase(addKernel(variant, *byThreads, name + "-copies"), "ragged", {1, 65, 1000}, {1, 1, 1}, flat);
+        else
+          std::cout << "left out: " << llvm::toString(byThreads.takeError()) << "\n";
+      }
+      std::string prefill = addKernel(variant, take(defaultGpuSchedule(variant, Phase::prefill, limits, 4096)),
+                                      name + "-prefill", Phase::prefill);
+      addCase(prefill, "ragged", {17, 1, 50}, {17, 1, 9}, flat, /*isStrided=*/true);
+      // What is expected travels; many rows only of few heads.
+      if (variant.getHeads().getLocal() <= 3) {
+        addCase(prefill, "whole", {4096}, {4096}, flat);
+        addCase(prefill, "chunk", {3001, 512}, {512, 300}, flat);
+      }
     }
   }
 

@@ -99,19 +99,18 @@ public:
                      int64_t valueBlock)
       : context(registry(), MLIRContext::Threading::DISABLED),
         variant(take(tpa::readVariant(variantJson, "variant", context))) {
-    CodeTarget target = take(tpac::findTarget(route.target)), host = take(tpac::findTarget("host"));
+    CodeTarget target = take(tpac::findTarget(route.target));
     Random random(route.scheduleSeed);
     for (Phase phase : phases) {
       signatures.push_back(tpac::getPhaseSignature(variant, phase, valueBlock));
-      // A GPU has schedules of attention only.
+      // What append and merge draw from differs little.
       bool isAttention = phase == Phase::decode || phase == Phase::prefill;
-      const CodeTarget &its = isAttention ? target : host;
       if (!isAttention || route.scheduleSeed == 0) {
-        modules.emplace(
-            phase, take(tpac::lowerPhases(variant, phase, tpac::Stage::tiles, tpac::CodePath::fused, its, valueBlock)));
+        modules.emplace(phase, take(tpac::lowerPhases(variant, phase, tpac::Stage::tiles, tpac::CodePath::fused, target,
+                                                      valueBlock)));
         continue;
       }
-      ScheduleAttr schedule = drawSchedule(variant, phase, its, valueBlock, random);
+      ScheduleAttr schedule = drawSchedule(variant, phase, target, valueBlock, random);
       modules.emplace(phase, take(tpac::buildPrograms(variant, {{phase, schedule}})));
       schedules.emplace(phase, schedule);
       if (schedule.getSplit() > 0)

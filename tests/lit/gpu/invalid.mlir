@@ -24,3 +24,12 @@ func.func @decode_part_item(%starts: memref<?xi32> {tpac.name = "token_start"}, 
     tpac.schedule = #tpa.schedule<tokens = 32, queries = 1, heads = 11, operands = bf16, stages = 2>} {
   return
 }
+
+// -----
+
+// expected-error @below {{tpac.items: expected new_tokens, cached_tokens or rows, got pages}}
+func.func @append_item(%lengths: memref<?xi32>, %request: index, %token: index) attributes {
+    tpac.cache = {planes = 1 : i64, row_bytes = 640 : i64}, tpac.items = "pages",
+    tpac.schedule = #tpa.schedule<tokens = 16, queries = 1, heads = 11, operands = f32>} {
+  return
+}

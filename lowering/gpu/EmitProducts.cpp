@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Products on the tensor cores: of queries and keys, of weights and values.
+
+#include "lowering/gpu/Emitter.h"
+
+using namespace mlir;
+using namespace mlir::tpa;
+using namespace mlir::tpa::gpu;
+
+Value mlir::tpa::gpu::throughConversions(Value tile) {
+  while (auto convert = tile.getDefiningOp<tile::ConvertOp>())
+    tile = convert.getInput();
+  return tile;
+}
+
+/// Products of all of `lhs` with one operand in shared memory, added to `sums`: in 16 columns of sums and 16
+/// contracted elements at a time.
+struct Emitter::Products {
+  const SharedTile &shared;
+  ArrayRef<Value> lhs;
+  MutableArrayRef<Value> sums;
+  /// Whether the operand's rows are the columns of the result (keys), or are contracted (values).
+  bool isByColumns;
+  int64_t pairs, steps;
+};
+
+SmallVector<Value> Emitter::operandFragments(Value tile, int64_t step) {
+  if (auto registers = queryRegisters.find(tile); registers != queryRegisters.end())
+    return Values(ArrayRef(registers->second).slice(4 * step, 4));
+  if (auto found = queryFragments.find(tile); found != queryFragments.end())
+    return loadQuery(found->second, step);
+  // Accumulators of 16 columns, packed, are the A operand.
+  Values values = fragment(throughConversions(tile));
+  Values packed;
+  for (int64_t columns : {0, 1})
+    for (int64_t half : {0, 1}) {
+      int64_t first = 8 * step + 4 * columns + 2 * half;
+      packed.push_back(isa.pack(values[first], values[first + 1], operandType));
+    }
+  return packed;
+}
+
+SmallVector<Value> Emitter::dotFragment(tile::DotOp dot) {
+  // Products that add up and share an operand share its loads.
+  SmallVector<Value> lhs = {dot.getLhs()};
+  Value rhs = dot.getRhs();
+  Value start = dot.getAccumulator();
+  while (start) {
+    auto previous = start.getDefiningOp<tile::DotOp>();
+    if (!previous || previous.getRhs() != rhs || !start.hasOneUse())
+      break;
+    lhs.push_back(previous.getLhs());
+    start = previous.getAccumulator();
+  }
+  std::reverse(lhs.begin(), lhs.end());
+
+  StringAttr column = columnAxis(dot.getType());
+  int64_t columns = columnsOf(dot.getType());
+  SharedTile shared = sharedTile(rhs);
+  if (failed(status))
+    return Values(columns / 2, isa.f32(0.0));
+  Values sums = start ? fragment(start) : Values(columns / 2, isa.f32(0.0));
+  bool isByColumns = column == shared.rowAxis;
+  if (!isByColumns && column != shared.columnAxis) {
+    fail(dot, "expected an operand of tokens and features");
+    return sums;
+  }
+  StringAttr contracted = isByColumns ? shared.columnAxis : shared.rowAxis;
+  if (!isByColumns) {
+    if (hasNarrowValues.value_or(shared.isNarrow()) != shared.isNarrow())
+      fail(dot, "this target sums products of 8-bit or of wider values, not of both");
+    hasNarrowValues = shared.isNarrow();
+    // The chunks of the warp's columns.
+    shared.chunk = isa.add(shared.chunk, isa.mul(columnWarp, columns / shared.chunkElements()));
+  }
+  if (shared.isNarrow() != isNarrow(rhs))
+    fail(dot, "expected 8-bit elements of the cache, or others");
+  Products products = {shared, lhs, sums, isByColumns, columns / 16, dot.getRhs().getType().sizeOf(contracted) / 16};
+  if (shared.isNarrow())
+    multiplyNarrow(products);
+  else
+    multiplyWide(products);
+  return sums;
+}
+
+void Emitter::multiplyWide(const Products &products) {
+  // Two 8-column halves of B at a time: rows are its columns (keys), or are contracted (values; transposed on load).
+  bool isByColumns = products.isByColumns;
+  Value laneRow = laneRowOf(/*byHalves=*/isByColumns);
+  Value laneChunk = isa.bitAnd(isa.shiftRight(lane, isByColumns ? 3 : 4), 1);
+  for (int64_t step = 0; step < products.steps; ++step) {
+    SmallVector<Values> a;
+    for (Value operand : products.lhs)
+      a.push_back(operandFragments(operand, step));
+    for (int64_t pair = 0; pair < products.pairs; ++pair) {
+      Value address = isByColumns ? chunkAddress(products.shared, laneRow, 16 * pair, 2 * step, laneChunk)
+                                  : chunkAddress(products.shared, laneRow, 16 * step, 2 * pair, laneChunk);
+      Values matrices = isa.loadMatrices(address, /*transposed=*/!isByColumns);
+      for (const Values &operand : a)
+        for (int64_t half : {0, 1}) {
+          MutableArrayRef<Value> sum = products.sums.slice(8 * pair + 4 * half, 4);
+          llvm::copy(isa.multiply(operand, matrices[2 * half], matrices[2 * half + 1], sum, operandType), sum.begin());
+        }
+    }
+  }
+}
+
+/// A chunk has 16 elements, so that a matrix row is a whole one: of keys, a lane has elements 4t to 4t + 3 of token g,
+/// contracted in the order in which `expand` gives them; of values, transposed, elements 2g and 2g + 1 of tokens 2t and
+/// 2t + 1, for the first and second 8 columns of the sums. Two chunks at a time; the second may be one too many.
+void Emitter::multiplyNarrow(const Products &products) {
+  bool isByColumns = products.isByColumns;
+  Value laneRow = laneRowOf(/*byHalves=*/isByColumns);
+  Value laneChunk = isa.bitAnd(isa.shiftRight(lane, isByColumns ? 3 : 4), 1);
+  Type type = products.shared.elementType;
+  auto multiply = [&](ArrayRef<Values> a, Value b0, Value b1, int64_t quad) {
+    MutableArrayRef<Value> sum = products.sums.slice(4 * quad, 4);
+    for (const Values &operand : a)
+      llvm::copy(isa.multiply(operand, b0, b1, sum, operandType), sum.begin());
+  };
+  auto operandsOf = [&](int64_t step) {
+    SmallVector<Values> a;
+    for (Value operand : products.lhs)
+      a.push_back(operandFragments(operand, step));
+    return a;
+  };
+  int64_t chunks = isByColumns ? products.steps : products.pairs;
+  // A chunk too many could lie behind the row: there the one before it is read again.
+  auto chunkOf = [&](int64_t first) { return first + 1 < chunks ? laneChunk : isa.i32(0); };
+  if (isByColumns) {
+    for (int64_t step = 0; step < products.steps; step += 2) {
+      SmallVector<SmallVector<Values>> a;
+      for (int64_t next = step; next < std::min(step + 2, products.steps); ++next)
+        a.push_back(operandsOf(next));
+      for (int64_t pair = 0; pair < products.pairs; ++pair) {
+        Value address = chunkAddress(products.shared, laneRow, 16 * pair, step, chunkOf(step));
+        Values matrices = isa.loadMatrices(address, /*transposed=*/false);
+        for (auto [next, operands] : llvm::enumerate(a))
+          for (int64_t half : {0, 1}) {
+            auto [first, second] = isa.expand(matrices[2 * half + static_cast<int64_t>(next)], type);
+            multiply(operands, first, second, 2 * pair + half);
+          }
+      }
+    }
+    return;
+  }
+  for (int64_t step = 0; step < products.steps; ++step) {
+    SmallVector<Values> a = operandsOf(step);
+    for (int64_t pair = 0; pair < products.pairs; pair += 2) {
+      Value address = chunkAddress(products.shared, laneRow, 16 * step, pair, chunkOf(pair));
+      Values matrices = isa.loadMatrices(address, /*transposed=*/true);
+      for (int64_t next = 0; next < std::min<int64_t>(2, products.pairs - pair); ++next) {
+        auto [even0, odd0] = isa.expand(matrices[2 * next], type);
+        auto [even1, odd1] = isa.expand(matrices[2 * next + 1], type);
+        multiply(a, even0, even1, 2 * (pair + next));
+        multiply(a, odd0, odd1, 2 * (pair + next) + 1);
+      }
+    }
+  }
+}
