@@ -166,33 +166,28 @@ std::pair<Value, Value> Isa::unpack(Value packed, Type type) {
 }
 
 std::pair<Value, Value> Isa::expand(Value packed, Type type) {
-  auto pairType = VectorType::get({2}, b.getBF16Type());
-  auto constant = [&](double value) -> Value {
-    APFloat rounded(value);
-    bool isInexact = false;
-    rounded.convert(APFloat::BFloat(), APFloat::rmNearestTiesToEven, &isInexact);
-    return arith::ConstantOp::create(b, DenseElementsAttr::get(pairType, rounded));
-  };
-  auto bits = [&](Value x) -> Value { return LLVM::BitcastOp::create(b, pairType, x); };
   auto either = [&](Value x, Value y) -> Value { return arith::OrIOp::create(b, x, y); };
   auto shiftLeft = [&](Value x, int64_t count) -> Value { return arith::ShLIOp::create(b, x, i32(count)); };
-  // One instruction on all chips, which keeps subnormal numbers; LLVM's own fma goes through f32 on some.
-  auto multiplyAdd = [&](Value x, Value y, Value z) -> Value {
-    return LLVM::BitcastOp::create(b, b.getI32Type(), intrinsic(pairType, "llvm.nvvm.fma.rn.bf16x2", {x, y, z}));
+  // Pairs of bf16 in 32 bits. One instruction on all chips, which keeps subnormal numbers: what LLVM makes of its own
+  // fma, or of the intrinsic where a factor is 1 or a summand 0, goes through f32 before sm_90.
+  auto multiplyAdd = [&](Value x, uint32_t y, Value z) {
+    return assembly(b.getI32Type(), "fma.rn.bf16x2 $0, $1, $2, $3;", "=r,r,r,r", {x, i32(static_cast<int32_t>(y)), z},
+                    /*hasEffect=*/false);
   };
+  constexpr uint32_t one = 0x3f803f80, two120 = 0x7b807b80, minusZero = 0x80008000;
   if (isa<Float8E4M3FNType>(type)) {
     // Exponent and mantissa in place, the exponent's bias is 120 too small; subnormal numbers are, too.
     auto scaled = [&](Value magnitude, Value sign) {
-      Value value = bits(either(bitAnd(magnitude, 0x07f007f0), bitAnd(sign, static_cast<int32_t>(0x80008000))));
-      return multiplyAdd(value, constant(0x1p120), constant(-0.0));
+      Value value = either(bitAnd(magnitude, 0x07f007f0), bitAnd(sign, static_cast<int32_t>(minusZero)));
+      return multiplyAdd(value, two120, i32(static_cast<int32_t>(minusZero)));
     };
     return {scaled(shiftLeft(packed, 4), shiftLeft(packed, 8)), scaled(shiftRight(packed, 4), packed)};
   }
   // The lower 7 bits x as 128 + x, less 128, or less 256 where the number is negative.
   auto converted = [&](Value bytes) {
-    Value low = bits(either(bitAnd(bytes, 0x007f007f), i32(0x43004300)));
-    Value origin = bits(either(bitAnd(bytes, 0x00800080), i32(static_cast<int32_t>(0xc300c300))));
-    return multiplyAdd(low, constant(1.0), origin);
+    Value low = either(bitAnd(bytes, 0x007f007f), i32(0x43004300));
+    Value origin = either(bitAnd(bytes, 0x00800080), i32(static_cast<int32_t>(0xc300c300)));
+    return multiplyAdd(low, one, origin);
   };
   return {converted(packed), converted(shiftRight(packed, 8))};
 }
