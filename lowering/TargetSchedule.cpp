@@ -11,7 +11,7 @@ using namespace mlir;
 tpac::CpuTraits tpac::cpuTraitsOf(const CodeTarget &target) {
   auto has = [&](StringRef feature) { return llvm::is_contained(target.features, feature); };
   if (target.cpu == "x86-64-v4" || has("+avx512f"))
-    return {16, 32, target.amx};
+    return {16, 32, target.amx, target.cpu == "x86-64-v4" || has("+avx512dq")};
   if (target.cpu == "x86-64-v3" || has("+avx2"))
     return {8, 16};
   bool aarch64 = StringRef(target.triple).starts_with("aarch64");

@@ -33,7 +33,7 @@ def TilesToCpu : Pass<"tpa-tiles-to-cpu", "::mlir::func::FuncOp"> {
     Every tile becomes a buffer on the stack, in the type of its arithmetic, its last axis padded to whole vectors; ops
     round what they write to the tile's element type. A load or an elementwise op whose result is read once, at the same
     point, needs no buffer: its reader computes it; and a product that another one goes on with stays in registers.
-    Prefetches of a loop's loads are spread over its products where these have room for them. Buffers are reused when their tile dies, and an op writes over a
+    Prefetches of a loop's loads are spread over the blocks of its products where these have room for them. Buffers are reused when their tile dies, and an op writes over a
     dying operand where it can: the softmax state and the accumulator that a loop carries stay in place. `tile.dot`
     keeps a block of its result in vector registers.
 
@@ -50,7 +50,8 @@ def TilesToCpu : Pass<"tpa-tiles-to-cpu", "::mlir::func::FuncOp"> {
   let options = [
     Option<"lanes", "lanes", "int64_t", "16", "f32 elements per vector: 4, 8 or 16">,
     Option<"registers", "registers", "int64_t", "32", "vector registers, 16 or 32">,
-    Option<"amx", "amx", "bool", "false", "loops of attention on AMX tiles where their operands are bf16; needs 16 lanes">
+    Option<"amx", "amx", "bool", "false", "loops of attention on AMX tiles where their operands are bf16; needs 16 lanes">,
+    Option<"avx512", "avx512", "bool", "false", "exponentials by AVX-512 instructions; needs 16 lanes">
   ];
   let dependentDialects = ["::mlir::amx::AMXDialect", "::mlir::LLVM::LLVMDialect", "::mlir::arith::ArithDialect", "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect",
                            "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];

@@ -169,7 +169,7 @@ llvm::Expected<ScheduleAttr> tpac::defaultCpuSchedule(VariantAttr variant, Phase
   if (phase == Phase::decode) {
     // One query reads each block once: what counts is that the block's tiles stay in the L1 cache (docs/perf-log.md).
     queryTiles = {1};
-    llvm::erase_if(tokenTiles, [](int64_t tokens) { return tokens > 16; });
+    llvm::erase_if(tokenTiles, [&](int64_t tokens) { return tokens > (traits.lanes == 16 ? 32 : 16); });
   } else {
     llvm::erase_if(tokenTiles, [](int64_t tokens) { return tokens > 64; });
   }

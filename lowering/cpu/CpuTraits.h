@@ -16,6 +16,8 @@ struct CpuTraits {
   int64_t registers = 32;
   /// AMX tiles of bf16; the process must have asked the kernel for them.
   bool amx = false;
+  /// AVX-512 F and DQ instructions on vectors of 16 f32.
+  bool avx512 = false;
 };
 
 } // namespace tpac

@@ -6,10 +6,14 @@
 #include "lowering/cpu/VectorMath.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "llvm/ADT/bit.h"
 
 using namespace mlir;
 using namespace mlir::tpa;
 using namespace mlir::tpa::cpu;
+
+/// How many steps of a loop over a contracted axis of `size` elements one iteration makes.
+static int64_t dotUnroll(int64_t size) { return size % 4 == 0 ? 4 : 1; }
 
 bool Emitter::isReduction(const Tile &lhs, const Tile &rhs, const Tile &result) {
   StringAttr lane = laneAxis(lhs.type);
@@ -79,22 +83,29 @@ Emitter::DotBlocks Emitter::dotBlocks(const Tile &vectors, const Tile &scalars, 
   return blocks;
 }
 
-std::optional<std::pair<StringAttr, int64_t>> Emitter::DotBlocks::singleLoop() const {
+bool Emitter::DotBlocks::passThrough(std::pair<StringAttr, int64_t> axis) const {
   // MLA of 128 heads by 512 features has hundreds: LLVM would take hours for them.
-  constexpr size_t mostBlocks = 8;
+  constexpr int64_t mostPieces = 8;
   bool isRepeated = llvm::any_of(outer, [](auto axis) { return axis.second > 1; });
-  if (contracted.size() != 1 || isRepeated || count() > mostBlocks)
-    return std::nullopt;
-  return contracted.front();
+  return contracted.size() == 1 && contracted.front() == axis && !isRepeated && rowBlocks() > 0 && axis.second >= 4 &&
+         llvm::isPowerOf2_64(axis.second) && columnBlocks() * share(axis.second).together <= mostPieces;
 }
 
-size_t Emitter::loopsAlong(std::pair<StringAttr, int64_t> axis, tile::DotOp op) const {
+Emitter::DotBlocks::Sharing Emitter::DotBlocks::share(int64_t size) const {
+  // Four elements or more, because a block then is a loop of so many iterations: LLVM unrolls shorter ones, loads the
+  // factors that blocks have in common ahead of all of them, and spills them.
+  int64_t together = llvm::divideCeil(rowBlocks(), size / 4);
+  int64_t iterations = rowBlocks() / together;
+  return {iterations, together, static_cast<int64_t>(llvm::PowerOf2Ceil(llvm::divideCeil(size, iterations)))};
+}
+
+std::optional<Emitter::DotBlocks> Emitter::blocksAlong(std::pair<StringAttr, int64_t> axis, tile::DotOp op) const {
   Tile lhs{Value(), op.getLhs().getType()}, rhs{Value(), op.getRhs().getType()}, result{Value(), op.getType()};
   if (isReduction(lhs, rhs, result))
-    return 0;
+    return std::nullopt;
   bool fromLhs = vectorsAreLhs(lhs, result);
   DotBlocks blocks = dotBlocks(fromLhs ? lhs : rhs, fromLhs ? rhs : lhs, result);
-  return blocks.singleLoop() == axis ? blocks.count() : 0;
+  return blocks.passThrough(axis) ? std::optional(blocks) : std::nullopt;
 }
 
 /// Each element of `scalars` times a vector of `vectors`. A block is some rows (of the axis that `vectors` lacks, if
@@ -109,24 +120,29 @@ void Emitter::dotByBroadcast(ArrayRef<DotFactors> terms, std::optional<Tile> acc
   auto type = VectorType::get({width}, element);
   if (!accumulator)
     clearPadding(result, width);
-  // Each block takes a line of its own, so that there is code for each.
-  bool takesLines = blocks.singleLoop() && hasLines(*blocks.singleLoop());
+  bool takesLines = contracted.size() == 1 && blocks.passThrough(contracted.front()) && hasLines(contracted.front());
 
   Point point;
-  auto kernel = [&](Value firstLane, int64_t laneCount, Value firstRow, int64_t rowCount) {
+  // `lines`: per term, what is prefetched meanwhile for `tokens` elements of the contracted axis from `firstToken` on.
+  auto kernel = [&](Value firstLane, int64_t laneCount, Value firstRow, int64_t rowCount, LineShares lines) {
     auto place = [&](int64_t i, int64_t j) {
       if (row)
         point[row] = plus(firstRow, i);
       if (lane)
         point[lane] = plus(firstLane, j * width);
     };
+    int64_t block = rowCount * laneCount;
     SmallVector<Value> sums;
     for (int64_t i = 0; i < rowCount; ++i)
       for (int64_t j = 0; j < laneCount; ++j) {
         place(i, j);
         sums.push_back(accumulator ? read(*accumulator, point, lane, width, element) : splat(b, type, 0.0));
       }
-    auto step = [&](const DotFactors &factors, ValueRange carried) {
+    // Few sums are each split into several, of every so-many-th step: a multiply-add waits for the one before.
+    int64_t unroll = contracted.empty() ? 1 : dotUnroll(contracted.back().second);
+    int64_t chains = std::clamp<int64_t>(llvm::bit_floor(static_cast<uint64_t>(12 / block)), 1, unroll);
+    sums.resize(block * chains, splat(b, type, 0.0));
+    auto step = [&](const DotFactors &factors, int64_t chain, ValueRange carried) {
       SmallVector<Value> next(carried);
       SmallVector<Value> columnVectors;
       for (int64_t i = 0; i < rowCount; ++i) {
@@ -142,26 +158,24 @@ void Emitter::dotByBroadcast(ArrayRef<DotFactors> terms, std::optional<Tile> acc
           place(i, j);
           if (!broadcast || (lane && factors.scalars.type.hasAxis(lane)))
             broadcast = read(factors.scalars, point, lane, width, element);
-          Value &sum = next[i * laneCount + j];
+          Value &sum = next[chain * block + i * laneCount + j];
           sum = vector::FMAOp::create(b, broadcast, columnVectors[j], sum);
         }
       }
       return next;
     };
-    LineGroup group;
     // The innermost contracted axis, several steps per iteration; prefetches are spread over them.
     auto innermost = [&](const DotFactors &factors, std::pair<StringAttr, int64_t> axis, ValueRange carried) {
-      int64_t unroll = dotUnroll(axis.second);
-      return loop(index(0), index(axis.second / unroll), 1, carried, [&](Value k, ValueRange arguments) {
-        auto scaled = [&](int64_t factor) { return b.createOrFold<arith::MulIOp>(k, index(factor)); };
+      ArrayRef<Line> share = lines.ofTerms.empty() ? ArrayRef<Line>() : lines.ofTerms[&factors - terms.data()];
+      int64_t steps = share.empty() ? unroll : axis.second / lines.count;
+      return loop(index(0), index(axis.second / steps), 1, carried, [&](Value k, ValueRange arguments) {
         SmallVector<Value> next(arguments);
-        for (int64_t u = 0; u < unroll; ++u) {
-          if (int64_t count = group.lines.size()) {
-            Value element = plus(scaled(unroll / count), group.first + u / count);
-            prefetch(group.lines[u % count], element);
-          }
-          point[axis.first] = plus(scaled(unroll), u);
-          next = step(factors, next);
+        Value asker = share.empty() ? Value() : b.createOrFold<arith::AddIOp>(lines.first, k);
+        for (int64_t u = 0, asked = 0; u < steps; ++u) {
+          for (; asked * steps < static_cast<int64_t>(share.size()) * (u + 1); ++asked)
+            prefetch(share[asked], asker);
+          point[axis.first] = plus(b.createOrFold<arith::MulIOp>(k, index(steps)), u);
+          next = step(factors, u % chains, next);
         }
         return next;
       });
@@ -169,7 +183,7 @@ void Emitter::dotByBroadcast(ArrayRef<DotFactors> terms, std::optional<Tile> acc
     std::function<SmallVector<Value>(const DotFactors &, size_t, ValueRange)> contract =
         [&](const DotFactors &factors, size_t depth, ValueRange carried) -> SmallVector<Value> {
       if (depth == contracted.size())
-        return step(factors, carried);
+        return step(factors, 0, carried);
       if (depth + 1 == contracted.size())
         return innermost(factors, contracted[depth], carried);
       auto [axis, size] = contracted[depth];
@@ -178,11 +192,10 @@ void Emitter::dotByBroadcast(ArrayRef<DotFactors> terms, std::optional<Tile> acc
         return contract(factors, depth + 1, arguments);
       });
     };
-    for (const DotFactors &factors : terms) {
-      if (takesLines)
-        group = takeLines(*blocks.singleLoop());
+    for (const DotFactors &factors : terms)
       sums = contract(factors, 0, sums);
-    }
+    for (int64_t i = block; i < block * chains; ++i)
+      sums[i % block] = arith::AddFOp::create(b, sums[i % block], sums[i]);
     for (int64_t i = 0; i < rowCount; ++i)
       for (int64_t j = 0; j < laneCount; ++j) {
         place(i, j);
@@ -192,8 +205,28 @@ void Emitter::dotByBroadcast(ArrayRef<DotFactors> terms, std::optional<Tile> acc
 
   loops(blocks.outer, point, [&] {
     auto columns = [&](Value firstLane, int64_t laneCount) {
-      auto rows = [&](Value firstRow, int64_t rowCount) { kernel(firstLane, laneCount / width, firstRow, rowCount); };
-      groups(blocks.rows, blocks.rowsPerBlock, rows, takesLines);
+      auto rows = [&](Value firstRow, int64_t rowCount) {
+        kernel(firstLane, laneCount / width, firstRow, rowCount, {});
+      };
+      if (!takesLines)
+        return groups(blocks.rows, blocks.rowsPerBlock, rows);
+      // Blocks of rows in a loop, each of which prefetches for the next elements of the contracted axis.
+      auto [iterations, together, elements] = blocks.share(contracted.front().second);
+      SmallVector<SmallVector<SmallVector<Line>>> shares(together);
+      for (auto &ofTerms : shares)
+        for (size_t term = 0; term < terms.size(); ++term)
+          ofTerms.push_back(takeLines());
+      loop(index(0), index(iterations), 1, [&](Value i) {
+        Value first = b.createOrFold<arith::MulIOp>(i, index(elements));
+        for (auto [number, ofTerms] : llvm::enumerate(shares)) {
+          Value firstRow = b.createOrFold<arith::MulIOp>(i, index(together * blocks.rowsPerBlock));
+          firstRow = plus(firstRow, number * blocks.rowsPerBlock);
+          kernel(firstLane, laneCount / width, firstRow, blocks.rowsPerBlock, {ofTerms, first, elements});
+        }
+      });
+      int64_t done = iterations * together * blocks.rowsPerBlock;
+      groups(blocks.rows - done, blocks.rowsPerBlock,
+             [&](Value firstRow, int64_t rowCount) { rows(plus(firstRow, done), rowCount); });
     };
     groups(blocks.vectorCount * width, blocks.columnsPerBlock * width, columns, takesLines);
   });

@@ -17,7 +17,7 @@ using tile::TileType;
 
 static Tile computed(TileType type, ArrayRef<Tile> operands,
                      std::function<Value(const Point &, ArrayRef<Value>)> body) {
-  return {Value(), type, std::make_shared<Computation>(Computation{llvm::to_vector(operands), std::move(body)})};
+  return {Value(), type, std::make_shared<Computation>(Computation{llvm::to_vector(operands), std::move(body), false})};
 }
 
 void Emitter::fill(double value, const Tile &result) {
@@ -39,7 +39,11 @@ void Emitter::fill(double value, const Tile &result) {
 }
 
 Tile Emitter::converted(const Tile &input, TileType type) {
-  return computed(type, {input}, [](const Point &, ArrayRef<Value> in) { return in[0]; });
+  auto computation = std::make_shared<Computation>();
+  computation->operands = {input};
+  computation->body = [](const Point &, ArrayRef<Value> in) { return in[0]; };
+  computation->isWidening = type.getElementType() == storedType(input.type);
+  return {Value(), type, computation};
 }
 
 void Emitter::convert(const Tile &input, const Tile &result) {
@@ -55,21 +59,37 @@ void Emitter::transpose(const Tile &input, const Tile &result, int64_t width) {
   Type element = storedType(result.type);
   if (padded(rows) - rows >= width)
     fill(0.0, result);
+  // Neighbouring bf16 are moved together, as one word: half the shuffles, and no conversion before them.
+  const Tile &stored = input.computation && input.computation->isWidening ? input.computation->operands[0] : input;
+  bool isPaired = !stored.computation && stored.type.getElementType().isBF16() && element.isF32() &&
+                  cast<MemRefType>(stored.memory.getType()).getElementType().isInteger(16) &&
+                  laneSize(input.type) % (2 * width) == 0;
+  int64_t columns = isPaired ? 2 * width : width;
+  auto rowType = VectorType::get(width, isPaired ? b.getI32Type() : element);
   Point point;
   loops(axesWithout(input.type, {from, to}), point, [&] {
     groups(rows, width, [&](Value row, int64_t rowCount) {
-      groups(laneSize(input.type), width, [&](Value column, int64_t columnCount) {
-        SmallVector<Value> square(width, arith::ConstantOp::create(b, b.getZeroAttr(VectorType::get(width, element))));
+      groups(laneSize(input.type), columns, [&](Value column, int64_t columnCount) {
+        SmallVector<Value> square(width, arith::ConstantOp::create(b, b.getZeroAttr(rowType)));
         point[from] = column;
         for (int64_t i = 0; i < rowCount; ++i) {
           point[to] = plus(row, i);
-          square[i] = read(input, point, from, width, element);
+          if (isPaired) {
+            auto type = VectorType::get(columns, b.getI16Type());
+            Value pairs = vector::LoadOp::create(b, type, stored.memory, indices(stored, point));
+            square[i] = vector::BitCastOp::create(b, rowType, pairs);
+          } else {
+            square[i] = read(input, point, from, width, element);
+          }
         }
         square = transposed(b, square);
         point[to] = row;
         for (int64_t i = 0; i < columnCount; ++i) {
           point[from] = plus(column, i);
-          write(result, point, square[i]);
+          Value vector = square[isPaired ? i / 2 : i];
+          if (isPaired)
+            vector = i % 2 == 0 ? lowerOfPairs(b, vector) : upperOfPairs(b, vector);
+          write(result, point, vector);
         }
       });
     });

@@ -7,7 +7,6 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "llvm/ADT/MapVector.h"
-#include "llvm/ADT/bit.h"
 
 using namespace mlir;
 using namespace mlir::tpa;
@@ -67,23 +66,17 @@ void Emitter::enterLoop(scf::ForOp loop) {
     lines += more.size();
     llvm::append_range(tensors[load.getMemory()], more);
   }
-  size_t takers = 0;
+  int64_t blocks = 0;
   for (auto dot : loop.getOps<tile::DotOp>())
-    takers += loopsAlong(next.axis, dot);
-  next.isSpread = lines != 0 && lines <= takers;
-  if (!next.isSpread)
-    return;
-
-  // A loop asks for neighbouring lines, in the order of memory: the hardware's own prefetch then runs ahead of it.
-  int64_t size = next.axis.second;
-  for (auto &[memory, all] : tensors)
-    for (ArrayRef<Line> rest = all; !rest.empty();) {
-      size_t count = std::min<size_t>(llvm::bit_floor(rest.size()), dotUnroll(size));
-      for (size_t part = 0; part < count; ++part)
-        next.groups.push_back({llvm::to_vector(rest.take_front(count)), static_cast<int64_t>(part * size / count)});
-      rest = rest.drop_front(count);
+    if (std::optional<DotBlocks> dotBlocks = blocksAlong(next.axis, dot)) {
+      next.takers += dotBlocks->columnBlocks() * dotBlocks->share(next.axis.second).together;
+      blocks += dotBlocks->columnBlocks() * dotBlocks->rowBlocks();
     }
-  std::reverse(next.groups.begin(), next.groups.end());
+  // At most one prefetch per step of a product.
+  next.isSpread = lines != 0 && static_cast<int64_t>(lines) <= blocks;
+  if (next.isSpread)
+    for (auto &[memory, all] : tensors)
+      llvm::append_range(next.lines, all);
 }
 
 void Emitter::leaveLoop() { prefetches.pop_back(); }
@@ -95,11 +88,15 @@ bool Emitter::isSpread(tile::LoadOp op) const {
 }
 
 bool Emitter::hasLines(std::pair<StringAttr, int64_t> axis) const {
-  return !prefetches.empty() && !prefetches.back().groups.empty() && prefetches.back().axis == axis;
+  return !prefetches.empty() && prefetches.back().isSpread && prefetches.back().axis == axis;
 }
 
-Emitter::LineGroup Emitter::takeLines(std::pair<StringAttr, int64_t> axis) {
-  return hasLines(axis) ? prefetches.back().groups.pop_back_val() : LineGroup();
+SmallVector<Emitter::Line> Emitter::takeLines() {
+  Prefetches &all = prefetches.back();
+  ArrayRef<Line> lines = all.lines;
+  size_t first = lines.size() * all.taken / all.takers, end = lines.size() * (all.taken + 1) / all.takers;
+  ++all.taken;
+  return llvm::to_vector(lines.slice(first, end - first));
 }
 
 void Emitter::prefetch(const Line &line, Value element) {

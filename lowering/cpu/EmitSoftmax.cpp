@@ -17,6 +17,11 @@ using namespace mlir::tpa::cpu;
 
 static constexpr double infinity = std::numeric_limits<double>::infinity();
 
+Value Emitter::power(Value x) {
+  auto type = cast<VectorType>(x.getType());
+  return avx512 && type == VectorType::get({16}, b.getF32Type()) ? exp2Avx512(b, x) : exp2(b, x);
+}
+
 void Emitter::softmaxStep(const Tile &logits, const SoftmaxState &state, const Tile &probabilities,
                           const SoftmaxState &newState, const Tile &correction) {
   StringAttr m = b.getStringAttr("m");
@@ -52,7 +57,7 @@ void Emitter::softmaxStep(const Tile &logits, const SoftmaxState &state, const T
     for (Value value : max)
       base.push_back(selectIfMinusInfinity(b, value, zeros.front(), value));
     auto add = [&](size_t i, Value carried, Value logit) -> Value {
-      Value probability = exp2(b, arith::SubFOp::create(b, logit, base[i]));
+      Value probability = power(arith::SubFOp::create(b, logit, base[i]));
       write(probabilities, point, probability);
       return arith::AddFOp::create(b, carried, probability);
     };
@@ -60,7 +65,7 @@ void Emitter::softmaxStep(const Tile &logits, const SoftmaxState &state, const T
     SmallVector<Value> sum = foldRows(kept, rows, point, -infinity, zeros, vector::CombiningKind::ADD, add);
     for (size_t i = 0; i < rows.count(); ++i) {
       setRow(logits, rows, i, point);
-      Value factor = exp2(b, arith::SubFOp::create(b, oldMax[i], base[i]));
+      Value factor = power(arith::SubFOp::create(b, oldMax[i], base[i]));
       factor = selectIfMinusInfinity(b, max[i], splat(b, type, 1.0), factor);
       writeRow(newState.max, point, lane, max[i]);
       writeRow(newState.sum, point, lane, vector::FMAOp::create(b, oldSum[i], factor, sum[i]));

@@ -6,6 +6,7 @@
 #ifndef TPAC_LOWERING_CPU_EMITTER_H
 #define TPAC_LOWERING_CPU_EMITTER_H
 
+#include "lowering/cpu/CpuTraits.h"
 #include "lowering/tile/TileDialect.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -39,14 +40,17 @@ struct Tile {
 struct Computation {
   SmallVector<Tile> operands;
   std::function<Value(const Point &, ArrayRef<Value>)> body;
+  /// Whether it is no more than the one operand's elements in their arithmetic type.
+  bool isWidening = false;
 };
 
 class Emitter {
 public:
-  /// `lanes`: f32 elements per vector. `allocate` gives a buffer for a tile, `release` takes it back.
-  Emitter(ImplicitLocOpBuilder &builder, int64_t lanes, int64_t registers, std::function<Tile(tile::TileType)> allocate,
+  /// `allocate` gives a buffer for a tile, `release` takes it back.
+  Emitter(ImplicitLocOpBuilder &builder, const tpac::CpuTraits &cpu, std::function<Tile(tile::TileType)> allocate,
           std::function<void(const Tile &)> release)
-      : b(builder), lanes(lanes), registers(registers), allocate(std::move(allocate)), release(std::move(release)) {}
+      : b(builder), lanes(cpu.lanes), registers(cpu.registers), avx512(cpu.avx512), allocate(std::move(allocate)),
+        release(std::move(release)) {}
 
   MemRefType bufferType(tile::TileType type) const;
 
@@ -133,6 +137,8 @@ public:
   /// As write where the tile has axis `lane`; else stores the vector's first element alone.
   void writeRow(const Tile &tile, const Point &point, StringAttr lane, Value vector);
   Value rounded(const Tile &tile, Value vector);
+  /// As cpu::exp2, by the instructions that the CPU has for it.
+  Value power(Value x);
   /// result[..] = body(operands[..]), every value in the result's arithmetic type.
   void elementwise(const Tile &result, ArrayRef<Tile> operands,
                    llvm::function_ref<Value(const Point &, ArrayRef<Value>)> body);
@@ -163,51 +169,6 @@ private:
   SmallVector<Value> foldRows(const Tile &tile, const Rows &rows, Point &point, double neutral, ValueRange start,
                               vector::CombiningKind kind, llvm::function_ref<Value(size_t, Value, Value)> step);
 
-  // --- Prefetch
-  // -------------------------------------------------------------------------------------------------------
-
-  /// A cache line for each element of the axis along which a loop walks through `dimension` of a tensor.
-  struct Line {
-    tile::LoadOp load;
-    size_t dimension;
-    /// Where it begins in the other dimensions.
-    SmallVector<int64_t> offsets;
-  };
-  /// Lines of one tensor for some of the axis' elements, from `first` on: what one loop along the axis prefetches.
-  struct LineGroup {
-    SmallVector<Line> lines;
-    int64_t first = 0;
-  };
-  /// What the loads of a loop read in its next iteration.
-  struct Prefetches {
-    scf::ForOp loop;
-    /// Whether products take them; else each load prefetches for itself.
-    bool isSpread = false;
-    std::pair<StringAttr, int64_t> axis;
-    /// Next one last.
-    SmallVector<LineGroup> groups;
-  };
-  static std::optional<size_t> streamedDimension(tile::LoadOp op, scf::ForOp loop);
-  static std::optional<std::pair<StringAttr, int64_t>> streamedAxis(tile::LoadOp op, scf::ForOp loop);
-  static SmallVector<Line> linesOf(tile::LoadOp op, scf::ForOp loop);
-  bool isSpread(tile::LoadOp op) const;
-  /// Lines for a loop over the elements of `axis` to prefetch, none where all are taken.
-  LineGroup takeLines(std::pair<StringAttr, int64_t> axis);
-  bool hasLines(std::pair<StringAttr, int64_t> axis) const;
-  void prefetch(const Line &line, Value element);
-  /// How many such loops are emitted for `op`.
-  size_t loopsAlong(std::pair<StringAttr, int64_t> axis, tile::DotOp op) const;
-
-  // --- Parts of dot, load, store and rope
-  // ---------------------------------------------------------------------------------
-
-  /// Factors of a product: the one whose vectors are used and the one whose elements are broadcast.
-  struct DotFactors {
-    Tile vectors, scalars;
-  };
-  void dotByBroadcast(ArrayRef<DotFactors> terms, std::optional<Tile> accumulator, const Tile &result);
-  void dotByReduction(const Tile &lhs, const Tile &rhs, std::optional<Tile> accumulator, const Tile &result);
-  void addScalar(const Tile &result, const Point &point, Value sum, std::optional<Tile> accumulator);
   /// How a product is cut into blocks that stay in registers: `rows` elements of an axis by `columns` vectors.
   struct DotBlocks {
     int64_t width;
@@ -218,23 +179,76 @@ private:
     bool reusesVectors;
     int64_t vectorCount, columnsPerBlock;
     SmallVector<std::pair<StringAttr, int64_t>> contracted, outer;
-    size_t count() const {
-      return llvm::divideCeil(rows, rowsPerBlock) * llvm::divideCeil(vectorCount, columnsPerBlock);
-    }
-    /// The axis that each block passes through once, if that is all it does and blocks are few enough to have code of
-    /// their own, each with its part of the prefetches.
-    std::optional<std::pair<StringAttr, int64_t>> singleLoop() const;
+    int64_t rowBlocks() const { return rows / rowsPerBlock; }
+    int64_t columnBlocks() const { return llvm::divideCeil(vectorCount, columnsPerBlock); }
+    /// Whether each block does no more than pass through `axis` once, and few enough have code of their own to prefetch
+    /// meanwhile.
+    bool passThrough(std::pair<StringAttr, int64_t> axis) const;
+    /// Blocks of rows may share what is prefetched for the `size` elements of an axis: a loop over them prefetches for
+    /// `elements` in each iteration, and computes `together` blocks, each with code of its own.
+    struct Sharing {
+      int64_t iterations, together, elements;
+    };
+    Sharing share(int64_t size) const;
   };
+
+  // --- Prefetch
+  // -------------------------------------------------------------------------------------------------------
+
+  /// A cache line for each element of the axis along which a loop walks through `dimension` of a tensor.
+  struct Line {
+    tile::LoadOp load;
+    size_t dimension;
+    /// Where it begins in the other dimensions.
+    SmallVector<int64_t> offsets;
+  };
+  /// What the loads of a loop read in its next iteration.
+  struct Prefetches {
+    scf::ForOp loop;
+    /// Whether products take them; else each load prefetches for itself.
+    bool isSpread = false;
+    std::pair<StringAttr, int64_t> axis;
+    /// In the order of memory.
+    SmallVector<Line> lines;
+    /// How many pieces of code share them, and how many have their share.
+    size_t takers = 0, taken = 0;
+  };
+  static std::optional<size_t> streamedDimension(tile::LoadOp op, scf::ForOp loop);
+  static std::optional<std::pair<StringAttr, int64_t>> streamedAxis(tile::LoadOp op, scf::ForOp loop);
+  static SmallVector<Line> linesOf(tile::LoadOp op, scf::ForOp loop);
+  bool isSpread(tile::LoadOp op) const;
+  bool hasLines(std::pair<StringAttr, int64_t> axis) const;
+  /// The next share of the lines.
+  SmallVector<Line> takeLines();
+  void prefetch(const Line &line, Value element);
+  /// The blocks in which `op` passes through `axis` once each, if that is all it does.
+  std::optional<DotBlocks> blocksAlong(std::pair<StringAttr, int64_t> axis, tile::DotOp op) const;
+
+  // --- Parts of dot, load, store and rope
+  // ---------------------------------------------------------------------------------
+
+  /// Factors of a product: the one whose vectors are used and the one whose elements are broadcast.
+  struct DotFactors {
+    Tile vectors, scalars;
+  };
+  /// What a block of a product prefetches: lines per term of the product, for `count` elements from `first` on.
+  struct LineShares {
+    ArrayRef<SmallVector<Line>> ofTerms;
+    Value first;
+    int64_t count = 1;
+  };
+  void dotByBroadcast(ArrayRef<DotFactors> terms, std::optional<Tile> accumulator, const Tile &result);
+  void dotByReduction(const Tile &lhs, const Tile &rhs, std::optional<Tile> accumulator, const Tile &result);
+  void addScalar(const Tile &result, const Point &point, Value sum, std::optional<Tile> accumulator);
   DotBlocks dotBlocks(const Tile &vectors, const Tile &scalars, const Tile &result) const;
   static bool isReduction(const Tile &lhs, const Tile &rhs, const Tile &result);
   static bool vectorsAreLhs(const Tile &lhs, const Tile &result);
-  /// How many steps of a loop over a contracted axis of `size` elements one iteration makes.
-  static int64_t dotUnroll(int64_t size) { return size % 4 == 0 ? 4 : 1; }
   int64_t rowBlock(int64_t rows, int64_t vectorsPerRow, int64_t spare) const;
 
   ImplicitLocOpBuilder &b;
   int64_t lanes;
   int64_t registers;
+  bool avx512;
   std::function<Tile(tile::TileType)> allocate;
   std::function<void(const Tile &)> release;
   /// Innermost loop last.

@@ -21,7 +21,7 @@ using namespace mlir;
 
 void tpa::buildCpuPipeline(OpPassManager &passes, const tpac::CpuTraits &cpu) {
   passes.addNestedPass<func::FuncOp>(createTileLayouts({cpu.lanes}));
-  passes.addNestedPass<func::FuncOp>(createTilesToCpu({cpu.lanes, cpu.registers, cpu.amx}));
+  passes.addNestedPass<func::FuncOp>(createTilesToCpu({cpu.lanes, cpu.registers, cpu.amx, cpu.avx512}));
   passes.addPass(createCanonicalizerPass());
   passes.addPass(createCSEPass());
   addLlvmConversion(passes);
@@ -33,15 +33,17 @@ struct PipelineOptions : PassPipelineOptions<PipelineOptions> {
   Option<int64_t> lanes{*this, "lanes", llvm::cl::desc("f32 elements per vector"), llvm::cl::init(16)};
   Option<int64_t> registers{*this, "registers", llvm::cl::desc("vector registers"), llvm::cl::init(32)};
   Option<bool> amx{*this, "amx", llvm::cl::desc("AMX tiles for bf16 operands"), llvm::cl::init(false)};
+  Option<bool> avx512{*this, "avx512", llvm::cl::desc("AVX-512 instructions"), llvm::cl::init(false)};
 };
 
 } // namespace
 
 void tpa::registerCpuPipelines() {
-  PassPipelineRegistration<PipelineOptions>("tpa-cpu", "tile programs to the LLVM dialect, for a CPU",
-                                            [](OpPassManager &passes, const PipelineOptions &options) {
-                                              buildCpuPipeline(passes, {options.lanes, options.registers, options.amx});
-                                            });
+  PassPipelineRegistration<PipelineOptions>(
+      "tpa-cpu", "tile programs to the LLVM dialect, for a CPU",
+      [](OpPassManager &passes, const PipelineOptions &options) {
+        buildCpuPipeline(passes, {options.lanes, options.registers, options.amx, options.avx512});
+      });
 }
 
 void tpa::registerCpuDialects(DialectRegistry &registry) {

@@ -34,12 +34,11 @@ bool isTile(Value value) { return isa<TileType>(value.getType()); }
 /// a loop's body takes what is free before the loop.
 class Lowering {
 public:
-  Lowering(func::FuncOp function, int64_t lanes, int64_t registers, bool amx)
+  Lowering(func::FuncOp function, const tpac::CpuTraits &cpu)
       : function(function), b(function.getLoc(), function.getContext()),
         emitter(
-            b, lanes, registers, [this](TileType type) { return acquire(type); },
-            [this](const Tile &tile) { give(tile.memory); }),
-        amx(amx) {}
+            b, cpu, [this](TileType type) { return acquire(type); }, [this](const Tile &tile) { give(tile.memory); }),
+        amx(cpu.amx) {}
 
   LogicalResult run() {
     llvm::SmallPtrSet<Operation *, 4> matrixLoops;
@@ -604,7 +603,7 @@ struct TilesToCpuPass : tpa::impl::TilesToCpuBase<TilesToCpuPass> {
       function.emitOpError("expected one block");
       return signalPassFailure();
     }
-    if (failed(Lowering(function, lanes, registers, amx).run()))
+    if (failed(Lowering(function, {lanes, registers, amx, avx512}).run()))
       signalPassFailure();
   }
 };

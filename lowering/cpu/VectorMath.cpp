@@ -5,6 +5,7 @@
 #include "lowering/reference/Elements.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 
 #include <cmath>
@@ -55,8 +56,17 @@ Value cpu::fromStorage(ImplicitLocOpBuilder &b, Value value) {
   // bf16 is the upper half of an f32.
   VectorType i32 = vectorLike(value, b.getI32Type());
   Value bits = arith::BitcastOp::create(b, vectorLike(value, b.getI16Type()), value);
-  bits = arith::ShLIOp::create(b, arith::ExtUIOp::create(b, i32, bits), splatInt(b, i32, 16));
-  return arith::BitcastOp::create(b, vectorLike(value, arithmetic), bits);
+  return lowerOfPairs(b, arith::ExtUIOp::create(b, i32, bits));
+}
+
+Value cpu::lowerOfPairs(ImplicitLocOpBuilder &b, Value words) {
+  Value bits = arith::ShLIOp::create(b, words, splatInt(b, cast<VectorType>(words.getType()), 16));
+  return arith::BitcastOp::create(b, vectorLike(words, b.getF32Type()), bits);
+}
+
+Value cpu::upperOfPairs(ImplicitLocOpBuilder &b, Value words) {
+  Value mask = splatInt(b, cast<VectorType>(words.getType()), static_cast<int32_t>(0xffff0000));
+  return arith::BitcastOp::create(b, vectorLike(words, b.getF32Type()), arith::AndIOp::create(b, words, mask));
 }
 
 Value cpu::asBits(ImplicitLocOpBuilder &b, Value memory) {
@@ -114,6 +124,18 @@ Value cpu::maximum(ImplicitLocOpBuilder &b, Value x, Value y) {
   return compareAndSelect(b, arith::CmpFPredicate::OGT, x, y, x, y);
 }
 
+/// 2^r for |r| <= 1/2: exactly 1 at 0, relative error 9.2e-8.
+static Value exp2OfFraction(ImplicitLocOpBuilder &b, Value r) {
+  auto type = cast<VectorType>(r.getType());
+  // 2^r - 1 over r, fitted for the least largest relative error of 1 + r p(r).
+  constexpr double coefficients[] = {0.0013264727081471344, 0.009671512649002853, 0.05550733743641746,
+                                     0.24022242085171286,   0.6931469775988864,   1.0};
+  Value p = cpu::splat(b, type, coefficients[0]);
+  for (double coefficient : ArrayRef(coefficients).drop_front())
+    p = vector::FMAOp::create(b, p, r, cpu::splat(b, type, coefficient));
+  return p;
+}
+
 Value cpu::exp2(ImplicitLocOpBuilder &b, Value x) {
   auto type = cast<VectorType>(x.getType());
   if (type.getElementType().isF64())
@@ -125,17 +147,30 @@ Value cpu::exp2(ImplicitLocOpBuilder &b, Value x) {
   Value shifted = arith::AddFOp::create(b, bounded, constant(magic));
   Value n = arith::SubFOp::create(b, shifted, constant(magic));
   Value r = arith::SubFOp::create(b, bounded, n);
-  // 2^r - 1 over r, fitted for the least largest relative error of 1 + r p(r), 9.2e-8.
-  constexpr double coefficients[] = {0.0013264727081471344, 0.009671512649002853, 0.05550733743641746,
-                                     0.24022242085171286,   0.6931469775988864,   1.0};
-  Value p = constant(coefficients[0]);
-  for (double coefficient : ArrayRef(coefficients).drop_front())
-    p = vector::FMAOp::create(b, p, r, constant(coefficient));
+  Value p = exp2OfFraction(b, r);
   VectorType i32 = type.clone(b.getI32Type());
   Value exponent = arith::ShLIOp::create(b, arith::BitcastOp::create(b, i32, shifted), splatInt(b, i32, 23));
   Value bits = arith::AddIOp::create(b, arith::BitcastOp::create(b, i32, p), exponent);
   Value power = arith::BitcastOp::create(b, type, bits);
   return compareAndSelect(b, arith::CmpFPredicate::OLT, x, constant(-126.0), constant(0.0), power);
+}
+
+Value cpu::exp2Avx512(ImplicitLocOpBuilder &b, Value x) {
+  auto type = cast<VectorType>(x.getType());
+  auto call = [&](StringRef name, ValueRange arguments) {
+    return LLVM::CallIntrinsicOp::create(b, type, b.getStringAttr(name), arguments).getResult(0);
+  };
+  auto integer = [&](Type type, int64_t value) -> Value {
+    return LLVM::ConstantOp::create(b, type, b.getIntegerAttr(type, value));
+  };
+  Value all = integer(b.getI16Type(), -1), currentRounding = integer(b.getI32Type(), 4);
+  Value zero = splat(b, type, 0.0);
+  // x = n + r with |r| <= 1/2.
+  Value r = call("llvm.x86.avx512.mask.reduce.ps.512", {x, integer(b.getI32Type(), 0), zero, all, currentRounding});
+  Value n = arith::SubFOp::create(b, x, r);
+  Value result = call("llvm.x86.avx512.mask.scalef.ps.512", {exp2OfFraction(b, r), n, zero, all, currentRounding});
+  // No subnormal results: products with them are slow.
+  return compareAndSelect(b, arith::CmpFPredicate::OLT, x, splat(b, type, -126.0), zero, result);
 }
 
 Value cpu::tanh(ImplicitLocOpBuilder &b, Value x) {

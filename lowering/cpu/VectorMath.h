@@ -24,6 +24,10 @@ Value convertVector(ImplicitLocOpBuilder &b, Value value, Type element);
 /// Elements as they are in memory (bf16, f16, f8E4M3FN, i8, ..) in their arithmetic type.
 Value fromStorage(ImplicitLocOpBuilder &b, Value value);
 
+/// The bf16 in the lower or upper halves of 32-bit words, as f32.
+Value lowerOfPairs(ImplicitLocOpBuilder &b, Value words);
+Value upperOfPairs(ImplicitLocOpBuilder &b, Value words);
+
 /// bf16 memory as 16-bit integers: LLVM would widen and round vectors of bf16 element by element where the CPU lacks
 /// them.
 Value asBits(ImplicitLocOpBuilder &b, Value memory);
@@ -39,6 +43,9 @@ Value maximum(ImplicitLocOpBuilder &b, Value x, Value y);
 
 /// 2^x for x <= 127: relative error below 2e-7 in f32, exactly 1 at 0, and 0 for x < -126 (f32). NaN stays NaN.
 Value exp2(ImplicitLocOpBuilder &b, Value x);
+
+/// As exp2, for vectors of 16 f32 on a CPU with AVX-512 F and DQ.
+Value exp2Avx512(ImplicitLocOpBuilder &b, Value x);
 
 /// tanh, absolute error below 3e-7 and relative error below 1e-6 in f32.
 Value tanh(ImplicitLocOpBuilder &b, Value x);

@@ -166,8 +166,15 @@ bool isQuick() {
 }
 
 std::span<const tpac::CpuTraits> testedOptions() {
-  static constexpr tpac::CpuTraits all[] = {{16, 32}, {8, 16}, {4, 16}};
-  return std::span(all).first(isQuick() ? 1 : std::size(all));
+  static const std::vector<tpac::CpuTraits> all = [] {
+    std::vector<tpac::CpuTraits> options = {{16, 32}, {8, 16}, {4, 16}};
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq"))
+      options.insert(options.begin(), {16, 32, /*amx=*/false, /*avx512=*/true});
+#endif
+    return options;
+  }();
+  return std::span(all).first(isQuick() ? 1 : all.size());
 }
 
 } // namespace tpac::test
