@@ -292,7 +292,7 @@ LogicalResult VariantAttr::verify(EmitError emitError, StringAttr name, HeadsAtt
 
 LogicalResult ScheduleAttr::verify(EmitError emitError, int64_t tokens, int64_t queries, int64_t heads, ScoreOrder,
                                    ValueOrder, Type operands, int64_t queryParts, int64_t split, int64_t valueBlock,
-                                   int64_t groups, int64_t stages, bool) {
+                                   int64_t pageSize, int64_t groups, int64_t stages, bool) {
   std::pair<StringRef, int64_t> sizes[] = {{"tokens", tokens}, {"queries", queries}, {"heads", heads}};
   for (auto [name, size] : sizes)
     if (!isExtent(size))
@@ -307,6 +307,9 @@ LogicalResult ScheduleAttr::verify(EmitError emitError, int64_t tokens, int64_t 
   if (!isValueBlock(valueBlock))
     return emitError() << "value_block: expected 0 or a power of two from 2 to " << largestValueBlock << ", got "
                        << valueBlock << " [G5]";
+  if (!isPageSize(pageSize, valueBlock))
+    return emitError() << "page_size: expected 0 or a multiple of " << std::max<int64_t>(valueBlock, 1) << ", at most "
+                       << largestPage << ", got " << pageSize << " [G7]";
   for (auto [name, number] : {std::pair<StringRef, int64_t>("groups", groups), {"stages", stages}})
     if (number < 1 || number > maxGroups)
       return emitError() << name << ": expected an integer between 1 and " << maxGroups << ", got " << number

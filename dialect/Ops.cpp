@@ -24,9 +24,11 @@ using namespace mlir::tpa;
   }
 TPA_INFER_FROM_INIT(ContractOp)
 TPA_INFER_FROM_INIT(HeadFunctionOp)
+TPA_INFER_FROM_INIT(LoadPagesOp)
 TPA_INFER_FROM_INIT(ProjectOp)
 TPA_INFER_FROM_INIT(RopeOp)
 TPA_INFER_FROM_INIT(ScaleHeadOp)
+TPA_INFER_FROM_INIT(StorePagesOp)
 TPA_INFER_FROM_INIT(StoreTokensOp)
 #undef TPA_INFER_FROM_INIT
 
@@ -352,5 +354,34 @@ LogicalResult StoreTokensOp::verify() {
     return emitOpError() << "outs: expected the input's element type or a conversion between f64, f32, bf16 and f16, "
                             "got "
                          << from << " to " << to << " [K3]";
+  return success();
+}
+
+// --- Pages ---
+
+/// A cache [batch, capacity, ...] and what holds it, a pool [pages, page_size, ...] and a table [batch, entries].
+static LogicalResult verifyPages(Operation *op, Value cache, Value pool, Value table, Value lengths) {
+  ArrayRef<int64_t> cached = shapeOf(cache), pages = shapeOf(pool);
+  if (cached.size() < 2 || pages.size() != cached.size() || ShapedType::isDynamic(pages[1]) || pages[1] < 1 ||
+      !compatible(cached.drop_front(2), pages.drop_front(2)))
+    return op->emitOpError() << "expected a pool [pages, page size, ...] with a size >= 1 that is known, for a cache "
+                                "[batch, capacity, ...], got "
+                             << printed(pages) << " for " << printed(cached) << " [K4]";
+  if (shapeOf(table).size() != 2 || shapeOf(lengths).size() != 1)
+    return op->emitOpError() << "expected a table [batch, entries] and lengths [batch], got " << printed(shapeOf(table))
+                             << " and " << printed(shapeOf(lengths)) << " [K5]";
+  if (elementTypeOf(cache) != elementTypeOf(pool))
+    return op->emitOpError() << "expected a pool of the cache's element type " << elementTypeOf(cache) << ", got "
+                             << elementTypeOf(pool) << " [K6]";
+  return success();
+}
+
+LogicalResult LoadPagesOp::verify() { return verifyPages(*this, getInit(), getPool(), getTable(), getLengths()); }
+
+LogicalResult StorePagesOp::verify() {
+  if (failed(verifyPages(*this, getInput(), getInit(), getTable(), getLengths())))
+    return failure();
+  if (shapeOf(getTokenStart()).size() != 1)
+    return emitOpError() << "expected token_start [batch + 1], got " << printed(shapeOf(getTokenStart())) << " [K7]";
   return success();
 }

@@ -260,4 +260,47 @@ def TPA_StoreTokensOp : TPA_SingleInitOp<"store_tokens"> {
   }];
 }
 
+// --- Pages ---
+
+def TPA_LoadPagesOp : TPA_SingleInitOp<"load_pages"> {
+  let summary = "a cache out of a pool of pages";
+  let description = [{
+    `result[b, m, ...] = pool[table[b, m floordiv P], m mod P, ...]` for m below `lengths[b]`, P being the size of the pool's second dimension; other elements
+    keep the destination's value.
+
+    Example:
+    ```mlir
+    %c = tpa.load_pages ins(%pool, %table : tensor<?x16x2x64xbf16>, tensor<?x?xi32>) lengths(%l : tensor<?xi32>)
+      outs(%init : tensor<?x?x2x64xbf16>)
+    ```
+  }];
+  let arguments = (ins TPA_AnyTensor:$pool, TPA_I32Tensor:$table, TPA_I32Tensor:$lengths, TPA_AnyTensor:$init);
+  let results = (outs TPA_AnyTensor:$result);
+  let assemblyFormat = [{
+    `ins` `(` $pool `,` $table `:` type($pool) `,` type($table) `)` `lengths` `(` $lengths `:` type($lengths) `)`
+    `outs` `(` $init `:` type($init) `)` attr-dict
+  }];
+}
+
+def TPA_StorePagesOp : TPA_SingleInitOp<"store_pages"> {
+  let summary = "new tokens of a cache into a pool of pages";
+  let description = [{
+    `result[table[b, m floordiv P], m mod P, ...] = input[b, m, ...]` for m from `lengths[b]` on, as many as request b has new tokens:
+    `token_start[b + 1] - token_start[b]`. Other elements keep the destination's value.
+
+    Example:
+    ```mlir
+    %p = tpa.store_pages ins(%cache, %table : tensor<?x?x2x64xbf16>, tensor<?x?xi32>) token_start(%s : tensor<?xi32>)
+      lengths(%l : tensor<?xi32>) outs(%pool : tensor<?x16x2x64xbf16>)
+    ```
+  }];
+  let arguments = (ins TPA_AnyTensor:$input, TPA_I32Tensor:$table, TPA_I32Tensor:$token_start, TPA_I32Tensor:$lengths,
+                       TPA_AnyTensor:$init);
+  let results = (outs TPA_AnyTensor:$result);
+  let assemblyFormat = [{
+    `ins` `(` $input `,` $table `:` type($input) `,` type($table) `)` `token_start` `(` $token_start `:` type($token_start) `)`
+    `lengths` `(` $lengths `:` type($lengths) `)` `outs` `(` $init `:` type($init) `)` attr-dict
+  }];
+}
+
 #endif // TPAC_DIALECT_TPAOPS_TD

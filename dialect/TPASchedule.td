@@ -38,7 +38,8 @@ def TPA_ScheduleAttr : TPA_Attr<"Schedule", "schedule"> {
     by every thread.
 
     `value_block` is how V's cached token factors are stored, so that all phases of a pack have the same: `[batch, capacity, rank, size]` where it is 0, else
-    feature by feature in blocks of so many tokens, `[batch, capacity / value_block, rank, size, value_block]`.
+    feature by feature in blocks of so many tokens, `[batch, capacity / value_block, rank, size, value_block]`. With a `page_size`, all cached tensors are pools
+    of pages of so many tokens, `[pages, page_size, ...]` in place of `[batch, capacity, ...]`, and a table says which pages a request has.
 
     Example: `#tpa.schedule<tokens = 128, queries = 1, heads = 47, score = merged, value = factored, operands = bf16, query_parts = 2>`.
   }];
@@ -52,6 +53,7 @@ def TPA_ScheduleAttr : TPA_Attr<"Schedule", "schedule"> {
     DefaultValuedParameter<"int64_t", "1", "summands of the merged query, 1 or 2">:$query_parts,
     DefaultValuedParameter<"int64_t", "0", "cached tokens per part of a split cache; 0: never split">:$split,
     DefaultValuedParameter<"int64_t", "0", "tokens per block of V's token caches; 0: token by token">:$value_block,
+    DefaultValuedParameter<"int64_t", "0", "tokens per page of the cache; 0: one piece per request">:$page_size,
     DefaultValuedParameter<"int64_t", "1", "groups of threads that take blocks in turn">:$groups,
     DefaultValuedParameter<"int64_t", "1", "blocks that a group holds in fast memory">:$stages,
     DefaultValuedParameter<"bool", "false", "blocks are copied by a copy engine">:$bulk);
@@ -59,8 +61,8 @@ def TPA_ScheduleAttr : TPA_Attr<"Schedule", "schedule"> {
     // One group, one stage.
     AttrBuilder<(ins "int64_t":$tokens, "int64_t":$queries, "int64_t":$heads, "::mlir::tpa::ScoreOrder":$score,
                      "::mlir::tpa::ValueOrder":$value, "::mlir::Type":$operands, "int64_t":$query_parts,
-                     "int64_t":$split, "int64_t":$value_block), [{
-      return $_get($_ctxt, tokens, queries, heads, score, value, operands, query_parts, split, value_block,
+                     "int64_t":$split, "int64_t":$value_block, CArg<"int64_t", "0">:$page_size), [{
+      return $_get($_ctxt, tokens, queries, heads, score, value, operands, query_parts, split, value_block, page_size,
                    /*groups=*/1, /*stages=*/1, /*bulk=*/false);
     }]>
   ];
@@ -68,6 +70,12 @@ def TPA_ScheduleAttr : TPA_Attr<"Schedule", "schedule"> {
   let extraClassDeclaration = [{
     /// The largest value_block.
     static constexpr int64_t largestValueBlock = 64;
+    /// The largest page_size.
+    static constexpr int64_t largestPage = 1 << 20;
+    /// 0, or a multiple of `valueBlock` (any number where that is 0), at most largestPage.
+    static bool isPageSize(int64_t tokens, int64_t valueBlock) {
+      return tokens >= 0 && tokens <= largestPage && (valueBlock == 0 || tokens % valueBlock == 0);
+    }
     /// 0, or a power of two of at least 2 and at most largestValueBlock.
     static bool isValueBlock(int64_t tokens) {
       return tokens == 0 || (tokens >= 2 && tokens <= largestValueBlock && (tokens & (tokens - 1)) == 0);

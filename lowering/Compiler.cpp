@@ -22,14 +22,15 @@ void tpac::registerCompilerDialects(DialectRegistry &registry) {
   tpa::registerCpuDialects(registry);
 }
 
-int64_t tpac::defaultValueBlock(tpa::VariantAttr variant, CodePath path, const CodeTarget &target) {
-  return path == CodePath::fused ? defaultValueBlock(variant, target) : 0;
+int64_t tpac::defaultValueBlock(tpa::VariantAttr variant, CodePath path, const CodeTarget &target, int64_t pageSize) {
+  return path == CodePath::fused ? defaultValueBlock(variant, target, pageSize) : 0;
 }
 
-static void addFusedPasses(PassManager &passes, tpac::Stage stage, const tpac::CodeTarget &target, int64_t valueBlock) {
+static void addFusedPasses(PassManager &passes, tpac::Stage stage, const tpac::CodeTarget &target,
+                           tpac::CacheStorage storage) {
   if (stage < tpac::Stage::schedule)
     return;
-  passes.addPass(tpa::createSelectSchedule({target.name, valueBlock}));
+  passes.addPass(tpa::createSelectSchedule({target.name, storage.valueBlock, storage.pageSize}));
   if (stage < tpac::Stage::tiles)
     return;
   passes.addPass(tpa::createPhasesToTiles({target.name}));
@@ -68,19 +69,21 @@ static llvm::Expected<OwningOpRef<ModuleOp>> runPasses(tpa::VariantAttr variant,
 }
 
 llvm::Expected<OwningOpRef<ModuleOp>> tpac::lowerPhases(tpa::VariantAttr variant, ArrayRef<Phase> phases, Stage stage,
-                                                        CodePath path, const CodeTarget &target, int64_t valueBlock) {
-  if (path == CodePath::reference && valueBlock != 0)
+                                                        CodePath path, const CodeTarget &target, CacheStorage storage) {
+  if (path == CodePath::reference && storage.valueBlock != 0)
     return llvm::createStringError("value_block: expected 0 on the reference path, which stores caches token by token, "
                                    "got " +
-                                   std::to_string(valueBlock));
+                                   std::to_string(storage.valueBlock));
   if (path == CodePath::fused && stage != Stage::variant && llvm::is_contained(phases, Phase::project))
     return llvm::createStringError("project is no phase of the fused path: engines have matrix products of their own");
-  if (path == CodePath::fused)
-    if (llvm::Error error = checkValueBlock(variant, valueBlock, target))
-      return error;
-  return runPasses(variant, buildPhases(variant, phases), [&](PassManager &passes) {
+  if (llvm::Error error =
+          path == CodePath::fused ? checkStorage(variant, storage, target) : checkStorage(variant, storage))
+    return error;
+  // On the fused path tile programs know pages, the phases' ops do not.
+  int64_t pageSize = path == CodePath::reference ? storage.pageSize : 0;
+  return runPasses(variant, buildPhases(variant, phases, pageSize), [&](PassManager &passes) {
     if (path == CodePath::fused)
-      addFusedPasses(passes, stage, target, valueBlock);
+      addFusedPasses(passes, stage, target, storage);
     else
       addReferencePasses(passes, stage);
   });
@@ -94,5 +97,5 @@ llvm::Expected<OwningOpRef<ModuleOp>> tpac::lowerScheduled(tpa::VariantAttr vari
   for (auto [function, scheduled] : llvm::zip_equal(module->getOps<func::FuncOp>(), phases))
     function.front().front().setAttr(tpa::TPADialect::scheduleName, scheduled.schedule);
   return runPasses(variant, std::move(module),
-                   [&](PassManager &passes) { addFusedPasses(passes, stage, target, /*valueBlock=*/0); });
+                   [&](PassManager &passes) { addFusedPasses(passes, stage, target, CacheStorage()); });
 }

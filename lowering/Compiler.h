@@ -30,15 +30,16 @@ enum class Stage {
 void registerCompilerDialects(mlir::DialectRegistry &registry);
 
 /// Tokens per block of V's token caches (value_block of #tpa.schedule) that kernels of `path` for `target` read
-/// fastest; 0: token by token, always so on the reference path.
-int64_t defaultValueBlock(mlir::tpa::VariantAttr variant, CodePath path, const CodeTarget &target);
+/// fastest from a cache with pages of `pageSize` tokens (0: none); 0: token by token, always so on the reference path.
+int64_t defaultValueBlock(mlir::tpa::VariantAttr variant, CodePath path, const CodeTarget &target,
+                          int64_t pageSize = 0);
 
-/// The phases of `variant` lowered to `stage` along `path`, for `target`, with caches of layout `valueBlock`. The
+/// The phases of `variant` lowered to `stage` along `path`, for `target`, with caches stored as `storage` says. The
 /// variant's context must hold registerCompilerDialects. An error carries the diagnostics; `stage` must be one of
 /// `path`, and the fused path has no phase `project`.
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> lowerPhases(mlir::tpa::VariantAttr variant,
                                                               llvm::ArrayRef<Phase> phases, Stage stage, CodePath path,
-                                                              const CodeTarget &target, int64_t valueBlock);
+                                                              const CodeTarget &target, CacheStorage storage = {});
 
 /// Phases under schedules of the caller's, along the fused path to `stage`. An error where one is not legal for
 /// `target`.

@@ -23,7 +23,8 @@ def SelectSchedule : Pass<"tpa-select-schedule", "::mlir::ModuleOp"> {
   }];
   let options = [
     Option<"target", "target", "std::string", "\"host\"", "as of tpac: host, x86-64-v3, sm_90a, ...">,
-    Option<"valueBlock", "value-block", "int64_t", "-1", "value_block of the schedules that are attached; -1: what the target's kernels read fastest">
+    Option<"valueBlock", "value-block", "int64_t", "-1", "value_block of the schedules that are attached; -1: what the target's kernels read fastest">,
+    Option<"pageSize", "page-size", "int64_t", "0", "page_size of the schedules that are attached">
   ];
 }
 

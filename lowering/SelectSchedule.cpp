@@ -85,8 +85,8 @@ struct SelectSchedule : tpa::impl::SelectScheduleBase<SelectSchedule> {
         return op->emitOpError(llvm::toString(std::move(error)));
       return success();
     }
-    int64_t block = valueBlock >= 0 ? valueBlock : tpac::defaultValueBlock(variant, codeTarget);
-    llvm::Expected<ScheduleAttr> schedule = tpac::defaultSchedule(variant, phase, codeTarget, block);
+    int64_t block = valueBlock >= 0 ? valueBlock : tpac::defaultValueBlock(variant, codeTarget, pageSize);
+    llvm::Expected<ScheduleAttr> schedule = tpac::defaultSchedule(variant, phase, codeTarget, {block, pageSize});
     if (!schedule)
       return op->emitOpError(llvm::toString(schedule.takeError()));
     op->setAttr(TPADialect::scheduleName, *schedule);

@@ -18,20 +18,20 @@ tpac::CpuTraits tpac::cpuTraitsOf(const CodeTarget &target) {
   return {4, aarch64 ? 32 : 16};
 }
 
-llvm::Error tpac::checkValueBlock(tpa::VariantAttr variant, int64_t valueBlock, const CodeTarget &target) {
-  if (isGpu(target) && valueBlock != 0)
+llvm::Error tpac::checkStorage(tpa::VariantAttr variant, CacheStorage storage, const CodeTarget &target) {
+  if (isGpu(target) && storage.valueBlock != 0)
     return llvm::createStringError("value_block: expected 0 for a GPU, whose packs store tokens as rows, got " +
-                                   std::to_string(valueBlock));
-  return checkValueBlock(variant, valueBlock);
+                                   std::to_string(storage.valueBlock));
+  return checkStorage(variant, storage);
 }
 
 llvm::Expected<tpac::ScheduleSpace> tpac::scheduleSpace(tpa::VariantAttr variant, Phase phase, const CodeTarget &target,
-                                                        int64_t valueBlock) {
-  if (llvm::Error error = checkValueBlock(variant, valueBlock, target))
+                                                        CacheStorage storage) {
+  if (llvm::Error error = checkStorage(variant, storage, target))
     return error;
   if (isGpu(target))
-    return gpuScheduleSpace(variant, phase, GpuLimits::of(target.cpu));
-  return cpuScheduleSpace(variant, phase, valueBlock);
+    return gpuScheduleSpace(variant, phase, GpuLimits::of(target.cpu), storage.pageSize);
+  return cpuScheduleSpace(variant, phase, storage);
 }
 
 llvm::Error tpac::checkSchedule(tpa::VariantAttr variant, Phase phase, tpa::ScheduleAttr schedule,
@@ -41,13 +41,13 @@ llvm::Error tpac::checkSchedule(tpa::VariantAttr variant, Phase phase, tpa::Sche
 }
 
 llvm::Expected<tpa::ScheduleAttr> tpac::defaultSchedule(tpa::VariantAttr variant, Phase phase, const CodeTarget &target,
-                                                        int64_t valueBlock) {
-  if (llvm::Error error = checkValueBlock(variant, valueBlock, target))
+                                                        CacheStorage storage) {
+  if (llvm::Error error = checkStorage(variant, storage, target))
     return error;
-  return isGpu(target) ? defaultGpuSchedule(variant, phase, GpuLimits::of(target.cpu))
-                       : defaultCpuSchedule(variant, phase, cpuTraitsOf(target), valueBlock);
+  return isGpu(target) ? defaultGpuSchedule(variant, phase, GpuLimits::of(target.cpu), /*queries=*/1, storage.pageSize)
+                       : defaultCpuSchedule(variant, phase, cpuTraitsOf(target), storage);
 }
 
-int64_t tpac::defaultValueBlock(tpa::VariantAttr variant, const CodeTarget &target) {
-  return isGpu(target) ? 0 : defaultCpuValueBlock(variant, cpuTraitsOf(target));
+int64_t tpac::defaultValueBlock(tpa::VariantAttr variant, const CodeTarget &target, int64_t pageSize) {
+  return isGpu(target) ? 0 : defaultCpuValueBlock(variant, cpuTraitsOf(target), pageSize);
 }

@@ -15,13 +15,13 @@ namespace tpac {
 /// What the CPU target must know of `target`.
 CpuTraits cpuTraitsOf(const CodeTarget &target);
 
-/// Why caches of layout `valueBlock` cannot be, by the variant or on `target`.
-llvm::Error checkValueBlock(mlir::tpa::VariantAttr variant, int64_t valueBlock, const CodeTarget &target);
+/// Why caches cannot be stored as `storage` says, by the variant or on `target`.
+llvm::Error checkStorage(mlir::tpa::VariantAttr variant, CacheStorage storage, const CodeTarget &target);
 
-/// The knobs of a phase's schedule and the values that `target` takes, for caches of layout `valueBlock`. An error
-/// where it does not compute the phase, or V has no such layout.
+/// The knobs of a phase's schedule and the values that `target` takes, for caches stored as `storage` says. An error
+/// where it does not compute the phase, or caches cannot be stored so.
 llvm::Expected<ScheduleSpace> scheduleSpace(mlir::tpa::VariantAttr variant, Phase phase, const CodeTarget &target,
-                                            int64_t valueBlock);
+                                            CacheStorage storage = {});
 
 /// Why `target` cannot compute a phase by `schedule`, naming the field, what was found and what is accepted.
 llvm::Error checkSchedule(mlir::tpa::VariantAttr variant, Phase phase, mlir::tpa::ScheduleAttr schedule,
@@ -29,10 +29,11 @@ llvm::Error checkSchedule(mlir::tpa::VariantAttr variant, Phase phase, mlir::tpa
 
 /// The schedule that is used where nobody gives another: legal for `target`.
 llvm::Expected<mlir::tpa::ScheduleAttr> defaultSchedule(mlir::tpa::VariantAttr variant, Phase phase,
-                                                        const CodeTarget &target, int64_t valueBlock);
+                                                        const CodeTarget &target, CacheStorage storage = {});
 
-/// The cache layout (value_block of #tpa.schedule) that the fused kernels for `target` read fastest.
-int64_t defaultValueBlock(mlir::tpa::VariantAttr variant, const CodeTarget &target);
+/// The cache layout (value_block of #tpa.schedule) that the fused kernels for `target` read fastest from a cache with
+/// pages of `pageSize` tokens (0: none).
+int64_t defaultValueBlock(mlir::tpa::VariantAttr variant, const CodeTarget &target, int64_t pageSize = 0);
 
 } // namespace tpac
 

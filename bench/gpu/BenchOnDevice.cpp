@@ -17,6 +17,7 @@
 #include <fstream>
 #include <iostream>
 #include <memory>
+#include <numeric>
 #include <regex>
 
 using namespace tpac::gputest;
@@ -153,7 +154,7 @@ double timePoint(Driver &driver, const Kernels &kernels, const nlohmann::json &p
   std::vector<int64_t> lengths(static_cast<size_t>(batch), point.at("length").get<int64_t>());
   if (point.contains("lengths"))
     lengths = point.at("lengths").get<std::vector<int64_t>>();
-  int64_t capacity = (*std::ranges::max_element(lengths) + 127) / 128 * 128;
+  int64_t capacity = kernels.cache().capacityFor(*std::ranges::max_element(lengths));
   Case item;
   item.lengths = lengths;
   item.queries.assign(static_cast<size_t>(batch), queries);
@@ -173,6 +174,15 @@ double timePoint(Driver &driver, const Kernels &kernels, const nlohmann::json &p
   call.capacity = capacity;
   call.tokens = batch * queries;
   call.splits = splits;
+  if (int64_t pageSize = kernels.cache().pageSize()) {
+    // Every page of the pool, in any order.
+    oracle::Tensor table({batch, capacity / pageSize});
+    std::iota(table.data.begin(), table.data.end(), 0.0);
+    property::Random random(1);
+    for (size_t i = table.data.size(); i > 1; --i)
+      std::swap(table.data[i - 1], table.data[static_cast<size_t>(random.range(0, static_cast<int64_t>(i) - 1))]);
+    call.tensors["block_table"] = tensors.upload(oracle::Type::i32, table, /*isStrided=*/false);
+  }
   size_t workspace = kernels.workspaceBytes(splits, call.tokens);
   call.workspace = tensors.allocate(workspace);
 

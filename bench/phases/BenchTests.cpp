@@ -67,16 +67,17 @@ struct Case {
   Phase phase;
   int64_t bytesPerToken; // of the cache alone
   int64_t valueBlock = 0;
+  int64_t pageSize = 0;
 };
 
 class WorkloadOf : public testing::TestWithParam<Case> {};
 
 // A small workload is laid out, called once per unit, and must count the bytes that MATH's table gives.
 TEST_P(WorkloadOf, CountsBytesAndRuns) {
-  const auto &[name, phase, bytesPerToken, valueBlock] = GetParam();
+  const auto &[name, phase, bytesPerToken, valueBlock, pageSize] = GetParam();
   Row row{phase, name, config(name), 48, phase == Phase::decode ? 1 : 16, 2, 1, "tpac"};
   CodePath path = valueBlock == 0 ? CodePath::reference : CodePath::fused;
-  auto executable = Executable::compile(row.variant.dump(), std::span(&phase, 1), path, "host", valueBlock);
+  auto executable = Executable::compile(row.variant.dump(), std::span(&phase, 1), path, "host", valueBlock, pageSize);
   Arena arena;
   ThreadTeam team(1);
   Workload workload(row, executable->signature(phase), arena, team, 1 << 20, 1 << 28);
@@ -90,9 +91,9 @@ TEST_P(WorkloadOf, CountsBytesAndRuns) {
   EXPECT_EQ(streamBytes(groups[1]), cache);
   int64_t rows = phase == Phase::append ? 16 : 48;
   EXPECT_EQ(cache, rows * bytesPerToken);
-  // Positions and lengths are touched, but too small to be streamed.
+  // Positions, lengths and tables are touched, but too small to be streamed.
   EXPECT_LE(streamed, workload.unitBytes());
-  EXPECT_GE(streamed, workload.unitBytes() - 4 * (32 + 3 + 2));
+  EXPECT_GE(streamed, workload.unitBytes() - 4 * (32 + 3 + 2 + (pageSize ? 2 * 48 / pageSize : 0)));
   for (int64_t unit = 0; unit < workload.units(); ++unit)
     ASSERT_EQ(workload.call(executable->function(phase), unit), 0);
   uint64_t read = 0;
@@ -106,11 +107,11 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Case{"mha-32x64", Phase::decode, 8192}, Case{"t6-decode-32", Phase::decode, 384},
                     Case{"t6-medium", Phase::decode, 888}, Case{"t6-medium", Phase::prefill, 888},
                     Case{"t6-medium-int8", Phase::append, 632}, Case{"mla-16", Phase::decode, 1152},
-                    Case{"t6-decode-32", Phase::decode, 384, 32}),
+                    Case{"t6-decode-32", Phase::decode, 384, 32}, Case{"t6-decode-32", Phase::decode, 384, 0, 16}),
     [](const auto &instance) {
       std::string name = std::string(phaseName(instance.param.phase)) + "_" + instance.param.config;
       std::replace(name.begin(), name.end(), '-', '_');
-      return name + (instance.param.valueBlock ? "_in_blocks" : "");
+      return name + (instance.param.valueBlock ? "_in_blocks" : instance.param.pageSize ? "_in_pages" : "");
     });
 
 } // namespace

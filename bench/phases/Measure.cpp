@@ -173,8 +173,8 @@ const Executable &Kernels::of(const Row &row) {
     executable.reset();
     key.clear();
     auto begin = std::chrono::steady_clock::now();
-    executable =
-        Executable::compile(variant, std::span(&row.phase, 1), settings.path, settings.target, settings.valueBlock);
+    executable = Executable::compile(variant, std::span(&row.phase, 1), settings.path, settings.target,
+                                     settings.valueBlock, settings.pageSize);
     seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     key = wanted;
   }

@@ -22,6 +22,7 @@ struct Settings {
   CodePath path = CodePath::fused;
   std::string target = "host";
   std::optional<int64_t> valueBlock;
+  int64_t pageSize = 0;
   /// Memory that calls rotate through.
   int64_t poolBytes = int64_t(2) << 30;
   /// Kernel measurements per row.

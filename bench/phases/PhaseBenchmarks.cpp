@@ -86,6 +86,7 @@ void addOptions(CLI::App &app, Options &options, bool &quick) {
           {"fused", tpac::CodePath::fused}, {"reference", tpac::CodePath::reference}}));
   app.add_option("--target", settings.target, "machine to compile for, one that this machine can run")
       ->capture_default_str();
+  app.add_option("--page-size", settings.pageSize, "tokens per page of the cache; 0: one piece per request");
   app.add_option("--value-block", settings.valueBlock, "tokens per block of V's token caches; 0: token by token");
   app.add_option("--repetitions", settings.repetitions, "measurements per row; medians are reported")
       ->check(CLI::Range(1, 1000));
@@ -129,6 +130,8 @@ int main(int argc, char **argv) {
   addMachineContext();
   benchmark::AddCustomContext("kernels", options.settings.path == tpac::CodePath::fused ? "fused" : "reference");
   benchmark::AddCustomContext("target", options.settings.target);
+  if (options.settings.pageSize != 0)
+    benchmark::AddCustomContext("page_size", std::to_string(options.settings.pageSize));
   if (options.settings.valueBlock)
     benchmark::AddCustomContext("value_block", std::to_string(*options.settings.valueBlock));
   benchmark::AddCustomContext("vectors_of_ceilings", isaName(bestIsa()));

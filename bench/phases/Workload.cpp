@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <stdexcept>
 
 namespace tpac::bench {
@@ -70,6 +71,8 @@ Workload::Workload(const Row &row, const PhaseSignature &signature, Arena &arena
     : row(row), signature(signature), dimensions(row.variant), unitRequests(row.requests / row.threads),
       capacity(capacityFor(signature, row.cached)) {
   sizes = {{"tokens", unitRequests * row.tokens}, {"batch", unitRequests}, {"capacity", capacity}};
+  if (int64_t pageSize = storageOf(signature).pageSize)
+    sizes["pages"] = unitRequests * capacity / pageSize;
   if (row.phase == Phase::append) {
     firstRow = row.cached - row.tokens;
     rowsPerRequest = row.tokens;
@@ -116,7 +119,7 @@ void Workload::measureTensors() {
     }
     tensor.bytes = elements * elementSize(spec.elementType);
     tensor.perUnit = hasSymbol; // learned factors are the same for all requests
-    tensor.isCache = spec.shape.size() >= 2 && spec.shape[1].symbol == "capacity";
+    tensor.isCache = isCache(spec);
     if (tensor.isCache) {
       tensor.rowBytes = tensor.bytes / (unitRequests * capacity);
       touchedBytes += tensor.rowBytes * unitRequests * rowsPerRequest;
@@ -152,6 +155,14 @@ void Workload::fillUnit(int64_t unit) {
     auto *values = reinterpret_cast<int32_t *>(tensor.at(unit));
     const std::string &name = tensor.spec.name;
     int64_t count = tensor.bytes / 4;
+    if (name == blockTableName) {
+      // Pages in any order, as a pool has them after a while.
+      uint64_t state = static_cast<uint64_t>(unit);
+      std::iota(values, values + count, 0);
+      for (int64_t index = count; index > 1; --index)
+        std::swap(values[index - 1], values[nextRandom(state) % static_cast<uint64_t>(index)]);
+      continue;
+    }
     for (int64_t index = 0; index < count; ++index) {
       int64_t value;
       if (name == "token_start")

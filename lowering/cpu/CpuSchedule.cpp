@@ -6,6 +6,7 @@
 #include "lowering/tile/BuildPrograms.h"
 
 #include <algorithm>
+#include <functional>
 #include <string>
 
 using namespace mlir;
@@ -78,7 +79,7 @@ bool hasMatrixRows(FactorizationAttr side) {
 }
 
 /// Attention by matrix tiles, heads as their columns; null where the variant does not suit them.
-ScheduleAttr matrixSchedule(VariantAttr variant, Phase phase, int64_t valueBlock) {
+ScheduleAttr matrixSchedule(VariantAttr variant, Phase phase, tpac::CacheStorage storage) {
   int64_t heads = tpac::largestHeadTile(variant);
   if (!isAttention(phase) || !variant.getTypes().getCompute().isF32() || heads <= 8 || variant.rotatesKeysOnRead() ||
       variant.getV().isShared() || !hasMatrixRows(variant.getK()) || !hasMatrixRows(variant.getV()) ||
@@ -89,12 +90,13 @@ ScheduleAttr matrixSchedule(VariantAttr variant, Phase phase, int64_t valueBlock
   // One query reads each block once, and its stages run as a pipeline; several share the block while it is in L2.
   bool isDecode = phase == Phase::decode;
   int64_t queries = isDecode ? 1 : 8;
-  for (int64_t tokens : {256, 128, 64}) {
-    if (!isDecode && tokens > 128)
+  for (int64_t tokens : {256, 128, 64, 32}) {
+    // Matrix tiles read rows of one page. Blocks of 32 are for pages that hold no larger ones.
+    if ((!isDecode && tokens > 128) || storage.pageSize % tokens != 0 || (tokens == 32 && storage.pageSize == 0))
       continue;
-    auto schedule =
-        ScheduleAttr::get(variant.getContext(), tokens, queries, heads, ScoreOrder::merged, ValueOrder::factored,
-                          BFloat16Type::get(variant.getContext()), parts, isDecode ? splitTokens : 0, valueBlock);
+    auto schedule = ScheduleAttr::get(variant.getContext(), tokens, queries, heads, ScoreOrder::merged,
+                                      ValueOrder::factored, BFloat16Type::get(variant.getContext()), parts,
+                                      isDecode ? splitTokens : 0, storage.valueBlock, storage.pageSize);
     if (llvm::Error error = tpac::checkCpuSchedule(variant, phase, schedule))
       llvm::consumeError(std::move(error));
     else
@@ -105,12 +107,13 @@ ScheduleAttr matrixSchedule(VariantAttr variant, Phase phase, int64_t valueBlock
 
 } // namespace
 
-tpac::ScheduleSpace tpac::cpuScheduleSpace(VariantAttr variant, Phase phase, int64_t valueBlock) {
+tpac::ScheduleSpace tpac::cpuScheduleSpace(VariantAttr variant, Phase phase, CacheStorage storage) {
   Type compute = variant.getTypes().getCompute();
   ScheduleSpace space;
   space.queries = {1, 2, 4, 8, 16};
   space.heads = headTiles(variant);
-  space.valueBlock = {valueBlock};
+  space.valueBlock = {storage.valueBlock};
+  space.pageSize = {storage.pageSize};
   if (!isAttention(phase)) {
     // Append and merge know no blocks of cached tokens and no products; append no tiles of heads.
     if (phase == Phase::append)
@@ -142,7 +145,7 @@ tpac::ScheduleSpace tpac::cpuScheduleSpace(VariantAttr variant, Phase phase, int
 llvm::Error tpac::checkCpuSchedule(VariantAttr variant, Phase phase, ScheduleAttr schedule) {
   if (llvm::Error error = checkSchedule(variant, schedule))
     return error;
-  if (llvm::Error error = cpuScheduleSpace(variant, phase, schedule.getValueBlock()).contains(schedule))
+  if (llvm::Error error = cpuScheduleSpace(variant, phase, storageOf(schedule)).contains(schedule))
     return error;
   int64_t bytes = blockBytes(variant, phase, schedule);
   if (bytes > largestCpuBlock)
@@ -151,20 +154,22 @@ llvm::Error tpac::checkCpuSchedule(VariantAttr variant, Phase phase, ScheduleAtt
   return llvm::Error::success();
 }
 
-int64_t tpac::defaultCpuValueBlock(VariantAttr variant, const CpuTraits &traits) {
-  return traits.amx && matrixSchedule(variant, Phase::decode, matrixValueBlock) ? matrixValueBlock : 0;
+int64_t tpac::defaultCpuValueBlock(VariantAttr variant, const CpuTraits &traits, int64_t pageSize) {
+  bool suits = traits.amx && ScheduleAttr::isPageSize(pageSize, matrixValueBlock) &&
+               matrixSchedule(variant, Phase::decode, {matrixValueBlock, pageSize});
+  return suits ? matrixValueBlock : 0;
 }
 
 llvm::Expected<ScheduleAttr> tpac::defaultCpuSchedule(VariantAttr variant, Phase phase, const CpuTraits &traits,
-                                                      int64_t valueBlock) {
-  if (llvm::Error error = checkValueBlock(variant, valueBlock))
+                                                      CacheStorage storage) {
+  if (llvm::Error error = checkStorage(variant, storage))
     return error;
   if (traits.amx)
-    if (ScheduleAttr schedule = matrixSchedule(variant, phase, valueBlock))
+    if (ScheduleAttr schedule = matrixSchedule(variant, phase, storage))
       return schedule;
   MLIRContext *context = variant.getContext();
   Type compute = variant.getTypes().getCompute();
-  ScheduleSpace space = cpuScheduleSpace(variant, phase, valueBlock);
+  ScheduleSpace space = cpuScheduleSpace(variant, phase, storage);
   std::vector<int64_t> queryTiles = space.queries, tokenTiles = space.tokens, headTiles;
   if (phase == Phase::decode) {
     // One query reads each block once: what counts is that the block's tiles stay in the L1 cache (docs/perf-log.md).
@@ -173,6 +178,10 @@ llvm::Expected<ScheduleAttr> tpac::defaultCpuSchedule(VariantAttr variant, Phase
   } else {
     llvm::erase_if(tokenTiles, [](int64_t tokens) { return tokens > 64; });
   }
+  // A block that lies in one page finds it once; others find the page of each row.
+  if (auto holds = [&](int64_t tokens) { return storage.pageSize % tokens == 0; };
+      isAttention(phase) && llvm::any_of(tokenTiles, holds))
+    llvm::erase_if(tokenTiles, std::not_fn(holds));
   // No tile is ragged.
   llvm::copy_if(space.heads, std::back_inserter(headTiles),
                 [&](int64_t heads) { return largestHeadTile(variant) % heads == 0; });
@@ -185,8 +194,9 @@ llvm::Expected<ScheduleAttr> tpac::defaultCpuSchedule(VariantAttr variant, Phase
         double least = 0;
         for (ScoreOrder score : space.score)
           for (ValueOrder value : space.value) {
-            auto candidate = ScheduleAttr::get(context, tokens, queries, heads, score, value, compute, 1,
-                                               phase == Phase::decode ? splitTokens : 0, valueBlock);
+            auto candidate =
+                ScheduleAttr::get(context, tokens, queries, heads, score, value, compute, 1,
+                                  phase == Phase::decode ? splitTokens : 0, storage.valueBlock, storage.pageSize);
             if (llvm::Error error = checkCpuSchedule(variant, phase, candidate)) {
               llvm::consumeError(std::move(error));
               continue;

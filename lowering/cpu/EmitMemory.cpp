@@ -34,6 +34,20 @@ struct Access {
     }
     if (this->type().getElementType().isBF16())
       memory = asBits(b, memory);
+    if (!op.getTable())
+      return;
+    pageSize = op.getPageSize();
+    if (op.isWithinPage()) {
+      moveTo(PagePlace::find(b, op.getTable(), pageSize, base[0], base[1]));
+    } else {
+      table = op.getTable();
+    }
+  }
+
+  /// The same block, begun at `place` of a pool of pages.
+  void moveTo(const PagePlace &place) {
+    base[0] = place.page;
+    base[1] = place.slot;
   }
 
   MemRefType type() const { return cast<MemRefType>(memory.getType()); }
@@ -51,10 +65,15 @@ struct Access {
   SmallVector<Value> at(ImplicitLocOpBuilder &b, const Point &point, size_t stepped = 0, Value step = {}) const {
     SmallVector<Value> indices;
     Point elements;
+    PagePlace found;
+    if (table)
+      found = PagePlace::find(b, table, pageSize, base[0], arith::AddIOp::create(b, base[1], point.lookup(axes[1])));
     for (auto [dimension, index, axis] : llvm::enumerate(base, axes)) {
       Value place = elements.lookup(axis);
       Value element = index;
-      if (!axis.empty() && !place)
+      if (table && dimension < 2)
+        element = dimension == 0 ? found.page : found.slot;
+      else if (!axis.empty() && !place)
         element = arith::AddIOp::create(b, element, point.lookup(axis));
       if (step && dimension == stepped)
         element = arith::AddIOp::create(b, element, step);
@@ -77,12 +96,17 @@ struct Access {
   /// The most elements, of `width` or fewer, of which vectors along `axis` lie in one block each, if the first one
   /// does.
   int64_t widthAlong(StringAttr axis, int64_t width) const { return std::gcd(blockOf(axis), width); }
+  /// Whether elements along the last dimension may lie in different pages.
+  bool isScattered() const { return table && lastAxis() == axes[1] && blockOf(lastAxis()) == 0; }
 
   Value memory;
   SmallVector<Value> base;
   SmallVector<StringAttr> axes;
   llvm::SmallDenseMap<StringAttr, int64_t> blocks;
   Point limits;
+  /// Of pages, where each element's is looked up.
+  Value table;
+  int64_t pageSize = 0;
 };
 
 /// Emits `contiguous` where vectors of `width` elements along `lane` are contiguous in the tensor, and `strided` where
@@ -93,7 +117,8 @@ void byStride(ImplicitLocOpBuilder &b, Access &access, StringAttr lane, int64_t 
   auto [strides, offset] = type.getStridesAndOffset();
   bool knowsStride = !lane || !ShapedType::isDynamic(strides.back());
   bool isBlocked = access.blockOf(lane) != 0;
-  if (!lane || access.lastAxis() != lane || (knowsStride && strides.back() != 1) || (isBlocked && width == 1))
+  if (!lane || access.lastAxis() != lane || access.isScattered() || (knowsStride && strides.back() != 1) ||
+      (isBlocked && width == 1))
     return strided();
   if (knowsStride && !isBlocked)
     return contiguous();
@@ -156,10 +181,17 @@ void Emitter::load(tile::LoadOp op, const Tile &result) {
   Point point;
   auto loopAround = dyn_cast<scf::ForOp>(op->getParentOp());
   std::optional<size_t> streamed = loopAround ? streamedDimension(op, loopAround) : std::nullopt;
+  if (isSpread(op))
+    streamed.reset();
+  Access next = access;
+  if (streamed && op.getTable())
+    next.moveTo(PagePlace::findNext(b, op, loopAround));
   auto prefetchNext = [&] {
-    if (streamed && !isSpread(op))
-      memref::PrefetchOp::create(b, access.memory, access.at(b, point, *streamed, loopAround.getStep()),
-                                 /*isWrite=*/false, /*localityHint=*/3, /*isDataCache=*/true);
+    if (!streamed)
+      return;
+    Value step = op.getTable() ? Value() : loopAround.getStep();
+    memref::PrefetchOp::create(b, access.memory, next.at(b, point, *streamed, step),
+                               /*isWrite=*/false, /*localityHint=*/3, /*isDataCache=*/true);
   };
 
   // The subtree of axes from `depth` on: elements up to the limits, zeros beyond.
@@ -248,7 +280,8 @@ bool Emitter::canReadInPlace(tile::LoadOp op) {
   TileType type = op.getType();
   auto axes = llvm::to_vector(op.getAxes().getAsRange<StringAttr>());
   bool isBlocked = llvm::any_of(type.getAxes(), [&](StringAttr axis) { return op.getBlockOfAxis(axis) != 0; });
-  return type.getRank() != 0 && !axes.empty() && axes.back() == laneAxis(type) && !isBlocked;
+  bool isInPages = op.getTable() && !op.isWithinPage();
+  return type.getRank() != 0 && !axes.empty() && axes.back() == laneAxis(type) && !isBlocked && !isInPages;
 }
 
 Tile Emitter::inPlace(tile::LoadOp op) {

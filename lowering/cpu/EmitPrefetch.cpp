@@ -15,7 +15,23 @@ using tile::TileType;
 
 static constexpr int64_t lineBits = 64 * 8;
 
+PagePlace PagePlace::find(ImplicitLocOpBuilder &b, Value table, int64_t size, Value row, Value element) {
+  Value pageSize = arith::ConstantIndexOp::create(b, size);
+  Value entry = arith::DivUIOp::create(b, element, pageSize);
+  Value page = memref::LoadOp::create(b, table, ValueRange{row, entry});
+  return {arith::IndexCastOp::create(b, b.getIndexType(), page), arith::RemUIOp::create(b, element, pageSize)};
+}
+
+PagePlace PagePlace::findNext(ImplicitLocOpBuilder &b, tile::LoadOp op, scf::ForOp loop) {
+  Value next = arith::AddIOp::create(b, op.getIndices()[1], loop.getStep());
+  Value last = arith::SubIOp::create(b, loop.getUpperBound(), arith::ConstantIndexOp::create(b, 1));
+  return find(b, op.getTable(), op.getPageSize(), op.getIndices()[0], arith::MinSIOp::create(b, next, last));
+}
+
 std::optional<size_t> Emitter::streamedDimension(tile::LoadOp op, scf::ForOp loop) {
+  // Rows of several pages follow no stream.
+  if (op.getTable() && !op.isWithinPage())
+    return std::nullopt;
   for (auto [dimension, index] : llvm::enumerate(op.getIndices()))
     if (index == loop.getInductionVar())
       return dimension;
@@ -74,9 +90,16 @@ void Emitter::enterLoop(scf::ForOp loop) {
     }
   // At most one prefetch per step of a product.
   next.isSpread = lines != 0 && static_cast<int64_t>(lines) <= blocks;
-  if (next.isSpread)
-    for (auto &[memory, all] : tensors)
-      llvm::append_range(next.lines, all);
+  if (!next.isSpread)
+    return;
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(loop.getBody());
+  for (auto &[memory, all] : tensors) {
+    llvm::append_range(next.lines, all);
+    if (tile::LoadOp load = all.front().load; load.getTable())
+      if (auto [place, isNew] = next.pages.try_emplace({load.getTable(), load.getIndices()[0]}); isNew)
+        place->second = PagePlace::findNext(b, load, loop);
+  }
 }
 
 void Emitter::leaveLoop() { prefetches.pop_back(); }
@@ -104,7 +127,14 @@ void Emitter::prefetch(const Line &line, Value element) {
   SmallVector<Value> at;
   for (auto [i, index] : llvm::enumerate(load.getIndices()))
     at.push_back(plus(index, line.offsets[i]));
-  Value next = arith::AddIOp::create(b, at[line.dimension], prefetches.back().loop.getStep());
+  Value next;
+  if (load.getTable()) {
+    PagePlace place = prefetches.back().pages.lookup({load.getTable(), load.getIndices()[0]});
+    at[0] = place.page;
+    next = place.slot;
+  } else {
+    next = arith::AddIOp::create(b, at[line.dimension], prefetches.back().loop.getStep());
+  }
   at[line.dimension] = arith::AddIOp::create(b, next, element);
   memref::PrefetchOp::create(b, load.getMemory(), at, /*isWrite=*/false,
                              /*localityHint=*/3, /*isDataCache=*/true);

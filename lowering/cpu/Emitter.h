@@ -36,6 +36,16 @@ struct Tile {
   std::shared_ptr<const Computation> computation = nullptr;
 };
 
+/// Where an element of a pool of pages stands.
+struct PagePlace {
+  Value page, slot;
+  /// Of `element` of row `row` of `table`, in pages of `size` elements.
+  static PagePlace find(ImplicitLocOpBuilder &b, Value table, int64_t size, Value row, Value element);
+  /// Of the element that `op` reads first in the next iteration of `loop`, along whose counter it runs; in the last
+  /// one, of an element that exists.
+  static PagePlace findNext(ImplicitLocOpBuilder &b, tile::LoadOp op, scf::ForOp loop);
+};
+
 /// element = body(elements of the operands at the same point), all in the arithmetic type of the result.
 struct Computation {
   SmallVector<Tile> operands;
@@ -212,6 +222,8 @@ private:
     SmallVector<Line> lines;
     /// How many pieces of code share them, and how many have their share.
     size_t takers = 0, taken = 0;
+    /// Of the loads from pages, in the next iteration; by table and row.
+    llvm::SmallDenseMap<std::pair<Value, Value>, PagePlace, 1> pages;
   };
   static std::optional<size_t> streamedDimension(tile::LoadOp op, scf::ForOp loop);
   static std::optional<std::pair<StringAttr, int64_t>> streamedAxis(tile::LoadOp op, scf::ForOp loop);

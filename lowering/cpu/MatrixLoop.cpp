@@ -30,6 +30,8 @@ public:
         if (!m.staged.contains(user) && !isa<scf::YieldOp>(user))
           return std::nullopt;
     m.mask = m.step.getLogits().getDefiningOp<tile::MaskOp>();
+    if (!findPages())
+      return std::nullopt;
     return std::move(m);
   }
 
@@ -41,6 +43,19 @@ private:
   bool isCarried(Value value) {
     auto argument = dyn_cast<BlockArgument>(value);
     return argument && argument.getOwner() == m.loop.getBody() && argument.getArgNumber() > 0;
+  }
+
+  bool findPages() {
+    for (auto load : m.loop.getBody()->getOps<tile::LoadOp>()) {
+      if (!load.getTable() || !load.isWithinPage())
+        continue;
+      if (!m.paged)
+        m.paged = load;
+      if (load.getTable() != m.paged.getTable() || load.getPageSize() != m.paged.getPageSize() ||
+          load.getIndices()[0] != m.paged.getIndices()[0] || load.getIndices()[1] != m.loop.getInductionVar())
+        return false;
+    }
+    return true;
   }
 
   bool findStep() {
@@ -168,6 +183,8 @@ private:
 
   /// Whether the stages can read `load` as they go: along the columns one vector, else one element.
   bool readsVectors(tile::LoadOp load) {
+    if (load.getTable() && !load.isWithinPage())
+      return false;
     auto type = cast<MemRefType>(load.getMemory().getType());
     return !load.getType().hasAxis(m.column) || (cast<StringAttr>(load.getAxes().getValue().back()) == m.column &&
                                                  type.getStridesAndOffset().first.back() == 1);
@@ -192,7 +209,7 @@ bool readsRows(tile::LoadOp load) {
   auto type = cast<MemRefType>(load.getMemory().getType());
   auto [strides, offset] = type.getStridesAndOffset();
   auto loop = dyn_cast<scf::ForOp>(load->getParentOp());
-  return type.getElementType().isBF16() && strides.back() == 1 && loop &&
+  return type.getElementType().isBF16() && strides.back() == 1 && loop && (!load.getTable() || load.isWithinPage()) &&
          llvm::all_of(load.getIndices(), [&](Value index) {
            return index == loop.getInductionVar() || loop.isDefinedOutsideOfLoop(index);
          });

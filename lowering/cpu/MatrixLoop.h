@@ -55,6 +55,8 @@ struct MatrixLoop {
   SmallVector<ValueProduct> values;
   /// Ops of the body that the stages compute; the others come before them.
   llvm::SmallSetVector<Operation *, 32> staged;
+  /// A load of the stages from pages, if there is one: all find them by one table and row.
+  tile::LoadOp paged;
   /// The mask that the logits went through last, if any: tokens beyond its end have probability 0.
   tile::MaskOp mask;
 

@@ -84,14 +84,37 @@ Value MatrixLoopEmitter::matrixBuffer(ArrayRef<int64_t> shape, Type element) {
   return allocate(MemRefType::get(shape, element));
 }
 
-Value MatrixLoopEmitter::blockIndex(const Place &place, Value index) const {
+void MatrixLoopEmitter::findPage(Place &place) {
+  if (m.paged)
+    place.page = PagePlace::find(b, m.paged.getTable(), m.paged.getPageSize(), m.paged.getIndices()[0], place.token);
+}
+
+MatrixLoopEmitter::Place MatrixLoopEmitter::placeAhead(const Place &place, int64_t ahead, Value token) {
+  Place next = place;
+  next.token = e.plus(place.token, ahead);
+  if (!m.paged)
+    return next;
+  // Prefetches may go beyond what exists, the table's reads not.
+  Value last = arith::SubIOp::create(b, m.loop.getUpperBound(), number(1));
+  Place first = next;
+  first.token = arith::MinSIOp::create(b, arith::AddIOp::create(b, next.token, token), last);
+  findPage(first);
+  next.page = {first.page.page, arith::SubIOp::create(b, first.page.slot, token)};
+  return next;
+}
+
+/// Index of dimension `dimension` of what `load` reads, for a block at `place`.
+Value MatrixLoopEmitter::blockIndex(const Place &place, tile::LoadOp load, size_t dimension) const {
+  if (load.getTable() && dimension < 2)
+    return dimension == 0 ? place.page.page : place.page.slot;
+  Value index = load.getIndices()[dimension];
   return index == m.loop.getRegion().getArgument(0) ? place.token : index;
 }
 
 SmallVector<Value> MatrixLoopEmitter::loadIndices(tile::LoadOp load, const Place &place, const Point &point) {
   SmallVector<Value> indices;
-  for (auto [index, axis] : llvm::zip(load.getIndices(), load.getAxes().getAsRange<StringAttr>())) {
-    Value at = blockIndex(place, index);
+  for (auto [dimension, axis] : llvm::enumerate(load.getAxes().getAsRange<StringAttr>())) {
+    Value at = blockIndex(place, load, dimension);
     indices.push_back(axis.empty() ? at : b.createOrFold<arith::AddIOp>(at, point.lookup(axis)));
   }
   return indices;
@@ -188,8 +211,8 @@ MatrixLoopEmitter::Rows MatrixLoopEmitter::valueRows(Value values, const Place &
   auto load = values.getDefiningOp<tile::LoadOp>();
   SmallVector<Value> indices;
   bool isBlock = true;
-  for (auto [index, axis] : llvm::zip(load.getIndices(), load.getAxes().getAsRange<StringAttr>())) {
-    Value at = blockIndex(place, index);
+  for (auto [dimension, axis] : llvm::enumerate(load.getAxes().getAsRange<StringAttr>())) {
+    Value at = blockIndex(place, load, dimension);
     if (axis == m.valueFeatures) {
       at = b.createOrFold<arith::AddIOp>(at, feature);
     } else if (axis.getValue() == "m") {
@@ -604,11 +627,10 @@ MatrixLoopEmitter::Work MatrixLoopEmitter::prefetchWork(const Place &keys, const
     int64_t size = cast<MemRefType>(load.getMemory().getType()).getElementTypeBitWidth() / 8;
     if (isDirectBlocks(load.getResult(), m.valueFeatures)) {
       // A line holds one feature of 32 tokens, who share the features among them.
-      Place next = values;
-      next.token = e.plus(values.token, ahead);
       int64_t lines = m.valueSize * count / matrixDepth;
       int64_t feature = load.getDimOfAxis(m.valueFeatures);
-      work.push_back([this, ask, load, next, token, count, lines, feature]() mutable {
+      work.push_back([this, ask, load, values, ahead, token, count, lines, feature]() mutable {
+        Place next = placeAhead(values, ahead, token);
         Value within = arith::RemUIOp::create(b, token, number(matrixDepth));
         Value first = arith::MulIOp::create(b, arith::DivUIOp::create(b, within, number(count)), number(lines));
         Rows rows = valueRows(load.getResult(), next, token, first);
@@ -623,16 +645,19 @@ MatrixLoopEmitter::Work MatrixLoopEmitter::prefetchWork(const Place &keys, const
     StringAttr last = cast<StringAttr>(load.getAxes().getValue().back());
     if (last.empty() || last.getValue() == "m")
       continue;
-    Place next = isKeys(load.getResult()) ? keys : heads;
-    next.token = e.plus(next.token, ahead);
+    // Found once for all tokens.
+    auto next = std::make_shared<Place>();
     int64_t perLine = 64 / size;
     for (int64_t i = 0; i < count; ++i)
-      work.push_back([this, ask, load, next, token, i, last, perLine]() mutable {
+      work.push_back([this, ask, load, next, place = isKeys(load.getResult()) ? keys : heads, ahead, token, i, last,
+                      perLine]() mutable {
+        if (i == 0)
+          *next = placeAhead(place, ahead, token);
         for (int64_t element = 0; element < load.getType().sizeOf(last.getValue()); element += perLine) {
           Point point;
           point[b.getStringAttr("m")] = e.plus(token, i);
           point[last] = number(element);
-          ask(load.getMemory(), loadIndices(load, next, point));
+          ask(load.getMemory(), loadIndices(load, *next, point));
         }
       });
   }
@@ -744,6 +769,7 @@ void MatrixLoopEmitter::emitBlock(const Tile &max, const Tile &sum, const Tile &
 
   Place place;
   place.token = m.loop.getInductionVar();
+  findPage(place);
   place.parity = number(0);
   Value active = activeTokens(place);
   for (const MatrixLoop::Score &score : m.scores)
@@ -866,6 +892,7 @@ void MatrixLoopEmitter::emitPipeline(const Tile &max, const Tile &sum, const Til
   auto placeAt = [&](Value token, Value parity) {
     Place place;
     place.token = token;
+    findPage(place);
     place.parity = parity;
     for (StringAttr axis : m.outer)
       place.outer[axis] = number(0);

@@ -37,6 +37,8 @@ private:
   struct Place {
     /// First token of the block.
     Value token;
+    /// Where it stands in the pool of pages, if the cache is one.
+    PagePlace page;
     /// Which of the two halves of the scores and weights.
     Value parity;
     /// Index of each outer axis, and all of them as one.
@@ -52,7 +54,11 @@ private:
   /// Scores and weights of `halves` blocks at once.
   void allocateStages(int64_t halves);
   Value matrixBuffer(ArrayRef<int64_t> shape, Type element);
-  Value blockIndex(const Place &place, Value index) const;
+  Value blockIndex(const Place &place, tile::LoadOp load, size_t dimension) const;
+  /// Sets the page of a place by its token.
+  void findPage(Place &place);
+  /// The place of tokens that come `ahead` of those from `m` of the block on; its page is that of the first of them.
+  Place placeAhead(const Place &place, int64_t ahead, Value m);
   SmallVector<Value> loadIndices(tile::LoadOp load, const Place &place, const Point &point);
   void overOuter(Place place, llvm::function_ref<void(const Place &)> body);
 

@@ -245,7 +245,7 @@ private:
       // Unsigned, so that negative sizes are above the bound too.
       return failIf(compare(Predicate::ugt, sizes.back(), constant(largestSize)), check.status);
     case CheckKind::capacityBlock: {
-      Value rest = LLVM::URemOp::create(builder, loc, sizes.back(), constant(valueBlockOf(signature)));
+      Value rest = LLVM::URemOp::create(builder, loc, sizes.back(), constant(capacityUnit(signature)));
       return failIf(compare(Predicate::ne, rest, constant(0)), check.status);
     }
     case CheckKind::dataNull: {

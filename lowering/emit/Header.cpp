@@ -53,10 +53,12 @@ std::string sizeDescription(llvm::StringRef name, const PhaseSignature &signatur
   if (name == "batch")
     return "requests";
   if (name == "capacity") {
-    const int64_t block = valueBlockOf(signature);
+    const int64_t unit = capacityUnit(signature);
     return "slots of the cache per request, in tokens" +
-           (block != 0 ? "; a multiple of " + std::to_string(block) : std::string());
+           (unit != 1 ? "; a multiple of " + std::to_string(unit) : std::string());
   }
+  if (name == "pages")
+    return "pages of the pools that the cache tensors are";
   return "run-time size";
 }
 

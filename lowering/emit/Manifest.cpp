@@ -77,6 +77,10 @@ llvm::Expected<std::string> manifestText(const Pack &pack, llvm::ArrayRef<CodeTa
   }
   manifest["cpu_level_function"] = cpuLevelName(prefix);
 
+  const CacheStorage storage = storageOf(pack.signatures);
+  manifest["value_block"] = storage.valueBlock;
+  manifest["page_size"] = storage.pageSize;
+
   manifest["phases"] = ordered_json::array();
   for (const PhaseSignature &signature : pack.signatures)
     manifest["phases"].push_back(phaseJson(prefix, signature));

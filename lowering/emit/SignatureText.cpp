@@ -77,12 +77,14 @@ CacheBytes cacheBytesPerToken(const std::vector<PhaseSignature> &signatures) {
   CacheBytes bytes;
   for (const PhaseSignature &signature : signatures) {
     for (const PhaseTensor &tensor : signature.tensors) {
-      if (tensor.shape.size() < 2 || tensor.shape[0].symbol != "batch" || tensor.shape[1].symbol != "capacity")
+      if (!isCache(tensor))
         continue;
       int64_t perToken = elementSize(tensor.elementType);
       for (size_t index = 2; index < tensor.shape.size(); ++index)
         perToken *= tensor.shape[index].size;
-      perToken /= tensor.shape[1].divisor;
+      // Tokens in blocks are an extent more, and less of the second one.
+      if (tensor.shape.size() == 5)
+        perToken /= tensor.shape[4].size;
       if (tensor.name.find("_head_cache") != std::string::npos)
         bytes.head += perToken;
       else if (tensor.name.find("_scale_cache") != std::string::npos)

@@ -24,10 +24,10 @@ std::vector<StatusCheck> checksOf(std::string_view symbolPrefix, const PhaseSign
   for (size_t index = 0; index < signature.sizes.size(); ++index) {
     const std::string &size = signature.sizes[index];
     add(CheckKind::sizeRange, index, size + " is out of range; expected 0 .. " + std::to_string(largestSize));
-    if (int64_t block = valueBlockOf(signature); block != 0 && size == "capacity")
+    if (int64_t unit = capacityUnit(signature); unit != 1 && size == "capacity")
       add(CheckKind::capacityBlock, index,
-          "capacity is not divisible by " + std::to_string(block) + "; expected whole blocks of " +
-              std::to_string(block) + " tokens");
+          "capacity is not divisible by " + std::to_string(unit) + "; expected whole " +
+              (storageOf(signature).pageSize != 0 ? "pages" : "blocks") + " of " + std::to_string(unit) + " tokens");
   }
   for (size_t index = 0; index < signature.tensors.size(); ++index) {
     const PhaseTensor &tensor = signature.tensors[index];

@@ -24,7 +24,7 @@ enum class CheckKind {
   argsNull,           // the argument block's pointer
   structSize,         // struct_size smaller than the block up to the last tensor
   sizeRange,          // run-time size `index` outside 0 .. largestSize
-  capacityBlock,      // the capacity, run-time size `index`, is no multiple of valueBlockOf
+  capacityBlock,      // the capacity, run-time size `index`, is no multiple of capacityUnit
   dataNull,           // data of tensor `index` is NULL and the tensor is not empty
   dataAlignment,      // data of tensor `index` is not a multiple of the element size
   strideNegative,     // a given stride of tensor `index` < 0

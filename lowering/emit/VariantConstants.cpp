@@ -78,11 +78,10 @@ llvm::Expected<std::vector<VariantConstant>> variantConstants(const Pack &pack) 
                                    "variant '" + pack.name +
                                        "': its JSON cannot be read for the header's constants: " + error.what());
   }
-  int64_t valueBlock = 0;
-  for (const PhaseSignature &signature : pack.signatures)
-    valueBlock = std::max(valueBlock, valueBlockOf(signature));
+  const CacheStorage storage = storageOf(pack.signatures);
   constants.push_back(
-      {"VALUE_BLOCK", std::to_string(valueBlock), "tokens per block of V's token caches; 0: token by token"});
+      {"VALUE_BLOCK", std::to_string(storage.valueBlock), "tokens per block of V's token caches; 0: token by token"});
+  constants.push_back({"PAGE_SIZE", std::to_string(storage.pageSize), "tokens per page of the cache; 0: no pages"});
   constants.push_back({"CACHE_BYTES_PER_TOKEN", std::to_string(cacheBytesPerToken(pack.signatures).total()),
                        "bytes of all cache tensors per token of capacity"});
   return constants;

@@ -45,13 +45,13 @@ struct tpac::Executable::Implementation {
 
   /// Compiles `phases` along `path` into one object, whose symbols begin with `prefix`.
   void add(tpa::VariantAttr variant, ArrayRef<Phase> phases, CodePath path, const CodeTarget &target,
-           int64_t valueBlock, const std::string &prefix) {
+           CacheStorage storage, const std::string &prefix) {
     if (phases.empty())
       return;
     std::vector<PhaseSignature> signatures;
     for (Phase phase : phases)
-      signatures.push_back(getPhaseSignature(variant, phase, valueBlock));
-    OwningOpRef<ModuleOp> module = take(lowerPhases(variant, phases, Stage::target, path, target, valueBlock));
+      signatures.push_back(getPhaseSignature(variant, phase, storage));
+    OwningOpRef<ModuleOp> module = take(lowerPhases(variant, phases, Stage::target, path, target, storage));
     if (failed(addCInterface(*module, prefix, signatures)))
       throw std::runtime_error("the C interface of '" + prefix + "' could not be made");
     check(jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(take(emitObject(*module, target)), prefix)));
@@ -85,7 +85,7 @@ tpac::Executable::~Executable() = default;
 std::unique_ptr<tpac::Executable> tpac::Executable::compile(const std::string &variantJson,
                                                             std::span<const Phase> phases, CodePath path,
                                                             const std::string &target,
-                                                            std::optional<int64_t> valueBlock) {
+                                                            std::optional<int64_t> valueBlock, int64_t pageSize) {
   DialectRegistry registry;
   registerCompilerDialects(registry);
   MLIRContext context(registry, MLIRContext::Threading::DISABLED);
@@ -104,11 +104,11 @@ std::unique_ptr<tpac::Executable> tpac::Executable::compile(const std::string &v
   for (Phase phase : phases)
     (path == CodePath::fused && phase != Phase::project ? ofPath : ofReference).push_back(phase);
   std::string prefix = symbolName(std::string_view(variant.getName().getValue()));
-  int64_t block = valueBlock.value_or(defaultValueBlock(variant, path, codeTarget));
-  result->add(variant, ofPath, path, codeTarget, block, prefix);
+  CacheStorage storage = {valueBlock.value_or(defaultValueBlock(variant, path, codeTarget, pageSize)), pageSize};
+  result->add(variant, ofPath, path, codeTarget, storage, prefix);
   // `project` has no cache.
-  result->add(variant, ofReference, CodePath::reference, codeTarget, path == CodePath::reference ? block : 0,
-              prefix + "_reference");
+  result->add(variant, ofReference, CodePath::reference, codeTarget,
+              path == CodePath::reference ? storage : CacheStorage(), prefix + "_reference");
   return std::unique_ptr<Executable>(new Executable(std::move(result)));
 }
 

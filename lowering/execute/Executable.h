@@ -19,11 +19,12 @@ namespace tpac {
 class Executable {
 public:
   /// Compiles `phases` of the variant given as JSON text for `target` ("host", or another that this machine can run),
-  /// along `path`; `project` always goes along the reference path. V's token caches are in blocks of `valueBlock`
-  /// tokens, or as the target's kernels like them best. Throws std::runtime_error with the diagnostics.
+  /// along `path`; `project` always goes along the reference path. Caches are in pages of `pageSize` tokens (0: none),
+  /// V's token caches in blocks of `valueBlock` tokens, or as the target's kernels like them best. Throws
+  /// std::runtime_error with the diagnostics.
   static std::unique_ptr<Executable> compile(const std::string &variantJson, std::span<const Phase> phases,
                                              CodePath path = CodePath::fused, const std::string &target = "host",
-                                             std::optional<int64_t> valueBlock = std::nullopt);
+                                             std::optional<int64_t> valueBlock = std::nullopt, int64_t pageSize = 0);
   ~Executable();
 
   const PhaseSignature &signature(Phase phase) const;

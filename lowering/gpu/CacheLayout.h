@@ -14,9 +14,10 @@
 
 namespace tpac {
 
-/// The cache is [request][plane][token][row]. A row holds the token's cached tensors one after another, each from a
-/// multiple of 16 bytes on, rank by rank; ranks of 16 bytes and more are padded to multiples of 16. A row is a whole
-/// number of 16-byte chunks, and chunk c of token t stands at place c ^ ((t >> swizzleShift) & swizzleMask) of it.
+/// The cache is [request][plane][token][row], or [page][plane][token][row] where it has pages. A row holds the token's
+/// cached tensors one after another, each from a multiple of 16 bytes on, rank by rank; ranks of 16 bytes and more are
+/// padded to multiples of 16. A row is a whole number of 16-byte chunks, and chunk c of token t stands at place c ^ ((t
+/// >> swizzleShift) & swizzleMask) of it.
 struct GpuCacheLayout {
   struct Segment {
     std::string tensor;
@@ -36,8 +37,11 @@ struct GpuCacheLayout {
 
 GpuCacheLayout gpuCacheLayout(mlir::tpa::VariantAttr variant);
 
-/// The cache's token capacity must be a multiple of this.
+/// Without pages, the cache's token capacity must be a multiple of this.
 inline constexpr int64_t gpuCapacityUnit = 128;
+
+/// The tokens of a page must be a multiple of this.
+inline constexpr int64_t gpuPageUnit = 16;
 
 } // namespace tpac
 

@@ -52,40 +52,78 @@ LogicalResult Emitter::emitItem(func::FuncOp function) {
 
 // --- Copies ---
 
-void Emitter::issueCopies(Value stageNumber, Value token, Value isNeeded) {
+Emitter::Values Emitter::findPages(Value token) {
+  Values pages;
+  for (int64_t piece = 0; plan.pageSize != 0 && piece < plan.pieces(); ++piece) {
+    // A piece beyond the end is copied from anywhere that exists, and cleared.
+    Value its = isa.min(isa.add(token, piece * plan.run), isa.sub(cachedEnd, isa.i32(1)));
+    pages.push_back(findPage(pageTable, pageTableRow, its));
+  }
+  return pages;
+}
+
+Emitter::Values Emitter::findPagesIf(Value isAny, ValueRange tokens) {
+  if (plan.pageSize == 0)
+    return {};
+  SmallVector<Type> types(tokens.size() * plan.pieces(), isa.b.getI32Type());
+  auto found = scf::IfOp::create(isa.b, types, isAny, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(isa.b);
+  isa.b.setInsertionPointToStart(found.thenBlock());
+  Values pages;
+  for (Value token : tokens)
+    llvm::append_range(pages, findPages(token));
+  scf::YieldOp::create(isa.b, pages);
+  isa.b.setInsertionPointToStart(found.elseBlock());
+  scf::YieldOp::create(isa.b, Values(types.size(), isa.i32(0)));
+  return llvm::to_vector_of<Value>(found.getResults());
+}
+
+void Emitter::issueCopies(Value stageNumber, Value token, Value isNeeded, ValueRange pages) {
   Value slot = isa.add(isa.mul(group, plan.stages), stageNumber);
-  auto target = [&] { return isa.shared(isa.shared(sharedMemory, pipelineOffset), isa.mul(slot, plan.stageBytes())); };
-  auto source = [&] {
-    Value bytes = arith::MulIOp::create(isa.b, isa.extend(token), isa.extend(isa.i32(plan.rowBytes)));
-    return isa.global(cacheRows, bytes);
+  const int64_t pieces = plan.pieces(), pieceBytes = plan.stageBytes() / pieces;
+  auto target = [&](int64_t piece) {
+    Value ring = isa.shared(isa.shared(sharedMemory, pipelineOffset), isa.mul(slot, plan.stageBytes()));
+    return isa.shared(ring, piece * pieceBytes);
+  };
+  auto bytesTo = [&](Value number, int64_t size) {
+    return arith::MulIOp::create(isa.b, isa.extend(number), isa.extend(isa.i32(size)));
+  };
+  auto source = [&](int64_t piece) {
+    if (pages.empty())
+      return isa.global(cacheRows, bytesTo(token, plan.rowBytes));
+    Value page = isa.global(cacheRows, bytesTo(pages[piece], plan.planes * plan.pageSize * plan.rowBytes));
+    Value place = isa.rem(isa.add(token, piece * plan.run), plan.pageSize);
+    return isa.global(page, bytesTo(place, plan.rowBytes));
   };
   if (plan.bulk) {
     Value isLeader = isa.both(isa.equals(warpInGroup, 0), isa.equals(lane, 0));
     scf::IfOp::create(isa.b, isa.both(isNeeded, isLeader), [&](OpBuilder &, Location) {
       Value barrier = isa.shared(sharedMemory, isa.mul(slot, 8));
-      Value bytes = isa.i32(plan.stageBytes());
-      isa.expectBytes(barrier, bytes);
-      isa.copyBulk(target(), source(), bytes, barrier, policy);
+      isa.expectBytes(barrier, isa.i32(plan.stageBytes()));
+      for (int64_t piece = 0; piece < pieces; ++piece)
+        isa.copyBulk(target(piece), source(piece), isa.i32(pieceBytes), barrier, policy);
       scf::YieldOp::create(isa.b);
     });
     return;
   }
-  int64_t chunks = plan.stageBytes() / chunkBytes, threads = plan.warpsOfGroup() * warpSize;
+  int64_t chunks = pieceBytes / chunkBytes, threads = plan.warpsOfGroup() * warpSize;
   scf::IfOp::create(isa.b, isNeeded, [&](OpBuilder &, Location) {
     Value number = isa.add(isa.mul(warpInGroup, warpSize), lane);
-    Value from = isa.global(source(), isa.extend(isa.mul(number, chunkBytes)));
-    Value to = isa.shared(target(), isa.mul(number, chunkBytes));
-    auto copy = [&](int64_t first) {
-      isa.copy16(isa.shared(to, first * chunkBytes), isa.global(from, isa.extend(isa.i32(first * chunkBytes))));
-    };
-    int64_t first = 0;
-    for (; first + threads <= chunks; first += threads)
-      copy(first);
-    if (first < chunks)
-      scf::IfOp::create(isa.b, isa.less(number, isa.i32(chunks - first)), [&](OpBuilder &, Location) {
+    for (int64_t piece = 0; piece < pieces; ++piece) {
+      Value from = isa.global(source(piece), isa.extend(isa.mul(number, chunkBytes)));
+      Value to = isa.shared(target(piece), isa.mul(number, chunkBytes));
+      auto copy = [&](int64_t first) {
+        isa.copy16(isa.shared(to, first * chunkBytes), isa.global(from, isa.extend(isa.i32(first * chunkBytes))));
+      };
+      int64_t first = 0;
+      for (; first + threads <= chunks; first += threads)
         copy(first);
-        scf::YieldOp::create(isa.b);
-      });
+      if (first < chunks)
+        scf::IfOp::create(isa.b, isa.less(number, isa.i32(chunks - first)), [&](OpBuilder &, Location) {
+          copy(first);
+          scf::YieldOp::create(isa.b);
+        });
+    }
     scf::YieldOp::create(isa.b);
   });
 }
@@ -250,7 +288,9 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
     if (Isa::constantOf(scalars.lookup(loop.getStep())) != tokens)
       return loop.emitOpError() << "expected blocks of " << tokens << " tokens, as the schedule says";
   scf::ForOp front = loops.front();
-  Value first = scalars.lookup(front.getLowerBound());
+  // The swizzle counts tokens from a multiple of 8 on. Without a window this is one; with a window the mask hides what
+  // precedes it.
+  Value first = isa.bitAnd(scalars.lookup(front.getLowerBound()), -swizzledTokens);
   // Blocks up to the end of each loop, and how many of them this group takes.
   SmallVector<Value> counts;
   for (scf::ForOp loop : loops) {
@@ -267,11 +307,20 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
     Value isBeyond = isa.compare(arith::CmpIPredicate::sge, number, isa.i32(plan.stages));
     return isa.select(isBeyond, isa.sub(number, isa.i32(plan.stages)), number);
   };
+  // All lookups before the first copy, so that they are under way together; the last one is for the loop.
+  Values firstTokens;
+  for (int64_t i = 0; i < plan.stages; ++i)
+    firstTokens.push_back(tokenOf(isa.i32(i)));
+  Values firstPages = findPagesIf(isa.less(isa.i32(0), count), firstTokens);
+  size_t pagesOfBlock = firstPages.size() / plan.stages;
   for (int64_t i = 0; i < plan.stages - 1; ++i) {
-    issueCopies(wrapped(isa.add(stage, i)), tokenOf(isa.i32(i)), isa.less(isa.i32(i), count));
+    issueCopies(wrapped(isa.add(stage, i)), firstTokens[i], isa.less(isa.i32(i), count),
+                ArrayRef<Value>(firstPages).slice(i * pagesOfBlock, pagesOfBlock));
     if (!plan.bulk)
       isa.commitCopies();
   }
+  // The pages of a block are found while the block before it is copied.
+  Values nextPages(ArrayRef<Value>(firstPages).take_back(pagesOfBlock));
   prepareQueries(loops);
 
   Values carried;
@@ -288,6 +337,7 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
       at += size;
     }
   };
+  llvm::append_range(carried, nextPages);
   carried.append({stage, phase});
   Value lower = isa.i32(0), one = isa.i32(1);
   for (auto [i, upper] : llvm::enumerate(counts)) {
@@ -302,7 +352,9 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
           // The group is through with the stage that is filled next.
           syncGroup();
           Value ahead = isa.add(number, plan.stages - 1);
-          issueCopies(wrapped(isa.add(current, plan.stages - 1)), tokenOf(ahead), isa.less(ahead, count));
+          issueCopies(wrapped(isa.add(current, plan.stages - 1)), tokenOf(ahead), isa.less(ahead, count),
+                      inner.drop_back(2).take_back(nextPages.size()));
+          Values laterPages = findPages(tokenOf(isa.add(ahead, 1)));
           if (!plan.bulk)
             isa.commitCopies();
           Value slot = isa.add(isa.mul(group, plan.stages), current);
@@ -314,10 +366,11 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
           if (succeeded(emitBlock(loop)))
             for (Value tile : loop.getBody()->getTerminator()->getOperands())
               llvm::append_range(yielded, fragment(tile));
-          if (yielded.size() + 2 != carried.size()) {
+          if (size_t others = 2 + nextPages.size(); yielded.size() + others != carried.size()) {
             fail(loop, "this target cannot compute what the loop carries");
-            llvm::append_range(yielded = {}, inner.drop_back(2));
+            llvm::append_range(yielded = {}, inner.drop_back(others));
           }
+          llvm::append_range(yielded, laterPages);
           Value next = isa.add(current, 1);
           Value wraps = isa.compare(arith::CmpIPredicate::eq, next, isa.i32(plan.stages));
           yielded.push_back(isa.select(wraps, isa.i32(0), next));

@@ -105,6 +105,7 @@ LogicalResult Emitter::emitScalar(Operation &op) {
                      .Case([&](arith::MinSIOp) { return isa.min(in(0), in(1)); })
                      .Case([&](arith::MaxSIOp) { return isa.max(in(0), in(1)); })
                      .Case([&](arith::DivSIOp) -> Value { return arith::DivSIOp::create(isa.b, in(0), in(1)); })
+                     .Case([&](arith::RemUIOp) -> Value { return arith::RemUIOp::create(isa.b, in(0), in(1)); })
                      .Case([&](arith::IndexCastOp) { return in(0); })
                      .Case([&](memref::LoadOp load) -> Value {
                        const Memory &memory = memories[load.getMemRef()];
@@ -239,8 +240,21 @@ Value Emitter::cachedOffset(const Memory &memory, ArrayAttr axes, ValueRange ind
   return swizzled(offset, row);
 }
 
-Value Emitter::elementAddress(const Memory &memory, MemRefType type, ArrayAttr axes, ValueRange indices,
-                              const Point &point) {
+Value Emitter::findPage(const Memory &table, Value request, Value token) {
+  auto product = [&](Value x, Value y) -> Value { return arith::MulIOp::create(isa.b, isa.extend(x), y); };
+  Value number = arith::AddIOp::create(isa.b, product(request, table.strides[0]),
+                                       product(isa.div(token, plan.pageSize), table.strides[1]));
+  Value entry = LLVM::GEPOp::create(isa.b, table.pointer.getType(), isa.b.getI32Type(), table.pointer,
+                                    ArrayRef<LLVM::GEPArg>{number});
+  return isa.load(isa.b.getI32Type(), entry, 4, /*invariant=*/true);
+}
+
+/// Of an access to the cache outside of loops over blocks, or to a tensor.
+template <typename Op> Value Emitter::elementAddress(Op op, const Point &point) {
+  const Memory &memory = memories[op.getMemory()];
+  ArrayAttr axes = op.getAxes();
+  ValueRange indices = op.getIndices();
+  auto type = cast<MemRefType>(op.getMemory().getType());
   SmallVector<Value> at;
   for (auto [name, index] : llvm::zip(axes.getAsRange<StringAttr>(), indices)) {
     Value own = scalars.lookup(index);
@@ -249,10 +263,17 @@ Value Emitter::elementAddress(const Memory &memory, MemRefType type, ArrayAttr a
   Type element = type.getElementType();
   auto wide = [&](Value x, Value y) -> Value { return arith::MulIOp::create(isa.b, x, y); };
   if (memory.kind == Memory::Kind::cached) {
-    Value plane = at[0];
+    // A request's tokens are a page of its own where there are no others.
+    Value page = at[0], place = at[1], tokens = capacity;
+    if (op.getTable()) {
+      page = findPage(memories[op.getTable()], at[0], at[1]);
+      place = isa.rem(at[1], plan.pageSize);
+      tokens = isa.i32(plan.pageSize);
+    }
+    Value plane = isa.extend(page);
     if (plan.planes > 1)
-      plane = isa.add(isa.mul(plane, plan.planes), at[2]);
-    Value row = arith::AddIOp::create(isa.b, wide(isa.extend(plane), isa.extend(capacity)), isa.extend(at[1]));
+      plane = arith::AddIOp::create(isa.b, wide(plane, isa.extend(isa.i32(plan.planes))), isa.extend(at[2]));
+    Value row = arith::AddIOp::create(isa.b, wide(plane, isa.extend(tokens)), isa.extend(place));
     Value bytes = wide(row, isa.extend(isa.i32(plan.rowBytes)));
     Value within = cachedOffset(memory, axes, indices, element, point, at[1]);
     return isa.global(isa.global(wholeCache, bytes), isa.extend(within));
@@ -296,7 +317,7 @@ Value Emitter::loadStored(tile::LoadOp load, const Point &point, Value &inside) 
     // Nothing beyond the limit is read: there the last element is.
     bounded[name] = isa.max(isa.min(along, isa.sub(bound, isa.i32(1))), isa.i32(0));
   }
-  Value pointer = elementAddress(memory, memoryType, load.getAxes(), load.getIndices(), bounded);
+  Value pointer = elementAddress(load, bounded);
   return isa.load(stored, pointer, size, /*invariant=*/plan.readsConstants);
 }
 
@@ -551,7 +572,6 @@ void Emitter::keep(Value tile) {
 // --- Stores of single elements ---
 
 void Emitter::storeElement(tile::StoreOp store, const Point &point, Value inside) {
-  const Memory &memory = memories[store.getMemory()];
   auto memoryType = cast<MemRefType>(store.getMemory().getType());
   Type type = memoryType.getElementType();
   for (auto [limited, limit] : llvm::zip(store.getLimited().getAsRange<StringAttr>(), store.getLimits())) {
@@ -565,7 +585,7 @@ void Emitter::storeElement(tile::StoreOp store, const Point &point, Value inside
   if (!value)
     value = isa.narrow(element(store.getValue(), point), type);
   auto write = [&] {
-    Value pointer = elementAddress(memory, memoryType, store.getAxes(), store.getIndices(), point);
+    Value pointer = elementAddress(store, point);
     isa.store(value, pointer, type.getIntOrFloatBitWidth() / 8);
   };
   if (!inside)

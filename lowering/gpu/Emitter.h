@@ -32,6 +32,8 @@ struct Plan {
   /// Bytes of a token's row in the cache, its planes.
   int64_t rowBytes = 0, planes = 1;
   int64_t headTiles = 1, totalHeads = 0;
+  /// Tokens per page of the cache, and of those the tokens of a block that lie in one page; 0: no pages.
+  int64_t pageSize = 0, run = 0;
   /// bf16 or f16: what the tensor cores multiply.
   Type operandType;
 
@@ -45,6 +47,8 @@ struct Plan {
   int64_t warpsOfGroup() const { return rows.warps() * columnParts; }
   int64_t warps() const { return warpsOfGroup() * groups; }
   int64_t stageBytes() const { return tokens * rowBytes; }
+  /// Copies that fill a stage: as many as a block has pages.
+  int64_t pieces() const { return pageSize == 0 ? 1 : tokens / run; }
 };
 
 /// What an argument of the item's function stands for.
@@ -70,6 +74,7 @@ public:
 
   void bind(Value argument, Value value) { scalars[argument] = value; }
   void bind(Value argument, const Memory &memory) { memories[argument] = memory; }
+  const Memory &memoryOf(Value argument) { return memories[argument]; }
 
   // --- Who this thread is, set by `begin`.
 
@@ -81,8 +86,11 @@ public:
   /// The ring's next stage and its parity, carried from item to item by the caller.
   Value stage, phase;
 
-  /// A request's cache: [token][row] of the item's plane.
+  /// A request's cache: [token][row] of the item's plane. With pages, that plane of page 0.
   Value cacheRows;
+  /// With pages: their table, the item's request, and where the item's tokens end.
+  Memory pageTable;
+  Value pageTableRow, cachedEnd;
   /// Where an item reads and writes single elements of the cache: all of it, and its capacity in tokens.
   Value wholeCache, capacity;
 
@@ -121,7 +129,7 @@ private:
   /// As stored; where `inside` comes back, only what it says exists.
   Value loadStored(tile::LoadOp load, const Point &point, Value &inside);
   /// Of an element of the cache outside of loops over blocks, or of a tensor.
-  Value elementAddress(const Memory &memory, MemRefType type, ArrayAttr axes, ValueRange indices, const Point &point);
+  template <typename Op> Value elementAddress(Op op, const Point &point);
   Value mergeElement(tile::MergeOp merge, Value result, const Point &point);
   Value quantizeElement(tile::QuantizeOp quantize, Value result, const Point &point);
   Value dotElement(tile::DotOp dot, const Point &point);
@@ -196,7 +204,13 @@ private:
   LogicalResult emitChain(ArrayRef<scf::ForOp> loops);
   LogicalResult emitBlock(scf::ForOp loop);
   void prepareQueries(ArrayRef<scf::ForOp> loops);
-  void issueCopies(Value stageNumber, Value token, Value isNeeded);
+  /// The page of a token, by a table [requests, entries].
+  Value findPage(const Memory &table, Value request, Value token);
+  /// The pages of the block from `token` on, one per piece; of the item's last tokens where there is no such block. The
+  /// item must have tokens: `isAny`.
+  Values findPages(Value token);
+  Values findPagesIf(Value isAny, ValueRange tokens);
+  void issueCopies(Value stageNumber, Value token, Value isNeeded, ValueRange pages);
   void clearTail(Value limit);
   void mergeGroups(ArrayRef<scf::ForOp> loops);
   void assign(Value tile, ValueRange values);

@@ -36,6 +36,13 @@ void annotate(func::FuncOp function, ScheduleAttr schedule, const GpuCacheLayout
   }
 }
 
+/// [batch, tokens, ..], whether the cached tensor has pages or not.
+MemRefType plainType(MemRefType cached) {
+  SmallVector<int64_t> shape(cached.getShape());
+  shape[1] = ShapedType::kDynamic;
+  return MemRefType::get(shape, cached.getElementType(), cached.getLayout(), cached.getMemorySpace());
+}
+
 /// `@import_item`, `@export_item`: one token of a request from plain tensors, which have the shapes and types of the
 /// cached ones, into the cache, or back. `append` has the cached tensors' types.
 void buildMove(ModuleOp module, func::FuncOp append, const tpac::PhaseSignature &signature, ScheduleAttr schedule,
@@ -48,14 +55,14 @@ void buildMove(ModuleOp module, func::FuncOp append, const tpac::PhaseSignature 
   for (bool plain : {true, false})
     for (auto [tensor, type] : llvm::zip(signature.tensors, append.getArgumentTypes()))
       if (layout.find(tensor.name)) {
-        types.push_back(type);
+        types.push_back(plain ? plainType(cast<MemRefType>(type)) : type);
         names.push_back(plain ? tpac::plainName(tensor.name) : tensor.name);
       }
-  size_t lengths = 0;
-  while (signature.tensors[lengths].name != "lengths")
-    ++lengths;
-  types.push_back(append.getArgumentTypes()[lengths]);
-  names.emplace_back("lengths");
+  for (auto [tensor, type] : llvm::zip(signature.tensors, append.getArgumentTypes()))
+    if (tensor.name == "lengths" || tensor.name == tpac::blockTableName) {
+      types.push_back(type);
+      names.push_back(tensor.name);
+    }
   types.append(2, b.getIndexType());
   auto function = func::FuncOp::create(b, loc, isImport ? "import_item" : "export_item", b.getFunctionType(types, {}));
   function.setPrivate();
@@ -76,7 +83,11 @@ void buildMove(ModuleOp module, func::FuncOp append, const tpac::PhaseSignature 
       dimensions.push_back({p.index(0), trailing[i - 2]});
     }
     std::string plain = tpac::plainName(segment.tensor);
-    p.store(p.load(isImport ? plain : segment.tensor, dimensions, axes), isImport ? segment.tensor : plain, dimensions);
+    std::optional<tile::ProgramBuilder::Pages> pages, none;
+    if (schedule.getPageSize() != 0)
+      pages = {tpac::blockTableName, /*run=*/1};
+    Value tile = isImport ? p.load(plain, dimensions, axes) : p.load(segment.tensor, dimensions, axes, pages);
+    p.store(tile, isImport ? segment.tensor : plain, dimensions, isImport ? pages : none);
   }
   func::ReturnOp::create(b, loc);
   annotate(function, schedule, layout, names, "cached_tokens");
@@ -97,7 +108,7 @@ llvm::Expected<OwningOpRef<ModuleOp>> tpac::buildGpuPrograms(tpa::VariantAttr va
   OwningOpRef<ModuleOp> module = std::move(*programs);
   GpuCacheLayout layout = gpuCacheLayout(variant);
   for (const ScheduledPhase &scheduled : phases) {
-    PhaseSignature signature = getPhaseSignature(variant, scheduled.phase);
+    PhaseSignature signature = getPhaseSignature(variant, scheduled.phase, storageOf(scheduled.schedule));
     SmallVector<std::string> names;
     for (const PhaseTensor &tensor : signature.tensors)
       names.push_back(tensor.name);

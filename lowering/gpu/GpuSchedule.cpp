@@ -110,7 +110,7 @@ GpuLimits GpuLimits::of(llvm::StringRef chip) {
 }
 
 /// Of append and merge, which compute element by element: one token at a time.
-static tpac::ScheduleSpace elementSpace(VariantAttr variant) {
+static tpac::ScheduleSpace elementSpace(VariantAttr variant, int64_t pageSize) {
   tpac::ScheduleSpace space;
   space.tokens = {16};
   space.queries = {1};
@@ -121,14 +121,18 @@ static tpac::ScheduleSpace elementSpace(VariantAttr variant) {
   space.queryParts = {1};
   space.split = {0};
   space.valueBlock = {0};
+  space.pageSize = {pageSize};
   return space;
 }
 
-llvm::Expected<tpac::ScheduleSpace> tpac::gpuScheduleSpace(VariantAttr variant, Phase phase, const GpuLimits &limits) {
+llvm::Expected<tpac::ScheduleSpace> tpac::gpuScheduleSpace(VariantAttr variant, Phase phase, const GpuLimits &limits,
+                                                           int64_t pageSize) {
+  if (pageSize % gpuPageUnit != 0)
+    return illegal("page_size: expected a multiple of " + llvm::Twine(gpuPageUnit) + ", got " + llvm::Twine(pageSize));
   if (!variant.getTypes().getCompute().isF32())
     return illegal("operands: expected f32 arithmetic");
   if (phase != Phase::decode && phase != Phase::prefill)
-    return elementSpace(variant);
+    return elementSpace(variant, pageSize);
   Type operands = narrowOperands(variant);
   if (!operands || !isTensorCoreType(operands))
     return illegal("operands: expected bf16 or f16, the type of cached token factors (bf16 where they have 8 bits)");
@@ -163,6 +167,7 @@ llvm::Expected<tpac::ScheduleSpace> tpac::gpuScheduleSpace(VariantAttr variant, 
   // The device divides the work; packs store tokens as rows.
   space.split = {8192};
   space.valueBlock = {0};
+  space.pageSize = {pageSize};
   // A named barrier per group.
   space.groups.resize(15);
   std::iota(space.groups.begin(), space.groups.end(), 1);
@@ -173,7 +178,7 @@ llvm::Expected<tpac::ScheduleSpace> tpac::gpuScheduleSpace(VariantAttr variant, 
 }
 
 llvm::Error tpac::checkGpuSchedule(VariantAttr variant, Phase phase, ScheduleAttr schedule, const GpuLimits &limits) {
-  llvm::Expected<ScheduleSpace> space = gpuScheduleSpace(variant, phase, limits);
+  llvm::Expected<ScheduleSpace> space = gpuScheduleSpace(variant, phase, limits, schedule.getPageSize());
   if (!space)
     return space.takeError();
   if (llvm::Error error = checkSchedule(variant, schedule))
@@ -197,12 +202,12 @@ llvm::Error tpac::checkGpuSchedule(VariantAttr variant, Phase phase, ScheduleAtt
 }
 
 llvm::Expected<ScheduleAttr> tpac::defaultGpuSchedule(VariantAttr variant, Phase phase, const GpuLimits &limits,
-                                                      int64_t queries) {
+                                                      int64_t queries, int64_t pageSize) {
   auto failure = [&](const std::string &reason) {
     return llvm::createStringError("no schedule of " + std::string(phaseName(phase)) + " of '" +
                                    variant.getName().getValue().str() + "' fits the GPU; " + reason);
   };
-  llvm::Expected<ScheduleSpace> space = gpuScheduleSpace(variant, phase, limits);
+  llvm::Expected<ScheduleSpace> space = gpuScheduleSpace(variant, phase, limits, pageSize);
   if (!space)
     return failure(llvm::toString(space.takeError()));
   MLIRContext *context = variant.getContext();
@@ -231,8 +236,9 @@ llvm::Expected<ScheduleAttr> tpac::defaultGpuSchedule(VariantAttr variant, Phase
       for (int64_t tokens : {32, 16}) {
         int64_t warps = tpa::gpu::RowMap::of(tile, heads).warps() * columnParts;
         // More than 8 warps have fewer registers each: up to 12 fit, with several ranks the scores of half as many
-        // tokens; copies by every thread, or more features, take the rest.
-        bool isTight = warps > 12 || !limits.hasBulk || features > 64 || (isMultiRank && tokens > 16);
+        // tokens; copies by every thread, more features, or pages take the rest.
+        bool isTight =
+            warps > 12 || !limits.hasBulk || features > 64 || (isMultiRank && (tokens > 16 || pageSize != 0));
         if ((tile > 1 || columnParts > 1) && warps > 8 && isTight)
           continue;
         // Rings of 72 to 190 KB together hide the memory's latency (docs/gpu.md).
@@ -240,9 +246,9 @@ llvm::Expected<ScheduleAttr> tpac::defaultGpuSchedule(VariantAttr variant, Phase
           for (int64_t stages : {3, 2}) {
             if (groups * stages * tokens * rowBytes > 190 * 1024)
               continue;
-            auto schedule =
-                ScheduleAttr::get(context, tokens, tile, heads, ScoreOrder::merged, ValueOrder::factored, operands,
-                                  parts, space->split.back(), /*value_block=*/0, groups, stages, limits.hasBulk);
+            auto schedule = ScheduleAttr::get(context, tokens, tile, heads, ScoreOrder::merged, ValueOrder::factored,
+                                              operands, parts, space->split.back(), /*value_block=*/0, pageSize, groups,
+                                              stages, limits.hasBulk);
             llvm::Error error = checkGpuSchedule(variant, phase, schedule, limits);
             if (!error)
               return schedule;

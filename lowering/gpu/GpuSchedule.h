@@ -24,17 +24,21 @@ struct GpuLimits {
   static GpuLimits of(llvm::StringRef chip);
 };
 
-/// The knobs of a phase's schedule on a GPU and their values; an error where it computes no such phase or variant.
-llvm::Expected<ScheduleSpace> gpuScheduleSpace(mlir::tpa::VariantAttr variant, Phase phase, const GpuLimits &limits);
+/// The knobs of a phase's schedule on a GPU and their values, for caches with pages of `pageSize` tokens (0: none); an
+/// error where it computes no such phase or variant.
+llvm::Expected<ScheduleSpace> gpuScheduleSpace(mlir::tpa::VariantAttr variant, Phase phase, const GpuLimits &limits,
+                                               int64_t pageSize = 0);
 
 /// Why a GPU cannot compute a phase by `schedule` - not legal for the variant, not in gpuScheduleSpace, too large -
 /// naming the field, what was found and what is accepted.
 llvm::Error checkGpuSchedule(mlir::tpa::VariantAttr variant, Phase phase, mlir::tpa::ScheduleAttr schedule,
                              const GpuLimits &limits);
 
-/// A legal schedule for calls of up to `queries` query tokens per request; an error that says why there is none.
+/// A legal schedule for calls of up to `queries` query tokens per request, on caches with pages of `pageSize` tokens
+/// (0: none); an error that says why there is none.
 llvm::Expected<mlir::tpa::ScheduleAttr> defaultGpuSchedule(mlir::tpa::VariantAttr variant, Phase phase,
-                                                           const GpuLimits &limits, int64_t queries = 1);
+                                                           const GpuLimits &limits, int64_t queries = 1,
+                                                           int64_t pageSize = 0);
 
 } // namespace tpac
 

@@ -20,6 +20,7 @@ LogicalResult KernelFrame::readAttributes() {
   auto integer = [&](StringRef name) { return cast<IntegerAttr>(layout.get(name)).getInt(); };
   plan.rowBytes = integer("row_bytes");
   plan.planes = integer("planes");
+  plan.pageSize = schedule.getPageSize();
   return success();
 }
 
@@ -86,14 +87,17 @@ void KernelFrame::bindTensors(bool isFresh) {
   }
 }
 
-Value KernelFrame::readInt(StringRef name, Value index) {
+Value KernelFrame::argumentOf(StringRef name) {
   for (size_t i = 0; i < tensors; ++i)
-    if (auto own = item.getArgAttrOfType<StringAttr>(i, tensorName); own && own.getValue() == name) {
-      Value pointer = LLVM::GEPOp::create(b, parameters[i].pointer.getType(), b.getI32Type(), parameters[i].pointer,
-                                          ArrayRef<LLVM::GEPArg>{index});
-      return emitter->isa.load(b.getI32Type(), pointer, 4, /*invariant=*/true);
-    }
+    if (auto own = item.getArgAttrOfType<StringAttr>(i, tensorName); own && own.getValue() == name)
+      return item.getArgument(i);
   llvm_unreachable("the item has no such tensor");
+}
+
+Value KernelFrame::readInt(StringRef name, Value index) {
+  Value base = parameters[cast<BlockArgument>(argumentOf(name)).getArgNumber()].pointer;
+  Value pointer = LLVM::GEPOp::create(b, base.getType(), b.getI32Type(), base, ArrayRef<LLVM::GEPArg>{index});
+  return emitter->isa.load(b.getI32Type(), pointer, 4, /*invariant=*/true);
 }
 
 Value KernelFrame::sharedMemory() {

@@ -34,6 +34,8 @@ protected:
   /// to turn.
   void bindTensors(bool isFresh = false);
 
+  /// The item's argument that is tensor `name`.
+  Value argumentOf(StringRef name);
   /// Element `index` of the item's tensor `name`, i32 of one dimension.
   Value readInt(StringRef name, Value index);
 

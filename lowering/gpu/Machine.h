@@ -50,6 +50,9 @@ struct CacheSegment {
   int64_t pitch = 0;
 };
 
+/// Tokens after which the swizzle repeats.
+inline constexpr int64_t swizzledTokens = 8;
+
 /// Exclusive-or of chunk numbers that keeps matrix loads free of bank conflicts: of token t, chunk c of a row of
 /// `chunks` stands at c ^ ((t >> shift) & mask).
 struct Swizzle {

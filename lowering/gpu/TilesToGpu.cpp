@@ -5,12 +5,14 @@
 
 #include "lowering/gpu/KernelFrame.h"
 #include "lowering/gpu/Passes.h"
+#include "lowering/phases/PhaseSignature.h"
 
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/BuiltinAttributes.h"
 
 #include <limits>
 #include <numbers>
+#include <numeric>
 
 namespace mlir::tpa {
 #define GEN_PASS_DEF_TILESTOGPU
@@ -51,6 +53,7 @@ public:
     plan.totalHeads = totalHeads;
     plan.operandType = schedule.getOperands();
     plan.columnParts = columnParts(features);
+    plan.run = std::gcd(plan.pageSize, plan.tokens);
     return success();
   }
 
@@ -64,6 +67,23 @@ public:
     capacity = own[2];
     splits = own[3];
     warpsOfRow = own[4];
+  }
+
+  /// The rows of a request and a tile of heads, up to `end`.
+  void bindCache(Value request, Value headTile, Value end) {
+    Isa &isa = emitter->isa;
+    auto product = [&](Value x, Value y) -> Value { return arith::MulIOp::create(b, isa.extend(x), isa.extend(y)); };
+    if (plan.pageSize != 0) {
+      Value plane = plan.planes > 1 ? headTile : isa.i32(0);
+      emitter->cacheRows = isa.global(cache, product(plane, isa.i32(plan.pageSize * plan.rowBytes)));
+      emitter->pageTable = emitter->memoryOf(argumentOf(tpac::blockTableName));
+      emitter->pageTableRow = request;
+      emitter->cachedEnd = end;
+      return;
+    }
+    Value plane = plan.planes > 1 ? isa.add(isa.mul(request, plan.planes), headTile) : request;
+    Value rows = product(plane, capacity);
+    emitter->cacheRows = isa.global(cache, arith::MulIOp::create(b, rows, isa.extend(isa.i32(plan.rowBytes))));
   }
 
   // --- Requests
@@ -265,9 +285,7 @@ public:
           bindItem(request, number, token, head, {cached, cachedEnd, slot});
           emitter->bind(item.getArgument(partOut), recordOf(Memory::Kind::partOut, slot));
           emitter->bind(item.getArgument(partOut + 1), recordOf(Memory::Kind::partLse, slot));
-          Value plane = plan.planes > 1 ? isa.add(isa.mul(number, plan.planes), headTile) : number;
-          Value rows = arith::MulIOp::create(b, isa.extend(plane), isa.extend(capacity));
-          emitter->cacheRows = isa.global(cache, arith::MulIOp::create(b, rows, isa.extend(isa.i32(plan.rowBytes))));
+          bindCache(number, headTile, cachedEnd);
           emitter->stage = state[1];
           emitter->phase = state[2];
           result = emitter->emitItem(item);

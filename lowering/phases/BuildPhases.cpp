@@ -5,7 +5,10 @@
 #include "dialect/PhaseOperands.h"
 #include "dialect/TPAOps.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "llvm/ADT/StringMap.h"
 
 using namespace mlir;
 using namespace mlir::tpa;
@@ -144,6 +147,21 @@ std::vector<tpac::Dimension> shapeOf(const PhaseOperand &operand) {
   return shape;
 }
 
+/// `tensor`, [batch, capacity, ...], as `storage` has it.
+void setStorage(tpac::PhaseTensor &tensor, bool isValueToken, tpac::CacheStorage storage) {
+  int64_t block = isValueToken ? storage.valueBlock : 0;
+  if (block != 0) {
+    tensor.shape[1].divisor = block;
+    tensor.shape.push_back({"", block});
+    tensor.description += ", in blocks of " + std::to_string(block) + " tokens";
+  }
+  if (storage.pageSize != 0) {
+    tensor.shape[0] = {"pages", 0};
+    tensor.shape[1] = {"", storage.pageSize / tensor.shape[1].divisor};
+    tensor.description += ", in pages of " + std::to_string(storage.pageSize) + " tokens";
+  }
+}
+
 /// Hands out the arguments of a phase function in order.
 class ArgumentReader {
 public:
@@ -221,52 +239,123 @@ SmallVector<Value> buildBody(OpBuilder &b, Location loc, VariantAttr variant, Ph
 
 } // namespace
 
-tpac::PhaseSignature tpac::getPhaseSignature(VariantAttr variant, Phase phase, int64_t valueBlock) {
+tpac::PhaseSignature tpac::getPhaseSignature(VariantAttr variant, Phase phase, CacheStorage storage) {
   PhaseSignature signature;
   signature.phase = phase;
   signature.sizes = {"tokens"};
+  bool hasCache = phase != Phase::project && phase != Phase::merge;
   if (phase == Phase::project)
     signature.sizes.push_back("channels");
-  else if (phase != Phase::merge)
+  if (hasCache)
     signature.sizes.insert(signature.sizes.end(), {"batch", "capacity"});
+  if (hasCache && storage.pageSize != 0)
+    signature.sizes.push_back("pages");
   for (const Operand &entry : operandsOf(variant, phase)) {
     PhaseTensor tensor = {entry.operand.name, elementTypeOf(entry.operand.elementType), shapeOf(entry.operand),
                           entry.access, entry.description.str()};
-    if (valueBlock != 0 && isValueTokenCache(entry.operand)) {
-      tensor.shape[1].divisor = valueBlock;
-      tensor.shape.push_back({"", valueBlock});
-      tensor.description += ", in blocks of " + std::to_string(valueBlock) + " tokens";
-    }
+    if (entry.operand.leading == Leading::cache)
+      setStorage(tensor, isValueTokenCache(entry.operand), storage);
     signature.tensors.push_back(std::move(tensor));
+    if (storage.pageSize != 0 && signature.tensors.back().name == "lengths")
+      signature.tensors.push_back({std::string(blockTableName),
+                                   ElementType::i32,
+                                   {{"batch", 0}, {"capacity", 0, storage.pageSize}},
+                                   Access::in,
+                                   "pages of each request: entry i holds its tokens from " +
+                                       std::to_string(storage.pageSize) + " i on; read up to its length"});
   }
   return signature;
 }
 
-OwningOpRef<ModuleOp> tpac::buildPhases(VariantAttr variant, ArrayRef<Phase> phases) {
-  MLIRContext *context = variant.getContext();
-  context->loadDialect<TPADialect, func::FuncDialect>();
-  OpBuilder b(context);
-  Location loc = b.getUnknownLoc();
-  OwningOpRef<ModuleOp> module = ModuleOp::create(loc, variant.getName());
-  (*module)->setAttr(TPADialect::variantName, variant);
-  b.setInsertionPointToEnd(module->getBody());
-  for (Phase phase : phases) {
-    SmallVector<Operand> operands = operandsOf(variant, phase);
+namespace {
+
+/// A function of a phase, and around its op the caches' pages.
+class PhaseFunctionBuilder {
+public:
+  PhaseFunctionBuilder(OpBuilder &b, VariantAttr variant, Phase phase, int64_t pageSize)
+      : b(b), loc(b.getUnknownLoc()), variant(variant), phase(phase), pageSize(pageSize),
+        operands(operandsOf(variant, phase)) {}
+
+  void build() {
     SmallVector<Type> inputs, results;
+    SmallVector<StringRef> names;
     for (const Operand &entry : operands) {
-      inputs.push_back(entry.operand.getType());
+      inputs.push_back(typeOf(entry.operand));
+      names.push_back(entry.operand.name);
       if (entry.access != Access::in)
-        results.push_back(entry.operand.getType());
+        results.push_back(inputs.back());
+      if (pageSize != 0 && entry.operand.name == "lengths") {
+        inputs.push_back(RankedTensorType::get({ShapedType::kDynamic, ShapedType::kDynamic}, b.getI32Type()));
+        names.push_back(tpac::blockTableName);
+      }
     }
-    auto function = func::FuncOp::create(b, loc, phaseName(phase), b.getFunctionType(inputs, results));
+    auto function = func::FuncOp::create(b, loc, tpac::phaseName(phase), b.getFunctionType(inputs, results));
     // What a pack exports is its C interface; a private function may drop results that its caller has as destinations.
     function.setPrivate();
     Block *entry = function.addEntryBlock();
-    for (auto [argument, operand] : llvm::zip(entry->getArguments(), operands))
-      argument.setLoc(NameLoc::get(b.getStringAttr(operand.operand.name)));
+    for (auto [argument, name] : llvm::zip_equal(entry->getArguments(), names)) {
+      argument.setLoc(NameLoc::get(b.getStringAttr(name)));
+      arguments[name] = argument;
+    }
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(entry);
-    func::ReturnOp::create(b, loc, buildBody(b, loc, variant, phase, function.getArguments()));
+    SmallVector<Value> tensors;
+    for (const Operand &operand : operands)
+      tensors.push_back(isPaged(operand.operand) ? cacheOf(operand) : arguments[operand.operand.name]);
+    SmallVector<Value> values = buildBody(b, loc, variant, phase, tensors);
+    auto value = values.begin();
+    for (const Operand &operand : operands)
+      if (operand.access != Access::in) {
+        if (isPaged(operand.operand))
+          *value = StorePagesOp::create(b, loc, *value, arguments[tpac::blockTableName], arguments["token_start"],
+                                        arguments["lengths"], arguments[operand.operand.name])
+                       .getResult();
+        ++value;
+      }
+    func::ReturnOp::create(b, loc, values);
   }
+
+private:
+  bool isPaged(const PhaseOperand &operand) const { return pageSize != 0 && operand.leading == Leading::cache; }
+
+  Type typeOf(const PhaseOperand &operand) const {
+    SmallVector<int64_t> shape = operand.getShape();
+    if (isPaged(operand))
+      shape[1] = pageSize;
+    return RankedTensorType::get(shape, operand.elementType);
+  }
+
+  /// The cache in one piece: what append writes to, or read from its pages.
+  Value cacheOf(const Operand &operand) {
+    Value table = arguments[tpac::blockTableName];
+    Value batch = tensor::DimOp::create(b, loc, table, 0), entries = tensor::DimOp::create(b, loc, table, 1);
+    Value capacity =
+        arith::MulIOp::create(b, loc, entries, arith::ConstantIndexOp::create(b, loc, pageSize).getResult());
+    Value empty = tensor::EmptyOp::create(b, loc, operand.operand.getType(), ValueRange{batch, capacity});
+    if (operand.access != Access::in)
+      return empty;
+    return LoadPagesOp::create(b, loc, arguments[operand.operand.name], table, arguments["lengths"], empty).getResult();
+  }
+
+  OpBuilder &b;
+  Location loc;
+  VariantAttr variant;
+  Phase phase;
+  int64_t pageSize;
+  SmallVector<Operand> operands;
+  llvm::StringMap<Value> arguments;
+};
+
+} // namespace
+
+OwningOpRef<ModuleOp> tpac::buildPhases(VariantAttr variant, ArrayRef<Phase> phases, int64_t pageSize) {
+  MLIRContext *context = variant.getContext();
+  context->loadDialect<TPADialect, arith::ArithDialect, func::FuncDialect, tensor::TensorDialect>();
+  OpBuilder b(context);
+  OwningOpRef<ModuleOp> module = ModuleOp::create(b.getUnknownLoc(), variant.getName());
+  (*module)->setAttr(TPADialect::variantName, variant);
+  b.setInsertionPointToEnd(module->getBody());
+  for (Phase phase : phases)
+    PhaseFunctionBuilder(b, variant, phase, pageSize).build();
   return module;
 }

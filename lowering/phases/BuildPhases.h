@@ -13,14 +13,15 @@
 
 namespace tpac {
 
-/// The tensors of a phase, by docs/variant.md. V's token caches are in blocks of `valueBlock` tokens where that is not
-/// 0 (see #tpa.schedule).
-PhaseSignature getPhaseSignature(mlir::tpa::VariantAttr variant, Phase phase, int64_t valueBlock = 0);
+/// The tensors of a phase, by docs/variant.md, with caches as `storage` says.
+PhaseSignature getPhaseSignature(mlir::tpa::VariantAttr variant, Phase phase, CacheStorage storage = {});
 
 /// A module of `variant` (attribute tpa.variant) with one private `func.func @append`, `@decode`, `@prefill`, `@merge`
 /// per phase asked for. Arguments are the tensors of the signature, in its order and (as locations) with its names;
-/// results are the new values of those that are written.
-mlir::OwningOpRef<mlir::ModuleOp> buildPhases(mlir::tpa::VariantAttr variant, llvm::ArrayRef<Phase> phases);
+/// results are the new values of those that are written. Caches are in pages of `pageSize` tokens (0: none): the
+/// phases' ops take caches in one piece, read from the pages and written to them around the op.
+mlir::OwningOpRef<mlir::ModuleOp> buildPhases(mlir::tpa::VariantAttr variant, llvm::ArrayRef<Phase> phases,
+                                              int64_t pageSize = 0);
 
 } // namespace tpac
 

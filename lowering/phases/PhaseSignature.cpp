@@ -4,6 +4,7 @@
 
 #include "lowering/phases/PhaseSignature.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace tpac {
@@ -24,19 +25,42 @@ std::string_view phaseName(Phase phase) {
   throw std::invalid_argument("phaseName: no such phase");
 }
 
-bool isCache(const PhaseTensor &tensor) { return tensor.shape.size() > 1 && tensor.shape[1].symbol == "capacity"; }
+bool isCache(const PhaseTensor &tensor) {
+  if (tensor.shape.size() < 2 || tensor.name == blockTableName)
+    return false;
+  return tensor.shape[0].symbol == "pages" || tensor.shape[1].symbol == "capacity";
+}
 
-int64_t valueBlockOf(const PhaseSignature &signature) {
-  for (const PhaseTensor &tensor : signature.tensors)
-    for (const Dimension &dimension : tensor.shape)
-      if (dimension.divisor != 1)
-        return dimension.divisor;
-  return 0;
+CacheStorage storageOf(const PhaseSignature &signature) {
+  CacheStorage storage;
+  for (const PhaseTensor &tensor : signature.tensors) {
+    if (tensor.name == blockTableName)
+      storage.pageSize = tensor.shape[1].divisor;
+    // [batch, capacity / block, rank, size, block] or [pages, page_size / block, rank, size, block].
+    if (isCache(tensor) && tensor.shape.size() == 5)
+      storage.valueBlock = tensor.shape[4].size;
+  }
+  return storage;
+}
+
+CacheStorage storageOf(const std::vector<PhaseSignature> &signatures) {
+  CacheStorage storage;
+  for (const PhaseSignature &signature : signatures) {
+    const CacheStorage own = storageOf(signature);
+    storage.valueBlock = std::max(storage.valueBlock, own.valueBlock);
+    storage.pageSize = std::max(storage.pageSize, own.pageSize);
+  }
+  return storage;
+}
+
+int64_t capacityUnit(const PhaseSignature &signature) {
+  const CacheStorage storage = storageOf(signature);
+  return std::max<int64_t>({1, storage.valueBlock, storage.pageSize});
 }
 
 int64_t capacityFor(const PhaseSignature &signature, int64_t tokens) {
-  int64_t block = valueBlockOf(signature);
-  return block == 0 ? tokens : (tokens + block - 1) / block * block;
+  const int64_t unit = capacityUnit(signature);
+  return (tokens + unit - 1) / unit * unit;
 }
 
 size_t requiredWords(const PhaseSignature &signature) {

@@ -39,6 +39,19 @@ struct Dimension {
   int64_t divisor = 1;
 };
 
+/// How the phases of a pack store its caches. They must agree on it.
+struct CacheStorage {
+  /// Tokens per block of V's token caches; 0: token by token.
+  int64_t valueBlock = 0;
+  /// Tokens per page: cached tensors are [pages, page_size, ...], and `block_table` says which pages a request has; 0:
+  /// they are [batch, capacity, ...].
+  int64_t pageSize = 0;
+};
+
+/// Where caches are paged: [batch, capacity / page_size], numbers of pages. Entry i of a request holds its tokens
+/// from i * page_size on.
+inline constexpr std::string_view blockTableName = "block_table";
+
 enum class Access { in, inout, out };
 
 struct PhaseTensor {
@@ -52,7 +65,7 @@ struct PhaseTensor {
 
 struct PhaseSignature {
   Phase phase;
-  /// Run-time sizes in the order of the argument block: "tokens", "batch", "capacity", "channels".
+  /// Run-time sizes in the order of the argument block: "tokens", "batch", "capacity", "pages", "channels".
   std::vector<std::string> sizes;
   /// In the order of the argument block.
   std::vector<PhaseTensor> tensors;
@@ -61,10 +74,15 @@ struct PhaseSignature {
   int64_t split = 0;
 };
 
-/// Whether `tensor` holds something of every cached token: [batch, capacity, ...]. Its last dimension has stride 1.
+/// Whether `tensor` holds something of every cached token: [batch, capacity, ...] or [pages, ...]. Its last dimension
+/// has stride 1.
 bool isCache(const PhaseTensor &tensor);
-/// Tokens per block of V's token caches, of which the capacity must be a multiple; 0 where none is in blocks.
-int64_t valueBlockOf(const PhaseSignature &signature);
+/// How the phase's caches are stored; as without blocks and pages where it has no cache.
+CacheStorage storageOf(const PhaseSignature &signature);
+/// That of the phases of a pack that have caches.
+CacheStorage storageOf(const std::vector<PhaseSignature> &signatures);
+/// The number of tokens of which the capacity must be a multiple: those of a page, of a block, or 1.
+int64_t capacityUnit(const PhaseSignature &signature);
 /// The smallest capacity of a cache of `tokens` tokens that the phase takes.
 int64_t capacityFor(const PhaseSignature &signature, int64_t tokens);
 

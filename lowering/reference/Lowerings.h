@@ -11,6 +11,7 @@ namespace mlir::tpa {
 
 void populatePartLowerings(RewritePatternSet &patterns);
 void populateAttentionLowering(RewritePatternSet &patterns);
+void populatePageLowerings(RewritePatternSet &patterns);
 
 /// Size of dimension `dim` of a tensor, as index value or constant.
 OpFoldResult dimOf(OpBuilder &builder, Location loc, Value tensor, int64_t dim);

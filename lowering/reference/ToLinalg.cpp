@@ -47,6 +47,7 @@ struct ToLinalg : tpa::impl::ToLinalgBase<ToLinalg> {
     RewritePatternSet patterns(&getContext());
     tpa::populatePartLowerings(patterns);
     tpa::populateAttentionLowering(patterns);
+    tpa::populatePageLowerings(patterns);
     if (failed(applyPartialConversion(getOperation(), target, std::move(patterns))))
       return signalPassFailure();
     // No phase is left that it could be the variant of.

@@ -26,16 +26,20 @@ public:
     SmallVector<Value> keyScales = storeSide(Side::k, {});
     storeSide(Side::v, keyScales);
     if (variant.rotatesKeysOnRead())
-      p.store(p.load("positions", {tokens()}, {{"n", n}}), "key_positions_cache", cached({}));
+      storeCached(p.load("positions", {tokens()}, {{"n", n}}), "key_positions", {});
   }
 
 private:
   Along tokens() const { return {item.token, "n", item.tokens}; }
 
-  SmallVector<Along> cached(ArrayRef<Along> trailing) {
-    SmallVector<Along> result = {{item.request}, {slot, "n", item.tokens}};
-    llvm::append_range(result, trailing);
-    return result;
+  /// Stores the item's tokens in the cache of `name`. They may begin anywhere in a page.
+  void storeCached(Value tile, const Twine &name, ArrayRef<Along> trailing) {
+    SmallVector<Along> dimensions = {{item.request}, {slot, "n", item.tokens}};
+    llvm::append_range(dimensions, trailing);
+    std::optional<ProgramBuilder::Pages> pages;
+    if (schedule.getPageSize() != 0)
+      pages = {tpac::blockTableName, /*run=*/1};
+    p.store(tile, (name + "_cache").str(), dimensions, pages);
   }
 
   /// Stores what the cache holds of K or V; returns the scales of its quantised rows, each {n, r}.
@@ -69,7 +73,7 @@ private:
       SmallVector<Along> trailing = {ranks, feature};
       if (side == Side::v && schedule.getValueBlock() != 0)
         trailing.push_back({p.index(0), "n"});
-      p.store(token, tensor + "_cache", cached(trailing));
+      storeCached(token, tensor, trailing);
     }
     if (factorization.isShared())
       scales = llvm::to_vector(keyScales);
@@ -78,7 +82,7 @@ private:
       Value product = scales.front();
       for (Value scale : ArrayRef(scales).drop_front())
         product = p.mul(product, scale);
-      p.store(product, (name + "_scale_cache").str(), cached({ranks}));
+      storeCached(product, name + "_scale", {ranks});
     }
     return scales;
   }
@@ -97,7 +101,7 @@ private:
                                           factor.getFunction(), head);
     for (Value scale : scales)
       head = p.mul(head, scale);
-    p.store(head, tensor + "_cache", cached(trailing));
+    storeCached(head, tensor, trailing);
   }
 
   ProgramBuilder &p;

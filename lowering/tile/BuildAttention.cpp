@@ -10,6 +10,7 @@
 
 #include <limits>
 #include <numbers>
+#include <numeric>
 
 using namespace mlir;
 using namespace mlir::tpa;
@@ -68,7 +69,10 @@ private:
     if (variant.getWindow()) {
       first = p.max(first, p.sub(limit, p.index(*variant.getWindow())));
       // The mask hides what precedes the window. All other ranges begin at multiples of `tokens`.
-      if (int64_t step = std::min(schedule.getTokens(), schedule.getValueBlock()))
+      int64_t step = std::min(schedule.getTokens(), schedule.getValueBlock());
+      if (auto found = pages())
+        step = found->run;
+      if (step != 0)
         first = p.sub(first, arith::RemUIOp::create(p.b, p.loc, first, p.index(step)));
     }
     safe = p.min(stored, limit);
@@ -213,10 +217,18 @@ private:
     std::map<std::string, Value> storedKeys, scoredKeys;
   };
 
-  SmallVector<Along> cached(const Block &block, ArrayRef<Along> trailing) {
-    SmallVector<Along> result = {{item.request}, {block.token, "m", block.tokens}};
-    llvm::append_range(result, trailing);
-    return result;
+  /// How a block's tokens lie in pages, if they do. A page holds whole blocks of V, so runs of tokens do, too.
+  std::optional<ProgramBuilder::Pages> pages() const {
+    if (schedule.getPageSize() == 0)
+      return std::nullopt;
+    return ProgramBuilder::Pages{tpac::blockTableName, std::gcd(schedule.getTokens(), schedule.getPageSize())};
+  }
+
+  /// A block of the cache of `name`.
+  Value loadCached(const Twine &name, const Block &block, ArrayRef<Along> trailing, const Axes &axes) {
+    SmallVector<Along> dimensions = {{item.request}, {block.token, "m", block.tokens}};
+    llvm::append_range(dimensions, trailing);
+    return p.load((name + "_cache").str(), dimensions, axes, pages());
   }
 
   Value loadToken(const Block &block, FactorizationAttr factorization, StringRef side, StringRef features, size_t i,
@@ -230,7 +242,7 @@ private:
     SmallVector<Along> trailing = {rank, feature};
     if (side == "v" && schedule.getValueBlock() != 0)
       trailing.push_back({p.index(0), "m"});
-    return p.load(name + "_cache", cached(block, trailing), axes);
+    return loadCached(name, block, trailing, axes);
   }
 
   static std::string keyOf(FactorizationAttr factorization, std::optional<int64_t> rank) {
@@ -257,7 +269,7 @@ private:
     for (size_t i = 0; i < k.getToken().size(); ++i)
       factors.push_back(loadToken(block, k, "k", keyFeatures, i, rank));
     if (rotate) {
-      Value positions = p.load("key_positions_cache", cached(block, {}), sizesOf(k, keyFeatures));
+      Value positions = loadCached("key_positions", block, {}, sizesOf(k, keyFeatures));
       factors.front() = rope(factors.front(), smallAxis(k, keyFeatures, 0), positions);
     }
     return joined(k, keyFeatures, factors);
@@ -299,7 +311,7 @@ private:
     std::string name = (side + "_head").str();
     // A cached head factor has been through its function.
     if (head.isContextual())
-      return p.load(name + "_cache", cached(block, {{p.index(rank)}, heads}), axes);
+      return loadCached(name, block, {{p.index(rank)}, heads}, axes);
     return loadHeads(head, name, {{p.index(rank)}}, axes);
   }
 
@@ -309,9 +321,8 @@ private:
     if (rank)
       tile = p.mul(tile, headFactor(block, factorization, side == Side::k ? "k" : "v", *rank));
     if (auto source = getScaleSource(variant, side)) {
-      std::string name = *source == Side::k ? "k_scale_cache" : "v_scale_cache";
-      tile =
-          p.mul(tile, p.load(name, cached(block, {rankOf(factorization, rank)}), sizesOf(factorization, keyFeatures)));
+      StringRef name = *source == Side::k ? "k_scale" : "v_scale";
+      tile = p.mul(tile, loadCached(name, block, {rankOf(factorization, rank)}, sizesOf(factorization, keyFeatures)));
     }
     return tile;
   }

@@ -45,7 +45,8 @@ static std::string printed(Type type) {
   return text;
 }
 
-llvm::Error tpac::checkValueBlock(VariantAttr variant, int64_t valueBlock) {
+llvm::Error tpac::checkStorage(VariantAttr variant, CacheStorage storage) {
+  int64_t valueBlock = storage.valueBlock;
   auto expected = [&](const llvm::Twine &what) {
     return illegal("value_block: expected " + what + ", got " + llvm::Twine(valueBlock));
   };
@@ -54,8 +55,13 @@ llvm::Error tpac::checkValueBlock(VariantAttr variant, int64_t valueBlock) {
   bool isCached = llvm::any_of(variant.getV().getToken(), [](TokenFactorAttr factor) { return factor.isContextual(); });
   if (valueBlock != 0 && !isCached)
     return expected("0 where no token factor of v is contextual");
+  if (!ScheduleAttr::isPageSize(storage.pageSize, valueBlock))
+    return illegal("page_size: expected 0 or a multiple of " + llvm::Twine(std::max<int64_t>(valueBlock, 1)) +
+                   ", at most " + llvm::Twine(ScheduleAttr::largestPage) + ", got " + llvm::Twine(storage.pageSize));
   return llvm::Error::success();
 }
+
+tpac::CacheStorage tpac::storageOf(ScheduleAttr schedule) { return {schedule.getValueBlock(), schedule.getPageSize()}; }
 
 /// Whether a head function needs all heads of a row: a cached head factor is through its function when attention reads
 /// it.
@@ -118,7 +124,7 @@ llvm::Error tpac::checkSchedule(VariantAttr variant, ScheduleAttr schedule) {
                          "no merged query to round");
 
   int64_t valueBlock = schedule.getValueBlock(), tokens = schedule.getTokens();
-  if (llvm::Error error = checkValueBlock(variant, valueBlock))
+  if (llvm::Error error = checkStorage(variant, storageOf(schedule)))
     return error;
   if (valueBlock != 0 && tokens % valueBlock != 0 && valueBlock % tokens != 0)
     return illegal("value_block: expected a divisor or a multiple of tokens = " + llvm::Twine(tokens) + ", got " +
@@ -187,7 +193,7 @@ class PhaseFunctions {
 public:
   PhaseFunctions(OpBuilder &b, VariantAttr variant, Phase phase, ScheduleAttr schedule)
       : b(b), loc(b.getUnknownLoc()), variant(variant), phase(phase), schedule(schedule),
-        signature(tpac::getPhaseSignature(variant, phase, schedule.getValueBlock())) {
+        signature(tpac::getPhaseSignature(variant, phase, tpac::storageOf(schedule))) {
     for (const tpac::PhaseTensor &tensor : signature.tensors)
       memoryTypes.push_back(memoryType(tensor, b.getContext()));
   }
@@ -534,12 +540,18 @@ private:
 } // namespace
 
 llvm::Expected<OwningOpRef<ModuleOp>> tpac::buildPrograms(VariantAttr variant, ArrayRef<ScheduledPhase> phases) {
-  for (const ScheduledPhase &scheduled : phases)
-    if (int64_t block = scheduled.schedule.getValueBlock(), first = phases.front().schedule.getValueBlock();
-        block != first)
-      return illegal(llvm::Twine("value_block: expected ") + llvm::Twine(first) + " in all phases of a pack, as in " +
-                     phaseName(phases.front().phase) + ", got " + llvm::Twine(block) + " in " +
-                     phaseName(scheduled.phase));
+  auto differs = [&](StringRef field, const ScheduledPhase &scheduled, int64_t expected, int64_t found) {
+    return illegal(field + ": expected " + llvm::Twine(expected) + " in all phases of a pack, as in " +
+                   phaseName(phases.front().phase) + ", got " + llvm::Twine(found) + " in " +
+                   phaseName(scheduled.phase));
+  };
+  for (const ScheduledPhase &scheduled : phases) {
+    CacheStorage first = storageOf(phases.front().schedule), own = storageOf(scheduled.schedule);
+    if (own.valueBlock != first.valueBlock)
+      return differs("value_block", scheduled, first.valueBlock, own.valueBlock);
+    if (own.pageSize != first.pageSize)
+      return differs("page_size", scheduled, first.pageSize, own.pageSize);
+  }
   MLIRContext *context = variant.getContext();
   context->loadDialect<arith::ArithDialect, func::FuncDialect, memref::MemRefDialect, scf::SCFDialect,
                        tile::TileDialect>();

@@ -19,8 +19,11 @@ namespace tpac {
 /// success where it can. Legality for every target; a target adds its own (lowering/TARGET/).
 llvm::Error checkSchedule(mlir::tpa::VariantAttr variant, mlir::tpa::ScheduleAttr schedule);
 
-/// Why V's token caches cannot be in blocks of `valueBlock` tokens (0: token by token); success where they can.
-llvm::Error checkValueBlock(mlir::tpa::VariantAttr variant, int64_t valueBlock);
+/// Why the variant's caches cannot be stored as `storage` says; success where they can.
+llvm::Error checkStorage(mlir::tpa::VariantAttr variant, CacheStorage storage);
+
+/// How a pack with this schedule stores its caches.
+CacheStorage storageOf(mlir::tpa::ScheduleAttr schedule);
 
 /// The most heads of one tile: all, or those that read one rank of every `groups` factor.
 int64_t largestHeadTile(mlir::tpa::VariantAttr variant);

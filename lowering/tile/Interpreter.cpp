@@ -133,17 +133,22 @@ private:
         .Default([&](Operation *other) { return executeTile(other, frame); });
   }
 
+  template <typename Op> static const MemoryView *tableOf(Op op, Frame &frame) {
+    return op.getTable() ? &frame.memory(op.getTable()).view : nullptr;
+  }
+
   ExpectedData executeTile(Operation *op, Frame &frame) {
     auto tile = [&](Value value) -> const TileValue & { return frame.tile(value); };
     return llvm::TypeSwitch<Operation *, ExpectedData>(op)
         .Case([&](LoadOp load) -> ExpectedData {
           auto result = loadTile(load, frame.memory(load.getMemory()).view, frame.integers(load.getIndices()),
-                                 frame.integers(load.getLimits()));
+                                 frame.integers(load.getLimits()), tableOf(load, frame));
           return result ? single(std::move(*result)) : ExpectedData(failure(op, result.takeError()));
         })
         .Case([&](StoreOp store) -> ExpectedData {
           if (llvm::Error error = storeTile(store, tile(store.getValue()), frame.memory(store.getMemory()).view,
-                                            frame.integers(store.getIndices()), frame.integers(store.getLimits())))
+                                            frame.integers(store.getIndices()), frame.integers(store.getLimits()),
+                                            tableOf(store, frame)))
             return failure(op, std::move(error));
           return Data();
         })

@@ -56,19 +56,13 @@ static llvm::Error addBlockedAxis(SmallVectorImpl<MemoryBlock> &blocks, const Me
   return llvm::Error::success();
 }
 
-/// The elements that exist, none where a limit is 0.
+/// Adds the elements with `counts` of each axis of the tile, from `indices` on, to `blocks`. The tile's part begins at
+/// element `offset` of the tile.
 template <typename Op>
-static llvm::Expected<SmallVector<MemoryBlock>> blocksOf(Op op, TileType tile, const MemoryView &memory,
-                                                         ArrayRef<int64_t> indices, ArrayRef<int64_t> limits) {
-  SmallVector<int64_t> counts(tile.getSizes());
-  for (auto [axis, limit] : llvm::zip(op.getLimited().template getAsValueRange<StringAttr>(), limits)) {
-    int64_t &count = counts[tile.indexOf(axis)];
-    count = std::min(count, limit);
-  }
-  SmallVector<MemoryBlock> blocks;
-  if (llvm::any_of(counts, [](int64_t count) { return count <= 0; }))
-    return blocks;
-  blocks.emplace_back();
+static llvm::Error addBlocks(SmallVectorImpl<MemoryBlock> &result, Op op, TileType tile, const MemoryView &memory,
+                             ArrayRef<int64_t> indices, ArrayRef<int64_t> counts, int64_t offset) {
+  SmallVector<MemoryBlock> blocks(1);
+  blocks.front().start[0] = offset;
   auto axes = llvm::to_vector(op.getAxes().template getAsValueRange<StringAttr>());
   for (auto [i, axis] : llvm::enumerate(axes)) {
     int64_t count = axis.empty() ? 1 : counts[tile.indexOf(axis)];
@@ -81,24 +75,66 @@ static llvm::Expected<SmallVector<MemoryBlock>> blocksOf(Op op, TileType tile, c
       }
       size_t within = std::distance(axes.begin(), std::find(axes.begin() + i + 1, axes.end(), axis));
       if (llvm::Error error = addBlockedAxis(blocks, memory, i, within, indices[i], count, strideOf(tile, axis)))
-        return std::move(error);
+        return error;
       continue;
     }
     if (llvm::Error error = checkRange(memory, i, indices[i], count))
-      return std::move(error);
+      return error;
     for (MemoryBlock &block : blocks) {
       block.start[1] += indices[i] * memory.strides[i];
       if (!axis.empty())
         block.loops.add(count, {strideOf(tile, axis), memory.strides[i]});
     }
   }
+  llvm::append_range(result, blocks);
+  return llvm::Error::success();
+}
+
+/// The elements that exist, none where a limit is 0.
+template <typename Op>
+static llvm::Expected<SmallVector<MemoryBlock>> blocksOf(Op op, TileType tile, const MemoryView &memory,
+                                                         ArrayRef<int64_t> indices, ArrayRef<int64_t> limits,
+                                                         const MemoryView *table) {
+  SmallVector<int64_t> counts(tile.getSizes());
+  for (auto [axis, limit] : llvm::zip(op.getLimited().template getAsValueRange<StringAttr>(), limits)) {
+    int64_t &count = counts[tile.indexOf(axis)];
+    count = std::min(count, limit);
+  }
+  SmallVector<MemoryBlock> blocks;
+  if (llvm::any_of(counts, [](int64_t count) { return count <= 0; }))
+    return blocks;
+  if (!table) {
+    if (llvm::Error error = addBlocks(blocks, op, tile, memory, indices, counts, /*offset=*/0))
+      return std::move(error);
+    return blocks;
+  }
+  // Page by page.
+  const int64_t pageSize = op.getPageSize(), first = indices[1], run = *op.getRun();
+  const StringRef axis = op.getPagedAxis();
+  if (first % run != 0)
+    return llvm::createStringError(
+        llvm::formatv("expected a multiple of runs = {0} as second index, got {1}", run, first));
+  const int64_t end = first + counts[tile.indexOf(axis)];
+  for (int64_t begin = first; begin < end;) {
+    const int64_t next = std::min(end, (llvm::divideFloorSigned(begin, pageSize) + 1) * pageSize);
+    llvm::Expected<double> page = loadElement(*table, {indices[0], llvm::divideFloorSigned(begin, pageSize)});
+    if (!page)
+      return llvm::createStringError("the table of pages: " + llvm::toString(page.takeError()));
+    SmallVector<int64_t> inPage(indices);
+    inPage[0] = static_cast<int64_t>(*page);
+    inPage[1] = begin % pageSize;
+    counts[tile.indexOf(axis)] = next - begin;
+    if (llvm::Error error = addBlocks(blocks, op, tile, memory, inPage, counts, (begin - first) * strideOf(tile, axis)))
+      return std::move(error);
+    begin = next;
+  }
   return blocks;
 }
 
 llvm::Expected<TileValue> tpac::loadTile(LoadOp op, const MemoryView &memory, ArrayRef<int64_t> indices,
-                                         ArrayRef<int64_t> limits) {
+                                         ArrayRef<int64_t> limits, const MemoryView *table) {
   TileValue result(op.getType());
-  auto blocks = blocksOf(op, op.getType(), memory, indices, limits);
+  auto blocks = blocksOf(op, op.getType(), memory, indices, limits, table);
   if (!blocks)
     return blocks.takeError();
   for (const MemoryBlock &block : *blocks)
@@ -109,8 +145,8 @@ llvm::Expected<TileValue> tpac::loadTile(LoadOp op, const MemoryView &memory, Ar
 }
 
 llvm::Error tpac::storeTile(StoreOp op, const TileValue &value, const MemoryView &memory, ArrayRef<int64_t> indices,
-                            ArrayRef<int64_t> limits) {
-  auto blocks = blocksOf(op, value.type, memory, indices, limits);
+                            ArrayRef<int64_t> limits, const MemoryView *table) {
+  auto blocks = blocksOf(op, value.type, memory, indices, limits, table);
   if (!blocks)
     return blocks.takeError();
   for (const MemoryBlock &block : *blocks)

@@ -13,14 +13,16 @@
 
 namespace tpac {
 
-/// `tile.load`: limits at most 0 read nothing, limits beyond the tile the whole tile. Fails where an element within the
-/// limits lies outside the memory.
+/// `tile.load`: limits at most 0 read nothing, limits beyond the tile the whole tile. `table`: of the pages, null where
+/// there are none. Fails where an element within the limits lies outside the memory or its page outside the table, and
+/// where the index is no multiple of the runs that the op states.
 llvm::Expected<TileValue> loadTile(mlir::tpa::tile::LoadOp op, const MemoryView &memory,
-                                   llvm::ArrayRef<int64_t> indices, llvm::ArrayRef<int64_t> limits);
+                                   llvm::ArrayRef<int64_t> indices, llvm::ArrayRef<int64_t> limits,
+                                   const MemoryView *table);
 
 /// `tile.store`: as `loadTile`; writes nothing where it fails.
 llvm::Error storeTile(mlir::tpa::tile::StoreOp op, const TileValue &value, const MemoryView &memory,
-                      llvm::ArrayRef<int64_t> indices, llvm::ArrayRef<int64_t> limits);
+                      llvm::ArrayRef<int64_t> indices, llvm::ArrayRef<int64_t> limits, const MemoryView *table);
 
 /// The element at `indices` (one per dimension).
 llvm::Expected<double> loadElement(const MemoryView &memory, llvm::ArrayRef<int64_t> indices);

@@ -5,6 +5,7 @@
 #ifndef TPAC_LOWERING_TILE_PHASEPROGRAMS_H
 #define TPAC_LOWERING_TILE_PHASEPROGRAMS_H
 
+#include "lowering/phases/PhaseSignature.h"
 #include "lowering/tile/ProgramBuilder.h"
 
 namespace mlir::tpa::tile {

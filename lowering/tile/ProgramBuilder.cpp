@@ -38,7 +38,7 @@ Access accessOf(ArrayRef<Along> dimensions) {
 }
 } // namespace
 
-Value ProgramBuilder::load(StringRef name, ArrayRef<Along> dimensions, const Axes &axes) {
+Value ProgramBuilder::load(StringRef name, ArrayRef<Along> dimensions, const Axes &axes, std::optional<Pages> pages) {
   Access access = accessOf(dimensions);
   Value source = get(name);
   // The tile has the access's axes in the memory's order, with the sizes that `axes` gives them.
@@ -48,15 +48,17 @@ Value ProgramBuilder::load(StringRef name, ArrayRef<Along> dimensions, const Axe
       own.push_back(*llvm::find_if(axes, [&](auto &pair) { return pair.first == axis; }));
   return LoadOp::create(b, loc, tileType(own, cast<MemRefType>(source.getType()).getElementType()), source,
                         access.indices, b.getStrArrayAttr(access.axes), b.getStrArrayAttr(access.limited),
-                        access.limits);
+                        access.limits, pages ? get(pages->table) : Value(),
+                        pages ? b.getI64IntegerAttr(pages->run) : IntegerAttr());
 }
 
-void ProgramBuilder::store(Value tile, StringRef name, ArrayRef<Along> dimensions) {
+void ProgramBuilder::store(Value tile, StringRef name, ArrayRef<Along> dimensions, std::optional<Pages> pages) {
   Access access = accessOf(dimensions);
   Value target = get(name);
   tile = convert(tile, cast<MemRefType>(target.getType()).getElementType());
   StoreOp::create(b, loc, tile, target, access.indices, b.getStrArrayAttr(access.axes),
-                  b.getStrArrayAttr(access.limited), access.limits);
+                  b.getStrArrayAttr(access.limited), access.limits, pages ? get(pages->table) : Value(),
+                  pages ? b.getI64IntegerAttr(pages->run) : IntegerAttr());
 }
 
 Value ProgramBuilder::fill(double value, const Axes &axes) {

@@ -10,6 +10,7 @@
 #include "mlir/IR/Builders.h"
 
 #include <map>
+#include <optional>
 
 namespace mlir::tpa::tile {
 
@@ -26,6 +27,14 @@ using Axes = SmallVector<std::pair<StringRef, int64_t>>;
 
 class ProgramBuilder {
 public:
+  /// How loads and stores of a pool of pages find a token's page.
+  struct Pages {
+    /// The table, by name.
+    StringRef table;
+    /// Tokens in a row from the access's first on that are known to lie in one page.
+    int64_t run;
+  };
+
   /// `memory`: the memrefs of the program by the names of docs/variant.md.
   ProgramBuilder(OpBuilder &builder, Location loc, Type arithmetic, std::map<std::string, Value> memory)
       : b(builder), loc(loc), arithmetic(arithmetic), memory(std::move(memory)) {}
@@ -42,8 +51,8 @@ public:
   Value get(StringRef name) const { return memory.at(name.str()); }
 
   // Tiles. Sizes of axes are those of `axes`; results are of the arithmetic type unless one is given.
-  Value load(StringRef name, ArrayRef<Along> dimensions, const Axes &axes);
-  void store(Value tile, StringRef name, ArrayRef<Along> dimensions);
+  Value load(StringRef name, ArrayRef<Along> dimensions, const Axes &axes, std::optional<Pages> pages = std::nullopt);
+  void store(Value tile, StringRef name, ArrayRef<Along> dimensions, std::optional<Pages> pages = std::nullopt);
   Value fill(double value, const Axes &axes);
   Value mul(Value lhs, Value rhs);
   Value addTiles(Value lhs, Value rhs);

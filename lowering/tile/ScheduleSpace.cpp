@@ -37,6 +37,7 @@ template <typename Visit> void forEachKnob(const ScheduleSpace &space, Visit vis
   visit("query_parts", space.queryParts, [](ScheduleAttr schedule) { return schedule.getQueryParts(); });
   visit("split", space.split, [](ScheduleAttr schedule) { return schedule.getSplit(); });
   visit("value_block", space.valueBlock, [](ScheduleAttr schedule) { return schedule.getValueBlock(); });
+  visit("page_size", space.pageSize, [](ScheduleAttr schedule) { return schedule.getPageSize(); });
   visit("groups", space.groups, [](ScheduleAttr schedule) { return schedule.getGroups(); });
   visit("stages", space.stages, [](ScheduleAttr schedule) { return schedule.getStages(); });
   visit("bulk", space.bulk, [](ScheduleAttr schedule) { return schedule.getBulk(); });
@@ -98,7 +99,8 @@ ScheduleAttr ScheduleSpace::at(int64_t i) const {
     return values[digit];
   };
   bool itsBulk = pick(bulk);
-  int64_t itsStages = pick(stages), itsGroups = pick(groups), block = pick(valueBlock), part = pick(split);
+  int64_t itsStages = pick(stages), itsGroups = pick(groups), page = pick(pageSize), block = pick(valueBlock);
+  int64_t part = pick(split);
   int64_t queryPart = pick(queryParts);
   Type type = pick(operands);
   ValueOrder valueOrder = pick(value);
@@ -107,5 +109,5 @@ ScheduleAttr ScheduleSpace::at(int64_t i) const {
   // A diagnostic that goes nowhere: that some combinations contradict themselves is no news.
   auto silent = [] { return InFlightDiagnostic(); };
   return ScheduleAttr::getChecked(silent, type.getContext(), m, n, h, scoreOrder, valueOrder, type, queryPart, part,
-                                  block, itsGroups, itsStages, itsBulk);
+                                  block, page, itsGroups, itsStages, itsBulk);
 }

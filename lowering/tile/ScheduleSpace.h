@@ -23,7 +23,7 @@ struct ScheduleSpace {
   std::vector<mlir::tpa::ValueOrder> value;
   std::vector<mlir::Type> operands;
   std::vector<int64_t> queryParts, split, valueBlock;
-  std::vector<int64_t> groups = {1}, stages = {1};
+  std::vector<int64_t> pageSize = {0}, groups = {1}, stages = {1};
   std::vector<bool> bulk = {false};
 
   /// A knob and its values as #tpa.schedule spells them.

@@ -32,10 +32,48 @@ static int64_t blockOfAxis(ArrayAttr axes, MemRefType memory, StringRef name) {
   return 0;
 }
 
+/// Of the memory that `op` accesses.
+template <typename Op> static int64_t pageSizeOf(Op op) {
+  if (!op.getTable())
+    return 0;
+  int64_t within = op.getBlockOfAxis(op.getPagedAxis());
+  return op.getMemory().getType().getDimSize(1) * std::max<int64_t>(within, 1);
+}
+
+template <typename Op> static bool isWithinPage(Op op, TileType tile) {
+  return op.getTable() && static_cast<int64_t>(*op.getRun()) == tile.sizeOf(op.getPagedAxis());
+}
+
+int64_t LoadOp::getPageSize() { return pageSizeOf(*this); }
+int64_t StoreOp::getPageSize() { return pageSizeOf(*this); }
+StringAttr LoadOp::getPagedAxis() { return cast<StringAttr>(getAxes()[1]); }
+StringAttr StoreOp::getPagedAxis() { return cast<StringAttr>(getAxes()[1]); }
+bool LoadOp::isWithinPage() { return ::isWithinPage(*this, getType()); }
+bool StoreOp::isWithinPage() { return ::isWithinPage(*this, getValue().getType()); }
+
 int64_t LoadOp::getDimOfAxis(StringRef name) { return dimOfAxis(getAxes(), name); }
 int64_t StoreOp::getDimOfAxis(StringRef name) { return dimOfAxis(getAxes(), name); }
 int64_t LoadOp::getBlockOfAxis(StringRef name) { return blockOfAxis(getAxes(), getMemory().getType(), name); }
 int64_t StoreOp::getBlockOfAxis(StringRef name) { return blockOfAxis(getAxes(), getMemory().getType(), name); }
+
+/// Rules of accesses through a table of pages.
+template <typename Op> static LogicalResult verifyPages(Op op, TileType tile) {
+  if (static_cast<bool>(op.getTable()) != op.getRun().has_value())
+    return op.emitOpError() << "expected pages and runs together [X23]";
+  if (!op.getTable())
+    return success();
+  auto memory = cast<MemRefType>(op.getMemory().getType());
+  auto axes = llvm::to_vector(op.getAxes().template getAsValueRange<StringAttr>());
+  if (axes.size() < 2 || !axes[0].empty() || axes[1].empty() || memory.isDynamicDim(1) || memory.getDimSize(1) < 1)
+    return op.emitOpError() << "pages: expected a first dimension without an axis and a second one of static size >= 1 "
+                               "with one, got axes "
+                            << op.getAxes() << " of " << memory << " [X24]";
+  int64_t run = *op.getRun(), size = tile.sizeOf(axes[1]);
+  if (run < 1 || op.getPageSize() % run != 0 || size % run != 0)
+    return op.emitOpError() << "runs: expected a divisor of the page's " << op.getPageSize() << " elements and of the "
+                            << size << " of axis " << axes[1] << ", got " << run << " [X25]";
+  return success();
+}
 
 /// Rules that load and store share.
 template <typename Op> static LogicalResult verifyAccess(Op op, TileType tile) {
@@ -74,7 +112,7 @@ template <typename Op> static LogicalResult verifyAccess(Op op, TileType tile) {
   if (tile.getElementType() != memory.getElementType())
     return op.emitOpError() << "expected the memory's element type " << memory.getElementType() << ", got "
                             << tile.getElementType() << " [X10]";
-  return success();
+  return verifyPages(op, tile);
 }
 
 LogicalResult LoadOp::verify() { return verifyAccess(*this, getType()); }

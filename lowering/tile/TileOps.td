@@ -23,6 +23,12 @@ class Tile_MemoryOp<string opMnemonic, list<Trait> traits = []> : Tile_Op<opMnem
     int64_t getDimOfAxis(::llvm::StringRef name);
     /// Elements per block where axis `name` runs along two dimensions of the memory; else 0.
     int64_t getBlockOfAxis(::llvm::StringRef name);
+    /// Elements per page, along the axis of the memory's second dimension; 0 where there are no pages.
+    int64_t getPageSize();
+    /// The axis that runs through pages; only where there are some.
+    ::mlir::StringAttr getPagedAxis();
+    /// Whether pages are found once: the whole tile lies in one.
+    bool isWithinPage();
   }];
 }
 
@@ -36,20 +42,27 @@ def Tile_LoadOp : Tile_MemoryOp<"load"> {
     An axis that is named twice is stored in blocks: its first dimension counts the blocks, its second, of static size S and with index 0, is the place within
     a block. The index of the first is still an element, any one: element i of the axis is at (x floordiv S, x mod S), x = index + i.
 
+    With `pages`, the memory is a pool of pages: its first dimension counts them, the axis along its second dimension has P elements in each. The first index
+    is then a row r of the table of page numbers, the second an element x of that row: it is at place x mod P of page table[r, x floordiv P]. `runs` says how many
+    elements in a row are known to lie in one page: the second index is a multiple of it. The table is read only for elements within the limits.
+
     Example:
     ```mlir
     %bk = tile.load %k_token_cache[%b, %m, %c0, %c0] axes ["", "m", "", "d"] limits ["m"] (%count)
       : memref<?x?x2x64xbf16> -> !tile.tile<m 128, d 64, bf16>
     %bv = tile.load %v_token_cache[%b, %m, %c0, %c0, %c0] axes ["", "m", "", "e", "m"]
       : memref<?x?x2x64x32xbf16> -> !tile.tile<m 128, e 64, bf16>
+    %bp = tile.load %k_token_cache[%b, %m, %c0, %c0] axes ["", "m", "", "d"] pages %block_table runs 16
+      : memref<?x16x2x64xbf16>, memref<?x?xi32> -> !tile.tile<m 32, d 64, bf16>
     ```
   }];
   let arguments = (ins Arg<AnyMemRef, "", [MemRead]>:$memory, Variadic<Index>:$indices, StrArrayAttr:$axes,
-                       DefaultValuedAttr<StrArrayAttr, "{}">:$limited, Variadic<Index>:$limits);
+                       DefaultValuedAttr<StrArrayAttr, "{}">:$limited, Variadic<Index>:$limits,
+                       Optional<MemRefRankOf<[I32], [2]>>:$table, OptionalAttr<I64Attr>:$run);
   let results = (outs Tile_TileType:$result);
   let assemblyFormat = [{
-    $memory `[` $indices `]` `axes` $axes (`limits` $limited^ `(` $limits `)`)? attr-dict
-    `:` type($memory) `->` type($result)
+    $memory `[` $indices `]` `axes` $axes (`limits` $limited^ `(` $limits `)`)? (`pages` $table^ `runs` $run)? attr-dict
+    `:` type($memory) (`,` type($table)^)? `->` type($result)
   }];
   let extraClassDeclaration = axisHelpers;
 }
@@ -62,10 +75,11 @@ def Tile_StoreOp : Tile_MemoryOp<"store"> {
     Example: `tile.store %o, %out[%t, %h, %c0] axes ["n", "h", "e"] limits ["n"] (%count) : !tile.tile<n 4, h 47, e 64, f32> -> memref<?x47x64xf32>`
   }];
   let arguments = (ins Tile_TileType:$value, Arg<AnyMemRef, "", [MemWrite]>:$memory, Variadic<Index>:$indices,
-                       StrArrayAttr:$axes, DefaultValuedAttr<StrArrayAttr, "{}">:$limited, Variadic<Index>:$limits);
+                       StrArrayAttr:$axes, DefaultValuedAttr<StrArrayAttr, "{}">:$limited, Variadic<Index>:$limits,
+                       Optional<MemRefRankOf<[I32], [2]>>:$table, OptionalAttr<I64Attr>:$run);
   let assemblyFormat = [{
-    $value `,` $memory `[` $indices `]` `axes` $axes (`limits` $limited^ `(` $limits `)`)? attr-dict
-    `:` type($value) `->` type($memory)
+    $value `,` $memory `[` $indices `]` `axes` $axes (`limits` $limited^ `(` $limits `)`)? (`pages` $table^ `runs` $run)? attr-dict
+    `:` type($value) `->` type($memory) (`,` type($table)^)?
   }];
   let extraClassDeclaration = axisHelpers;
 }

@@ -17,8 +17,9 @@ oracle::Sizes Case::sizes() const {
 }
 
 void to_json(nlohmann::json &json, const Case &item) {
-  json = {{"name", item.name},         {"kernel", item.kernel}, {"lengths", item.lengths}, {"queries", item.queries},
-          {"capacity", item.capacity}, {"seed", item.seed},     {"gain", item.gain},       {"strided", item.isStrided}};
+  json = {{"name", item.name},       {"kernel", item.kernel},     {"lengths", item.lengths},
+          {"queries", item.queries}, {"capacity", item.capacity}, {"seed", item.seed},
+          {"gain", item.gain},       {"strided", item.isStrided}, {"shared", item.sharedTokens}};
 }
 
 void from_json(const nlohmann::json &json, Case &item) {
@@ -30,6 +31,7 @@ void from_json(const nlohmann::json &json, Case &item) {
   json.at("seed").get_to(item.seed);
   json.at("gain").get_to(item.gain);
   json.at("strided").get_to(item.isStrided);
+  json.at("shared").get_to(item.sharedTokens);
 }
 
 oracle::Tensors makeInputs(const oracle::Variant &variant, const Case &item) {

@@ -25,6 +25,8 @@ struct Case {
   double gain = 1;
   /// Whether tensors of several dimensions are neither contiguous nor in the usual order.
   bool isStrided = false;
+  /// The first tokens of the second request are those of the first one: pages that both may have.
+  int64_t sharedTokens = 0;
 
   oracle::Sizes sizes() const;
 };

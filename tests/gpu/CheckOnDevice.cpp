@@ -52,7 +52,11 @@ Outcome run(Driver &driver, const Kernels &kernels, const Case &item, const orac
     if (spec.access != "out" && !spec.name.ends_with("_cache"))
       call.tensors[spec.name] = tensors.upload(spec.type, inputs.at(spec.name), item.isStrided);
   }
-  std::vector<uint8_t> cache = kernels.cache().layOut(item.lengths, item.capacity, inputs);
+  CacheMap map = kernels.cache();
+  map.drawPages(item.lengths, item.capacity, item.seed, item.sharedTokens);
+  if (map.pageSize() != 0)
+    call.tensors["block_table"] = tensors.upload(oracle::Type::i32, map.table(), item.isStrided);
+  std::vector<uint8_t> cache = map.layOut(item.lengths, item.capacity, inputs);
   call.cache = tensors.allocate(cache.size());
   if (!cache.empty())
     driver.upload(call.cache, cache.data(), cache.size());

@@ -48,7 +48,7 @@ void from_json(const nlohmann::json &json, ElementCase &item) {
 }
 
 ElementKernels::ElementKernels(Driver &driver, const std::filesystem::path &folder, const nlohmann::json &description)
-    : driver(driver), json(description), variant(oracle::parseVariant(json.at("variant"))), map(json.at("cache")) {
+    : driver(driver), json(description), variant(oracle::parseVariant(json.at("variant"))), layout(json.at("cache")) {
   std::vector<char> image = readFile(folder / json.at("cubin").get<std::string>());
   for (const auto &[kernel, entry] : json.at("kernels").items())
     functions[kernel] = driver.load(image, entry.at("name"), entry.at("shared_bytes"));
@@ -75,8 +75,8 @@ void ElementKernels::launch(const std::string &kernel, int64_t blocks,
 
 /// Each new element is within one rounding of the exact one, and what the arithmetic before it may lose; nothing else
 /// was written.
-void ElementKernels::checkAppended(const ElementCase &item, int64_t capacity, const oracle::Tensors &exact,
-                                   const std::vector<uint8_t> &bytes) const {
+void ElementKernels::checkAppended(const oracle::Variant &variant, const CacheMap &map, const ElementCase &item,
+                                   int64_t capacity, const oracle::Tensors &exact, const std::vector<uint8_t> &bytes) {
   constexpr double unit = 0x1p-24;
   bool isQuantised = oracle::isQuantised(variant.token), isRotated = variant.rope && !variant.rotatesOnRead();
   std::vector<bool> mayChange(bytes.size(), false);
@@ -120,7 +120,9 @@ void ElementKernels::check(const ElementCase &item) const {
   std::vector<int64_t> after;
   for (size_t b = 0; b < item.lengths.size(); ++b)
     after.push_back(item.lengths[b] + item.added[b]);
-  int64_t capacity = (*std::ranges::max_element(after) + 127) / 128 * 128;
+  CacheMap map = layout;
+  int64_t capacity = map.capacityFor(*std::ranges::max_element(after));
+  map.drawPages(after, capacity, item.seed);
   // Rows before the first request and behind the last belong to none.
   constexpr int64_t leading = 2, trailing = 1;
   int64_t rows = leading + std::accumulate(item.added.begin(), item.added.end(), int64_t(0)) + trailing;
@@ -160,6 +162,8 @@ void ElementKernels::check(const ElementCase &item) const {
   }
   oracle::append(variant, sizes, exact);
 
+  if (map.pageSize() != 0)
+    inputs["block_table"] = tensors.upload(oracle::Type::i32, map.table(), item.isStrided);
   size_t cacheBytes = map.bytes(batch, capacity);
   DevicePointer cache = tensors.allocate(cacheBytes);
   std::vector<uint8_t> bytes(cacheBytes), first;
@@ -167,7 +171,7 @@ void ElementKernels::check(const ElementCase &item) const {
     driver.fill(cache, 0xff, cacheBytes);
     launch("append", blocks, inputs, cache, {batch, capacity});
     driver.download(bytes.data(), cache, cacheBytes);
-    checkAppended(item, capacity, exact, bytes);
+    checkAppended(variant, map, item, capacity, exact, bytes);
     if (first.empty())
       first = bytes;
     if (first != bytes)
@@ -179,6 +183,8 @@ void ElementKernels::check(const ElementCase &item) const {
   oracle::Tensor lengths({batch});
   std::ranges::copy(after, lengths.data.begin());
   plain["lengths"] = tensors.upload(oracle::Type::i32, lengths, false);
+  if (map.pageSize() != 0)
+    plain["block_table"] = inputs["block_table"];
   int64_t longest = *std::ranges::max_element(after);
   for (const CacheMap::Segment &segment : map.segments()) {
     std::string name = segment.tensor.substr(0, segment.tensor.size() - 6);

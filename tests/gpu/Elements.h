@@ -33,13 +33,14 @@ private:
   void checkMerge(const ElementCase &item) const;
   void launch(const std::string &kernel, int64_t blocks, const std::map<std::string, DeviceTensor> &tensors,
               DevicePointer cache, const std::vector<int64_t> &sizes) const;
-  void checkAppended(const ElementCase &item, int64_t capacity, const oracle::Tensors &exact,
-                     const std::vector<uint8_t> &bytes) const;
+  static void checkAppended(const oracle::Variant &variant, const CacheMap &map, const ElementCase &item,
+                            int64_t capacity, const oracle::Tensors &exact, const std::vector<uint8_t> &bytes);
 
   Driver &driver;
   nlohmann::json json;
   oracle::Variant variant;
-  CacheMap map;
+  /// Without pages drawn.
+  CacheMap layout;
   std::map<std::string, Function> functions;
 };
 

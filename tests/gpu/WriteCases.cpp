@@ -129,7 +129,7 @@ private:
     return report;
   }
 
-  static nlohmann::json layoutOf(mlir::tpa::VariantAttr variant) {
+  static nlohmann::json layoutOf(mlir::tpa::VariantAttr variant, int64_t pageSize) {
     GpuCacheLayout layout = gpuCacheLayout(variant);
     nlohmann::json segments = nlohmann::json::array();
     for (const auto &segment : layout.segments)
@@ -141,6 +141,7 @@ private:
                           {"pitch", segment.pitch}});
     return {{"planes", layout.planes},
             {"row_bytes", layout.rowBytes},
+            {"page_size", pageSize},
             {"swizzle_mask", layout.swizzleMask},
             {"swizzle_shift", layout.swizzleShift},
             {"segments", segments}};
@@ -180,12 +181,12 @@ private:
                             {"overlaps", schedule.getBulk()},
                             {"rows", schedule.getQueries() * schedule.getHeads()},
                             {"head_tiles", llvm::divideCeil(variant.getHeads().getLocal(), schedule.getHeads())},
-                            {"cache", layoutOf(variant)}};
+                            {"cache", layoutOf(variant, schedule.getPageSize())}};
     std::string text;
     llvm::raw_string_ostream(text) << schedule;
     entry["schedule"] = text;
     GpuCacheLayout layout = gpuCacheLayout(variant);
-    for (const PhaseTensor &tensor : getPhaseSignature(variant, phase).tensors)
+    for (const PhaseTensor &tensor : getPhaseSignature(variant, phase, storageOf(schedule)).tensors)
       if (!layout.find(tensor.name))
         entry["tensors"].push_back(tensor.name);
     for (auto kernel : module->getOps<mlir::LLVM::LLVMFuncOp>()) {
@@ -200,11 +201,12 @@ private:
   }
 
   /// Compiles append, import, export and merge of a configuration.
-  std::string addElements(mlir::tpa::VariantAttr variant, const std::string &config) {
-    std::string name = config + "-elements";
+  std::string addElements(mlir::tpa::VariantAttr variant, const std::string &config, int64_t pageSize = 0) {
+    std::string name = config + "-elements" + pageSuffix(pageSize);
     std::vector<ScheduledPhase> phases;
     for (Phase phase : {Phase::append, Phase::merge})
-      phases.push_back({phase, take(defaultGpuSchedule(variant, phase, GpuLimits::of(options.chip)))});
+      phases.push_back(
+          {phase, take(defaultGpuSchedule(variant, phase, GpuLimits::of(options.chip), /*queries=*/1, pageSize))});
     auto module = take(lowerScheduled(variant, phases, target));
     Report report = assemble(*module, name);
     nlohmann::json kernels;
@@ -214,11 +216,13 @@ private:
       nlohmann::json entry = describe(kernel);
       bool isMove = kernel.getSymName() == "import" || kernel.getSymName() == "export";
       Phase phase = kernel.getSymName() == "merge" ? Phase::merge : Phase::append;
-      for (const PhaseTensor &tensor : getPhaseSignature(variant, phase).tensors)
+      for (const PhaseTensor &tensor : getPhaseSignature(variant, phase, {0, pageSize}).tensors)
         if (isMove ? layout.find(tensor.name) != nullptr : !layout.find(tensor.name))
           entry["tensors"].push_back(isMove ? plainName(tensor.name) : tensor.name);
       if (isMove)
         entry["tensors"].push_back("lengths");
+      if (isMove && pageSize != 0)
+        entry["tensors"].push_back(std::string(blockTableName));
       shared += " " + entry["shared_bytes"].dump();
       kernels[kernel.getSymName().str()] = std::move(entry);
     }
@@ -227,7 +231,7 @@ private:
                               {"cubin", name + ".cubin"},
                               {"registers", report.registers},
                               {"spills", report.isSpilling},
-                              {"cache", layoutOf(variant)},
+                              {"cache", layoutOf(variant, pageSize)},
                               {"kernels", kernels}};
     return name;
   }
@@ -254,13 +258,14 @@ private:
   // --- Cases
 
   void addCase(const std::string &kernel, const std::string &shape, std::vector<int64_t> lengths,
-               std::vector<int64_t> queries, double gain, bool isStrided = false) {
+               std::vector<int64_t> queries, double gain, bool isStrided = false, int64_t sharedTokens = 0) {
     if (options.kernelsOnly)
       return;
     Case item;
     item.name = kernel + "/" + shape;
     item.kernel = kernel;
-    item.capacity = static_cast<int64_t>(llvm::alignTo(*std::ranges::max_element(lengths), gpuCapacityUnit));
+    item.capacity = CacheMap(plan["kernels"][kernel]["cache"]).capacityFor(*std::ranges::max_element(lengths));
+    item.sharedTokens = sharedTokens;
     item.lengths = std::move(lengths);
     item.queries = std::move(queries);
     item.seed = ++seed;
@@ -311,6 +316,7 @@ private:
     GpuLimits limits = GpuLimits::of(options.chip);
     GpuLimits small = limits;
     small.hasBulk = false;
+    size_t number = 0;
     for (const auto &[name, variant] : members()) {
       llvm::Expected<mlir::tpa::ScheduleAttr> schedule = defaultGpuSchedule(variant, Phase::decode, limits);
       if (!schedule) {
@@ -341,6 +347,10 @@ private:
       std::string prefill = addKernel(variant, take(defaultGpuSchedule(variant, Phase::prefill, limits, 4096)),
                                       name + "-prefill", Phase::prefill);
       addCase(prefill, "ragged", {17, 1, 50}, {17, 1, 9}, flat, /*isStrided=*/true);
+      // Where a window begins within a block, and within a run of the swizzle.
+      if (variant.getWindow())
+        addCase(one, "window", {*variant.getWindow() + 1, *variant.getWindow() + 45, 3000}, {1, 1, 1}, flat);
+      writePagedCases(number++, name, variant, limits, small);
       // What is expected travels; many rows only of few heads.
       if (variant.getHeads().getLocal() <= 3) {
         addCase(prefill, "whole", {4096}, {4096}, flat);
@@ -348,6 +358,32 @@ private:
       }
     }
   }
+
+  /// Pages that hold halves of blocks (16), blocks and halves of them (48), and blocks: one of them for each member,
+  /// and other kernels for some. Two requests share a prefix.
+  void writePagedCases(size_t number, const std::string &name, mlir::tpa::VariantAttr variant, const GpuLimits &limits,
+                       const GpuLimits &small) {
+    constexpr double flat = 16;
+    constexpr int64_t sizes[] = {16, 48, 256};
+    int64_t pageSize = sizes[number % 3], window = variant.getWindow().value_or(0);
+    std::string kernel = addKernel(variant, take(defaultGpuSchedule(variant, Phase::decode, limits, 1, pageSize)),
+                                   name + "-q1" + pageSuffix(pageSize));
+    addCase(kernel, "ragged", {600, 577, 1, 0, 16, 63, 64, 65, window + 45}, std::vector<int64_t>(9, 1), flat,
+            /*isStrided=*/true, /*sharedTokens=*/512);
+    if (number % 4 != 0)
+      return;
+    addElementCase(addElements(variant, name, pageSize), "behind", {5, 130, 0, 63}, {3, 1, 0, 66}, true);
+    std::string four =
+        addKernel(variant, take(defaultGpuSchedule(variant, Phase::decode, limits, 4, 64)), name + "-q4-page64");
+    addCase(four, "queries", {3, 0, 64, 130, 517}, {4, 1, 5, 2, 3}, flat);
+    llvm::Expected<mlir::tpa::ScheduleAttr> byThreads = defaultGpuSchedule(variant, Phase::decode, small, 1, 16);
+    if (limits.hasBulk && byThreads)
+      addCase(addKernel(variant, *byThreads, name + "-copies-page16"), "ragged", {1, 65, 1000}, {1, 1, 1}, flat);
+    else if (!byThreads)
+      std::cout << "left out: " << llvm::toString(byThreads.takeError()) << "\n";
+  }
+
+  static std::string pageSuffix(int64_t pageSize) { return pageSize == 0 ? "" : "-page" + std::to_string(pageSize); }
 
   // --- Points
 
@@ -367,8 +403,8 @@ private:
         auto schedule = mlir::tpa::ScheduleAttr::get(
             &context, number("tokens", base.getTokens()), number("queries", base.getQueries()), base.getHeads(),
             base.getScore(), base.getValue(), base.getOperands(), number("query_parts", base.getQueryParts()),
-            base.getSplit(), /*value_block=*/0, number("groups", base.getGroups()), number("stages", base.getStages()),
-            bulk);
+            base.getSplit(), /*value_block=*/0, number("page_size", 0), number("groups", base.getGroups()),
+            number("stages", base.getStages()), bulk);
         if (llvm::Error error = checkGpuSchedule(variant, Phase::decode, schedule, limits)) {
           std::cout << "left out: " << llvm::toString(std::move(error)) << "\n";
           continue;
@@ -376,7 +412,7 @@ private:
         std::string name = group.at("name").get<std::string>() + "-t" + std::to_string(schedule.getTokens()) + "-n" +
                            std::to_string(schedule.getQueries()) + "-g" + std::to_string(schedule.getGroups()) + "-s" +
                            std::to_string(schedule.getStages()) + (bulk ? "" : "-copies") + "-p" +
-                           std::to_string(schedule.getQueryParts());
+                           std::to_string(schedule.getQueryParts()) + pageSuffix(schedule.getPageSize());
         kernels.push_back(addKernel(variant, schedule, name));
       }
       for (const nlohmann::json &shape : group.at("shapes")) {

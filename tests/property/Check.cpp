@@ -13,6 +13,8 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <optional>
+#include <set>
 #include <sstream>
 #include <stdexcept>
 
@@ -40,13 +42,41 @@ bool isCache(const std::string &name) { return endsWith(name, "_cache"); }
 /// A cache of a token factor of V: the ones that may be in blocks of tokens.
 bool isValueTokenCache(const std::string &name) { return name.starts_with("v_token") && isCache(name); }
 
-/// Shape and index [b, m, r, e] token by token as [b, m / block, r, e, m % block].
-std::vector<int64_t> shapeInBlocks(const std::vector<int64_t> &shape, int64_t block) {
-  return {shape[0], shape[1] / block, shape[2], shape[3], block};
-}
-Buffer::Index indexInBlocks(const Buffer::Index &index, int64_t block) {
-  return {index[0], index[1] / block, index[2], index[3], index[1] % block};
-}
+/// Where the elements of a cache stand, for one call: in pages, V's token caches in blocks of tokens.
+struct Layout {
+  tpac::CacheStorage storage;
+  /// Page `i` of request `b`; -1 where it has none.
+  std::vector<std::vector<int64_t>> pages;
+  int64_t pageCount = 0;
+
+  bool changes(const std::string &name) const {
+    return storage.pageSize != 0 || (storage.valueBlock != 0 && isValueTokenCache(name));
+  }
+  /// Shape and index of [b, m, ...], token by token. No index where the token's page does not exist.
+  std::vector<int64_t> shapeOf(const std::string &name, std::vector<int64_t> shape) const {
+    if (storage.pageSize != 0)
+      shape[0] = pageCount, shape[1] = storage.pageSize;
+    if (storage.valueBlock != 0 && isValueTokenCache(name)) {
+      shape[1] /= storage.valueBlock;
+      shape.push_back(storage.valueBlock);
+    }
+    return shape;
+  }
+  std::optional<Buffer::Index> indexOf(const std::string &name, Buffer::Index index) const {
+    if (storage.pageSize != 0) {
+      const int64_t page = pages[static_cast<size_t>(index[0])][static_cast<size_t>(index[1] / storage.pageSize)];
+      if (page < 0)
+        return std::nullopt;
+      index[0] = page;
+      index[1] %= storage.pageSize;
+    }
+    if (storage.valueBlock != 0 && isValueTokenCache(name)) {
+      index.push_back(index[1] % storage.valueBlock);
+      index[1] /= storage.valueBlock;
+    }
+    return index;
+  }
+};
 
 /// One call's view of the requests.
 struct Requests {
@@ -87,13 +117,20 @@ public:
       farthest = std::max(farthest, position + workload.capacity() + 64);
     Random layout(member.seed ^ 0x2545f4914f6cdd1d);
     // GPU packs store tokens as rows.
-    bool canHaveBlocks = route.path == tpac::CodePath::fused && !route.target.starts_with("sm_") &&
-                         std::ranges::any_of(variant.v.token, [](const oracle::TokenFactor &factor) {
-                           return factor.source == Source::contextual;
-                         });
+    bool isFused = route.path == tpac::CodePath::fused, isGpu = route.target.starts_with("sm_");
+    bool canHaveBlocks =
+        isFused && !isGpu && std::ranges::any_of(variant.v.token, [](const oracle::TokenFactor &factor) {
+          return factor.source == Source::contextual;
+        });
     if (canHaveBlocks && layout.chance(50))
-      block = int64_t{1} << layout.range(1, 6);
-    capacity = block == 0 ? workload.capacity() : (workload.capacity() + block - 1) / block * block;
+      storage.valueBlock = int64_t{1} << layout.range(1, 6);
+    if (layout.chance(50)) {
+      constexpr int64_t sizes[] = {1, 7, 24, 16, 48, 256};
+      storage.pageSize =
+          storage.valueBlock != 0 ? storage.valueBlock * layout.range(1, 4) : sizes[layout.range(isGpu ? 3 : 0, 5)];
+    }
+    const int64_t unit = std::max<int64_t>({1, storage.valueBlock, storage.pageSize});
+    capacity = (workload.capacity() + unit - 1) / unit * unit;
   }
 
   Coverage run() {
@@ -101,10 +138,11 @@ public:
     std::vector<tpac::Phase> phases = {tpac::Phase::append, tpac::Phase::decode};
     if (workload.prefill)
       phases.push_back(tpac::Phase::prefill);
-    program = Program::make(route, member.variant.dump(), phases, block);
+    program = Program::make(route, member.variant.dump(), phases, storage);
     for (tpac::Phase phase : phases)
-      checkSignature(variant, program->signature(phase), block);
+      checkSignature(variant, program->signature(phase), storage);
     appendAll();
+    sharePages();
     drawQueries(variant);
     attend(tpac::Phase::decode);
     if (workload.prefill)
@@ -127,24 +165,31 @@ private:
     return Buffer(spec.type, sizes.of(spec.shape), workload.strided, isCache, random);
   }
 
-  /// Calls `phase` of `called`: every tensor of its signature is taken from `buffers`, whose caches are token by token.
-  /// Caches in blocks are made for the call alone, with poison wherever the other layout has no element.
+  /// Calls `phase` of `called`: every tensor of its signature is taken from `buffers`, whose caches are one piece per
+  /// request, token by token. Caches stored otherwise are made for the call alone, with poison wherever the other
+  /// layout has no element.
   void call(const Program &called, tpac::Phase phase, const oracle::Sizes &sizes, Buffers &buffers) {
     const tpac::PhaseSignature &signature = called.signature(phase);
+    Layout layout{storage, {}, 0};
+    std::optional<Buffer> table;
+    if (storage.pageSize != 0 && phase != tpac::Phase::merge)
+      table = drawPages(phase, buffers, layout);
     std::vector<int64_t> values;
     for (const std::string &size : signature.sizes)
-      values.push_back(sizes.of(oracle::Dimension{size, 0}));
+      values.push_back(size == "pages" ? layout.pageCount : sizes.of(oracle::Dimension{size, 0}));
     std::vector<Argument> arguments;
-    Buffers inBlocks;
+    Buffers otherwise;
     for (const tpac::PhaseTensor &tensor : signature.tensors) {
-      Buffer *buffer = &buffers.at(tensor.name);
+      Buffer *buffer = tensor.name == tpac::blockTableName ? &*table : &buffers.at(tensor.name);
       buffer->remember();
-      if (block != 0 && isValueTokenCache(tensor.name)) {
-        Buffer &stored = inBlocks[tensor.name];
-        stored = Buffer(buffer->type(), shapeInBlocks(buffer->shape(), block), workload.strided,
+      if (isCache(tensor.name) && layout.changes(tensor.name)) {
+        Buffer &stored = otherwise[tensor.name];
+        stored = Buffer(buffer->type(), layout.shapeOf(tensor.name, buffer->shape()), workload.strided,
                         /*hasRows=*/true, random);
-        buffer->forEach(
-            [&](const Buffer::Index &index) { stored.copyElement(indexInBlocks(index, block), *buffer, index); });
+        buffer->forEach([&](const Buffer::Index &index) {
+          if (auto to = layout.indexOf(tensor.name, index))
+            stored.copyElement(*to, *buffer, index);
+        });
         stored.remember();
         buffer = &stored;
       }
@@ -152,14 +197,72 @@ private:
           {tensor.name, buffer->data(), buffer->shape(), {buffer->strides().begin(), buffer->strides().end()}});
     }
     called.call(phase, values, arguments);
-    for (const auto &[name, stored] : inBlocks) {
+    if (table)
+      if (std::string change = table->changed([](const Buffer::Index &) { return false; }); !change.empty())
+        fail(std::string(tpac::phaseName(phase)) + ": block_table: " + change);
+    std::set<int64_t> used;
+    for (const std::vector<int64_t> &pages : layout.pages)
+      used.insert(pages.begin(), pages.end());
+    for (const auto &[name, stored] : otherwise) {
       Buffer &buffer = buffers.at(name);
-      buffer.forEach(
-          [&](const Buffer::Index &index) { buffer.copyElement(index, stored, indexInBlocks(index, block)); });
-      std::string change = stored.changed([](const Buffer::Index &) { return true; });
+      buffer.forEach([&](const Buffer::Index &index) {
+        if (auto from = layout.indexOf(name, index))
+          buffer.copyElement(index, stored, *from);
+      });
+      std::string change =
+          stored.changed([&](const Buffer::Index &index) { return storage.pageSize == 0 || used.contains(index[0]); });
       if (!change.empty())
-        fail(std::string(tpac::phaseName(phase)) + ": " + name + " in blocks: " + change);
+        fail(std::string(tpac::phaseName(phase)) + ": " + name + " as stored: " + change);
     }
+  }
+
+  /// Gives the requests of a call their pages, in any order and with others between them: up to the tokens that they
+  /// have after it. The table's entries behind are poison.
+  Buffer drawPages(tpac::Phase phase, Buffers &buffers, Layout &layout) {
+    const int64_t entries = capacity / storage.pageSize;
+    Buffer table(oracle::Type::i32, {workload.batch(), entries}, workload.strided, /*hasRows=*/false, random);
+    std::vector<int64_t> ends;
+    for (int64_t b = 0; b < workload.batch(); ++b) {
+      double tokens = phase == tpac::Phase::append
+                          ? buffers.at("token_start").get({b + 1}) - buffers.at("token_start").get({b})
+                          : 0;
+      ends.push_back(static_cast<int64_t>(buffers.at("lengths").get({b}) + tokens));
+    }
+    std::vector<int64_t> order;
+    for (int64_t end : ends)
+      layout.pageCount += (end + storage.pageSize - 1) / storage.pageSize;
+    layout.pageCount += random.range(1, 3);
+    for (int64_t page = 0; page < layout.pageCount; ++page)
+      order.insert(order.begin() + random.range(0, page), page);
+    layout.pages.assign(ends.size(), std::vector<int64_t>(static_cast<size_t>(entries), -1));
+    for (size_t b = 0; b < ends.size(); ++b)
+      for (int64_t i = 0; i * storage.pageSize < ends[b]; ++i) {
+        const bool isShared = phase != tpac::Phase::append && b == 1 && i < sharedPages;
+        const int64_t page = isShared ? layout.pages[0][static_cast<size_t>(i)] : order.back();
+        if (!isShared)
+          order.pop_back();
+        layout.pages[b][static_cast<size_t>(i)] = page;
+        table.set({static_cast<int64_t>(b), i}, static_cast<double>(page));
+      }
+    return table;
+  }
+
+  /// Two requests with the same first tokens: what requests have behind a common prompt. From here on these pages are
+  /// one.
+  void sharePages() {
+    if (storage.pageSize == 0 || workload.batch() < 2)
+      return;
+    sharedPages = random.range(0, std::min(workload.length(0), workload.length(1)) / storage.pageSize);
+    for (auto &[name, buffer] : buffers)
+      if (isCache(name))
+        buffer.forEach([&, &cache = buffer](const Buffer::Index &index) {
+          if (index[0] != 1 || index[1] >= sharedPages * storage.pageSize)
+            return;
+          Buffer::Index from = index;
+          from[0] = 0;
+          cache.copyElement(index, cache, from);
+        });
+    coverage.sharedPages += sharedPages;
   }
 
   /// Fails where a tensor of `phase` changed outside of what its access and `mayChange` allow.
@@ -426,7 +529,7 @@ private:
     json.erase("window");
     oracle::Variant unmasked = oracle::parseVariant(json);
     std::vector<tpac::Phase> phases = {tpac::Phase::decode, tpac::Phase::merge};
-    std::unique_ptr<Program> unmaskedProgram = Program::make(route, json.dump(), phases, block);
+    std::unique_ptr<Program> unmaskedProgram = Program::make(route, json.dump(), phases, storage);
     checkSignature(unmasked, unmaskedProgram->signature(tpac::Phase::merge));
 
     oracle::Sizes sizes = sizesOf(queries);
@@ -439,6 +542,8 @@ private:
     for (const oracle::TensorSpec &spec : oracle::phaseTensors(unmasked, "merge"))
       parts[spec.name] = makeBuffer(spec, sizes);
     Buffers original = buffers;
+    // Parts begin elsewhere in each request.
+    sharedPages = 0;
     oracle::Attention states[2];
     for (int part = 0; part < 2; ++part) {
       buffers = original;
@@ -523,7 +628,8 @@ private:
     coverage.prefills += workload.prefill;
     coverage.strided += workload.strided;
     coverage.quantised += oracle::isQuantised(variant.token);
-    coverage.blocked += block != 0;
+    coverage.blocked += storage.valueBlock != 0;
+    coverage.paged += storage.pageSize != 0;
     bool ragged = false;
     for (int64_t b = 0; b < workload.batch(); ++b) {
       coverage.requestsOfLengthZero += workload.length(b) == 0 && workload.queries[b] > 0;
@@ -541,9 +647,11 @@ private:
   Coverage coverage;
   std::unique_ptr<Program> program;
   Buffers buffers;
-  /// Tokens per block of V's token caches as the phases take them; 0: token by token.
-  int64_t block = 0;
+  /// Of the caches as the phases take them.
+  tpac::CacheStorage storage;
   int64_t capacity = 0;
+  /// Pages at the beginning of requests 0 and 1 that are the same.
+  int64_t sharedPages = 0;
   Requests queries;
   int64_t farthest = 0;
 };
@@ -578,6 +686,8 @@ void Coverage::add(const Coverage &other) {
   strided += other.strided;
   quantised += other.quantised;
   blocked += other.blocked;
+  paged += other.paged;
+  sharedPages += other.sharedPages;
   for (const auto &[tolerance, share] : other.worstShares)
     worstShares[tolerance] = std::max(worstShares[tolerance], share);
 }
@@ -591,15 +701,23 @@ Coverage check(const Member &member, const Route &route) {
   }
 }
 
-void checkSignature(const oracle::Variant &variant, const tpac::PhaseSignature &signature, int64_t valueBlock) {
+void checkSignature(const oracle::Variant &variant, const tpac::PhaseSignature &signature, tpac::CacheStorage storage) {
   std::string phase(tpac::phaseName(signature.phase));
-  if (signature.sizes != oracle::phaseSizes(phase)) {
+  std::vector<std::string> sizes = oracle::phaseSizes(phase);
+  if (storage.pageSize != 0 && phase != "merge")
+    sizes.push_back("pages");
+  if (signature.sizes != sizes) {
     std::string found;
     for (const std::string &size : signature.sizes)
       found += " " + size;
     fail(phase + ": sizes are" + found);
   }
   std::vector<oracle::TensorSpec> expected = oracle::phaseTensors(variant, phase);
+  if (auto lengths = std::ranges::find(expected, "lengths", &oracle::TensorSpec::name);
+      storage.pageSize != 0 && lengths != expected.end()) {
+    std::string entries = "capacity" + (storage.pageSize == 1 ? "" : " / " + std::to_string(storage.pageSize));
+    expected.insert(lengths + 1, {"block_table", oracle::Type::i32, {{"batch"}, {entries}}, "in"});
+  }
   for (size_t i = 0; i < std::max(expected.size(), signature.tensors.size()); ++i) {
     std::string wanted = "nothing";
     std::string found = "nothing";
@@ -607,9 +725,14 @@ void checkSignature(const oracle::Variant &variant, const tpac::PhaseSignature &
     if (i < expected.size()) {
       for (const oracle::Dimension &dimension : expected[i].shape)
         shape.emplace_back(dimension.symbol, dimension.size);
-      if (valueBlock != 0 && isValueTokenCache(expected[i].name)) {
-        shape[1].first += " / " + std::to_string(valueBlock);
-        shape.emplace_back("", valueBlock);
+      const int64_t block = isValueTokenCache(expected[i].name) ? storage.valueBlock : 0;
+      if (block != 0) {
+        shape[1].first += " / " + std::to_string(block);
+        shape.emplace_back("", block);
+      }
+      if (storage.pageSize != 0 && isCache(expected[i].name)) {
+        shape[0] = {"pages", 0};
+        shape[1] = {"", storage.pageSize / std::max<int64_t>(block, 1)};
       }
       wanted = textOf(expected[i].name, oracle::typeName(expected[i].type), expected[i].access, shape);
     }

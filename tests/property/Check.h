@@ -27,19 +27,23 @@ struct Coverage {
   int64_t strided = 0;
   int64_t quantised = 0;
   int64_t blocked = 0;
+  int64_t paged = 0;
+  int64_t sharedPages = 0;
   /// Worst part of its limit that any compared figure used, by the tolerance that made the limit.
   std::map<double, double> worstShares;
 
   void add(const Coverage &other);
 };
 
-/// Compiles and runs `member` by `route`; throws std::runtime_error with what was wrong. Where V's token factors are
-/// cached and the route is not the reference path, half of the members have them in blocks of tokens.
+/// Compiles and runs `member` by `route`; throws std::runtime_error with what was wrong. Half of the members have
+/// caches in pages, in any order, some of them shared by two requests, all others poisoned. Where V's token factors are
+/// cached and the route is not the reference path, half have them in blocks of tokens.
 Coverage check(const Member &member, const Route &route);
 
-/// Compares names, order, element types, shapes and access of `phase` with the oracle's statement, V's token caches in
-/// blocks of `valueBlock` tokens (0: token by token); throws std::runtime_error with the first difference.
-void checkSignature(const oracle::Variant &variant, const tpac::PhaseSignature &signature, int64_t valueBlock = 0);
+/// Compares names, order, element types, shapes and access of `phase` with the oracle's statement, caches being stored
+/// as `storage` says; throws std::runtime_error with the first difference.
+void checkSignature(const oracle::Variant &variant, const tpac::PhaseSignature &signature,
+                    tpac::CacheStorage storage = {});
 
 } // namespace property
 

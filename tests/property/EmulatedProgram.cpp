@@ -163,17 +163,17 @@ private:
 class EmulatedProgram : public Program {
 public:
   EmulatedProgram(const std::string &target, const std::string &variantJson, std::span<const Phase> phases,
-                  int64_t valueBlock) {
+                  tpac::CacheStorage storage) {
     mlir::DialectRegistry registry;
     tpac::registerCompilerDialects(registry);
     mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
     auto variant = take(mlir::tpa::readVariant(variantJson, "variant", context));
     tpac::Pack pack{variant.getName().getValue().str(), variantJson, {}};
     for (Phase phase : phases)
-      pack.signatures.push_back(tpac::getPhaseSignature(variant, phase, valueBlock));
+      pack.signatures.push_back(tpac::getPhaseSignature(variant, phase, storage));
     std::vector<tpac::CodeTarget> targets = take(tpac::findPackTargets({target}));
     auto module = take(tpac::lowerPhases(variant, {phases.data(), phases.size()}, tpac::Stage::target,
-                                         tpac::CodePath::fused, targets.front(), valueBlock));
+                                         tpac::CodePath::fused, targets.front(), storage));
     prefix = tpac::symbolName(pack.name);
     signatures = tpac::getSplitSignatures(*module, pack.signatures);
     const std::filesystem::path path = directory.path / "pack";
@@ -251,8 +251,8 @@ std::string missingEmulator(const std::string &target) {
 }
 
 std::unique_ptr<Program> makeEmulatedProgram(const std::string &target, const std::string &variantJson,
-                                             std::span<const Phase> phases, int64_t valueBlock) {
-  return std::make_unique<EmulatedProgram>(target, variantJson, phases, valueBlock);
+                                             std::span<const Phase> phases, tpac::CacheStorage storage) {
+  return std::make_unique<EmulatedProgram>(target, variantJson, phases, storage);
 }
 
 } // namespace property

@@ -18,7 +18,7 @@ std::string missingEmulator(const std::string &target);
 /// process that runs it. Throws std::runtime_error where the variant cannot be
 /// compiled, the cross compiler is missing, or the process does not start.
 std::unique_ptr<Program> makeEmulatedProgram(const std::string &target, const std::string &variantJson,
-                                             std::span<const tpac::Phase> phases, int64_t valueBlock);
+                                             std::span<const tpac::Phase> phases, tpac::CacheStorage storage);
 
 } // namespace property
 

@@ -40,14 +40,14 @@ template <typename T> T take(llvm::Expected<T> expected) {
 ScheduleAttr withSplit(ScheduleAttr schedule, int64_t split) {
   return ScheduleAttr::get(schedule.getContext(), schedule.getTokens(), schedule.getQueries(), schedule.getHeads(),
                            schedule.getScore(), schedule.getValue(), schedule.getOperands(), schedule.getQueryParts(),
-                           split, schedule.getValueBlock(), schedule.getGroups(), schedule.getStages(),
-                           schedule.getBulk());
+                           split, schedule.getValueBlock(), schedule.getPageSize(), schedule.getGroups(),
+                           schedule.getStages(), schedule.getBulk());
 }
 
 /// A legal schedule of the target's space, its parts no longer than two blocks.
-ScheduleAttr drawSchedule(VariantAttr variant, Phase phase, const CodeTarget &target, int64_t valueBlock,
+ScheduleAttr drawSchedule(VariantAttr variant, Phase phase, const CodeTarget &target, tpac::CacheStorage storage,
                           Random &random) {
-  tpac::ScheduleSpace space = take(tpac::scheduleSpace(variant, phase, target, valueBlock));
+  tpac::ScheduleSpace space = take(tpac::scheduleSpace(variant, phase, target, storage));
   for (int64_t tries = 0; tries < 100000; ++tries) {
     ScheduleAttr schedule = space.at(random.range(0, space.size() - 1));
     if (!schedule)
@@ -96,21 +96,21 @@ DialectRegistry registry() {
 class InterpretedProgram : public Program {
 public:
   InterpretedProgram(const Route &route, const std::string &variantJson, std::span<const Phase> phases,
-                     int64_t valueBlock)
+                     tpac::CacheStorage storage)
       : context(registry(), MLIRContext::Threading::DISABLED),
         variant(take(tpa::readVariant(variantJson, "variant", context))) {
     CodeTarget target = take(tpac::findTarget(route.target));
     Random random(route.scheduleSeed);
     for (Phase phase : phases) {
-      signatures.push_back(tpac::getPhaseSignature(variant, phase, valueBlock));
+      signatures.push_back(tpac::getPhaseSignature(variant, phase, storage));
       // What append and merge draw from differs little.
       bool isAttention = phase == Phase::decode || phase == Phase::prefill;
       if (!isAttention || route.scheduleSeed == 0) {
-        modules.emplace(phase, take(tpac::lowerPhases(variant, phase, tpac::Stage::tiles, tpac::CodePath::fused, target,
-                                                      valueBlock)));
+        modules.emplace(
+            phase, take(tpac::lowerPhases(variant, phase, tpac::Stage::tiles, tpac::CodePath::fused, target, storage)));
         continue;
       }
-      ScheduleAttr schedule = drawSchedule(variant, phase, target, valueBlock, random);
+      ScheduleAttr schedule = drawSchedule(variant, phase, target, storage, random);
       modules.emplace(phase, take(tpac::buildPrograms(variant, {{phase, schedule}})));
       schedules.emplace(phase, schedule);
       if (schedule.getSplit() > 0)
@@ -173,14 +173,14 @@ private:
 } // namespace
 
 std::unique_ptr<Program> makeInterpretedProgram(const Route &route, const std::string &variantJson,
-                                                std::span<const Phase> phases, int64_t valueBlock) {
-  return std::make_unique<InterpretedProgram>(route, variantJson, phases, valueBlock);
+                                                std::span<const Phase> phases, tpac::CacheStorage storage) {
+  return std::make_unique<InterpretedProgram>(route, variantJson, phases, storage);
 }
 
 bool hasSchedules(const std::string &target, const std::string &variantJson) {
   MLIRContext context(registry(), MLIRContext::Threading::DISABLED);
   VariantAttr variant = take(tpa::readVariant(variantJson, "variant", context));
-  auto schedule = tpac::defaultSchedule(variant, Phase::decode, take(tpac::findTarget(target)), /*valueBlock=*/0);
+  auto schedule = tpac::defaultSchedule(variant, Phase::decode, take(tpac::findTarget(target)));
   if (schedule)
     return true;
   llvm::consumeError(schedule.takeError());

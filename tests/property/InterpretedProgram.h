@@ -12,7 +12,7 @@ namespace property {
 /// The tile programs of `phases` under the schedules that `route` asks for, in the interpreter, with the roundings of
 /// their types.
 std::unique_ptr<Program> makeInterpretedProgram(const Route &route, const std::string &variantJson,
-                                                std::span<const tpac::Phase> phases, int64_t valueBlock);
+                                                std::span<const tpac::Phase> phases, tpac::CacheStorage storage);
 
 /// Whether `target` computes decode of the variant at all.
 bool hasSchedules(const std::string &target, const std::string &variantJson);

@@ -41,8 +41,10 @@ private:
 
 class CompiledProgram : public Program {
 public:
-  CompiledProgram(const Route &route, const std::string &variantJson, std::span<const Phase> phases, int64_t valueBlock)
-      : executable(tpac::Executable::compile(variantJson, phases, route.path, route.target, valueBlock)),
+  CompiledProgram(const Route &route, const std::string &variantJson, std::span<const Phase> phases,
+                  tpac::CacheStorage storage)
+      : executable(tpac::Executable::compile(variantJson, phases, route.path, route.target, storage.valueBlock,
+                                             storage.pageSize)),
         isShared(route.name == "fused") {}
 
   const tpac::PhaseSignature &signature(Phase phase) const override { return executable->signature(phase); }
@@ -105,12 +107,12 @@ std::string missingFor(const Route &route) {
 }
 
 std::unique_ptr<Program> Program::make(const Route &route, const std::string &variantJson,
-                                       std::span<const Phase> phases, int64_t valueBlock) {
+                                       std::span<const Phase> phases, tpac::CacheStorage storage) {
   if (route.kind == Route::Kind::interpreted)
-    return makeInterpretedProgram(route, variantJson, phases, valueBlock);
+    return makeInterpretedProgram(route, variantJson, phases, storage);
   if (route.kind == Route::Kind::emulated)
-    return makeEmulatedProgram(route.target, variantJson, phases, valueBlock);
-  return std::make_unique<CompiledProgram>(route, variantJson, phases, valueBlock);
+    return makeEmulatedProgram(route.target, variantJson, phases, storage);
+  return std::make_unique<CompiledProgram>(route, variantJson, phases, storage);
 }
 
 } // namespace property

@@ -55,10 +55,9 @@ class Program {
 public:
   virtual ~Program() = default;
 
-  /// V's token caches are in blocks of `valueBlock` tokens, or (0) token by token. Throws std::runtime_error where the
-  /// variant cannot be compiled.
+  /// Caches are stored as `storage` says. Throws std::runtime_error where the variant cannot be compiled.
   static std::unique_ptr<Program> make(const Route &route, const std::string &variantJson,
-                                       std::span<const tpac::Phase> phases, int64_t valueBlock = 0);
+                                       std::span<const tpac::Phase> phases, tpac::CacheStorage storage = {});
 
   virtual const tpac::PhaseSignature &signature(tpac::Phase phase) const = 0;
   /// How it computes, where that was drawn: to be added to failures.

@@ -145,7 +145,8 @@ public:
               << " requests of length 0 and " << coverage.requestsOfLengthOne << " of length 1, "
               << coverage.rowsThatSeeNothing << " rows that see nothing, " << coverage.rowsWithLseBeyond100
               << " with LSE beyond 100, " << coverage.prefills << " prefills, " << coverage.merges << " merges, "
-              << coverage.blocked << " with V in blocks\n";
+              << coverage.blocked << " with V in blocks, " << coverage.paged << " with pages, " << coverage.sharedPages
+              << " of them shared\n";
     for (const auto &[tolerance, share] : coverage.worstShares)
       std::cout << "tolerance " << tolerance << ": the worst figure used " << share << " of its limit\n";
   }
@@ -361,6 +362,7 @@ TEST_P(Property, MembersMatchTheOracle) {
   EXPECT_GT(coverage.strided, 0);
   EXPECT_GT(coverage.quantised, 0);
   EXPECT_EQ(coverage.blocked > 0, route.path == tpac::CodePath::fused);
+  EXPECT_GT(coverage.paged, 0);
 }
 
 /// Every variant of configs/, each with a workload of its own.

@@ -28,6 +28,7 @@ struct BuildOptions {
   std::vector<std::string> targets = {"host"};
   std::string directory;
   std::optional<int64_t> valueBlock;
+  int64_t pageSize = 0;
   bool reference = false;
   bool json = false;
 };
@@ -42,15 +43,17 @@ void build(const BuildOptions &options) {
       throw std::runtime_error("--target: packs hold code of CPUs, found " + target.name + ", accepted: " +
                                llvm::join(acceptedTargets(), ", ") + "; tpac show prints a GPU's kernels");
   // Levels share their caches, which the highest one's kernels like best.
-  int64_t valueBlock = options.valueBlock.value_or(defaultValueBlock(file.variant(), path, targets.back()));
+  CacheStorage storage = {
+      options.valueBlock.value_or(defaultValueBlock(file.variant(), path, targets.back(), options.pageSize)),
+      options.pageSize};
   Pack pack{file.variant().getName().str(), file.json(), {}};
   for (Phase phase : packPhases)
-    pack.signatures.push_back(getPhaseSignature(file.variant(), phase, valueBlock));
+    pack.signatures.push_back(getPhaseSignature(file.variant(), phase, storage));
   std::vector<mlir::OwningOpRef<mlir::ModuleOp>> modules;
   std::vector<TargetModule> levels;
   std::vector<std::string> targetNames;
   for (CodeTarget &target : targets) {
-    modules.push_back(take(lowerPhases(file.variant(), packPhases, Stage::target, path, target, valueBlock)));
+    modules.push_back(take(lowerPhases(file.variant(), packPhases, Stage::target, path, target, storage)));
     targetNames.push_back(target.name);
     levels.push_back({*modules.back(), std::move(target)});
   }
@@ -100,6 +103,7 @@ void addBuildCommand(CLI::App &app) {
       ->capture_default_str();
   command->add_option("-o,--output", options->directory, "directory of the pack; a pack there is replaced")->required();
   command->add_option("--value-block", options->valueBlock, valueBlockHelp);
+  command->add_option("--page-size", options->pageSize, pageSizeHelp)->capture_default_str();
   command->add_flag("--reference", options->reference, "kernels of the reference path in place of fused ones");
   command->add_flag("--json", options->json, "print JSON");
   command->callback([options] { build(*options); });

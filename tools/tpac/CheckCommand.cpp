@@ -24,6 +24,7 @@ struct CheckOptions {
   std::string variant;
   std::string model;
   std::vector<std::string> storage = {"f32", "bf16"};
+  int64_t pageSize = 0;
   bool reference = false;
   bool json = false;
 };
@@ -91,6 +92,7 @@ void checkAgainstModel(const CheckOptions &options) {
     check.variantJson = file.jsonWithStorage(storage);
     check.directory = options.model;
     check.path = options.reference ? CodePath::reference : CodePath::fused;
+    check.pageSize = options.pageSize;
     for (ModelCheckRow &row : checkModel(check))
       rows.push_back(std::move(row));
   }
@@ -149,6 +151,7 @@ void addCheckCommand(CLI::App &app) {
       ->needs(model);
   command->add_flag("--reference", options->reference, "with --model: the reference path in place of the fused one")
       ->needs(model);
+  command->add_option("--page-size", options->pageSize, pageSizeHelp)->needs(model);
   command->add_flag("--json", options->json, "print JSON");
   command->callback([options] {
     if (options->model.empty())

@@ -18,6 +18,10 @@ inline constexpr const char *valueBlockHelp =
     "tokens per block of V's token caches, 0 (token by token) or a power of two from 2 to 64; default: what suits the "
     "target";
 
+/// Of the option --page-size.
+inline constexpr const char *pageSizeHelp =
+    "tokens per page of the cache, which a block table then assigns to requests; 0: one piece of memory per request";
+
 void addBenchCommand(CLI::App &app);
 void addBuildCommand(CLI::App &app);
 void addCheckCommand(CLI::App &app);

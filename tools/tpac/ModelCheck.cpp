@@ -65,7 +65,8 @@ std::vector<ModelCheckRow> checkModel(const ModelCheckOptions &options) {
   safetensors::File reference = safetensors::File::open(file(".reference.safetensors"));
   std::vector<Recording> recordings = loadRecordings(reference, variant);
 
-  std::unique_ptr<Executable> executable = Executable::compile(options.variantJson, ModelLayer::phases, options.path);
+  std::unique_ptr<Executable> executable = Executable::compile(options.variantJson, ModelLayer::phases, options.path,
+                                                               "host", /*valueBlock=*/std::nullopt, options.pageSize);
   std::vector<ModelCheckRow> rows;
   for (const Recording &recording : recordings) {
     auto inputs = loadWeights(weights, variant, recording.layer, recording.channels);

@@ -25,6 +25,8 @@ struct ModelCheckOptions {
   /// int8 need one.
   std::optional<double> tolerance;
   CodePath path = CodePath::fused;
+  /// Tokens per page of the cache; 0: none.
+  int64_t pageSize = 0;
 };
 
 /// One phase of one layer.

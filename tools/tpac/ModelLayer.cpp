@@ -37,6 +37,11 @@ ModelLayer::ModelLayer(const Executable &executable, int64_t tokens, int64_t cha
                        const std::map<std::string, std::vector<double>> &inputs)
     : executable(executable), tokens(tokens), channels(channels), positions(tokens) {
   std::iota(positions.begin(), positions.end(), 0);
+  const PhaseSignature &append = executable.signature(Phase::append);
+  if (int64_t pageSize = storageOf(append).pageSize)
+    // Backwards, every other page: the others stay poisoned.
+    for (int64_t left = capacityFor(append, tokens) / pageSize; left > 0; --left)
+      blockTable.push_back(static_cast<int32_t>(2 * left - 1));
   for (Phase phase : phases)
     allocate(phase, inputs);
   run(Phase::project, 0, tokens);
@@ -68,8 +73,11 @@ std::vector<double> ModelLayer::result(const std::string &name) const {
 
 PhaseCall ModelLayer::sizedCall(Phase phase, int64_t count) const {
   const PhaseSignature &signature = executable.signature(phase);
-  const std::map<std::string, int64_t> sizes = {
-      {"tokens", count}, {"channels", channels}, {"batch", 1}, {"capacity", capacityFor(signature, tokens)}};
+  const std::map<std::string, int64_t> sizes = {{"tokens", count},
+                                                {"channels", channels},
+                                                {"batch", 1},
+                                                {"capacity", capacityFor(signature, tokens)},
+                                                {"pages", static_cast<int64_t>(2 * blockTable.size())}};
   PhaseCall call(signature);
   for (const std::string &size : signature.sizes)
     call.setSize(size, sizes.at(size));
@@ -107,6 +115,8 @@ void *ModelLayer::dataOf(const PhaseTensor &tensor, int64_t first) {
     return tokenStart.data();
   if (tensor.name == "lengths")
     return &length;
+  if (tensor.name == blockTableName)
+    return blockTable.data();
   std::vector<std::byte> &bytes = memory.at(tensor.name);
   bool perToken = tensor.shape.front().symbol == "tokens";
   return bytes.data() + (perToken ? first * static_cast<int64_t>(bytes.size()) / tokens : 0);

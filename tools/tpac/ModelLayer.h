@@ -26,7 +26,8 @@ public:
              const std::map<std::string, std::vector<double>> &inputs);
 
   /// Empties the cache, then appends and attends (`attention`: decode or prefill) with `tokensPerCall` tokens at a
-  /// time, in a cache with room for exactly all tokens. Throws std::runtime_error where a phase fails.
+  /// time, in a cache with room for exactly all tokens; where it has pages, they lie in no order, with others between
+  /// them. Throws std::runtime_error where a phase fails.
   void attend(Phase attention, int64_t tokensPerCall);
 
   /// Of the last attend: "out" [tokens, local heads, E], "lse" [tokens, local heads]; NaN where not written.
@@ -43,6 +44,8 @@ private:
   std::vector<int32_t> positions;
   std::array<int32_t, 2> tokenStart = {};
   int32_t length = 0;
+  /// Empty where the cache has no pages.
+  std::vector<int32_t> blockTable;
   std::map<std::string, std::vector<std::byte>> memory;
 };
 

@@ -37,6 +37,7 @@ struct ShowOptions {
   std::vector<std::string> phases;
   std::string target = "host";
   std::optional<int64_t> valueBlock;
+  int64_t pageSize = 0;
   bool reference = false;
   bool json = false;
 };
@@ -49,13 +50,18 @@ std::vector<Phase> selectedPhases(const std::vector<std::string> &names) {
   return phases;
 }
 
+CacheStorage storageOf(const ShowOptions &options, const VariantFile &file, CodePath path, const CodeTarget &target) {
+  return {options.valueBlock.value_or(defaultValueBlock(file.variant(), path, target, options.pageSize)),
+          options.pageSize};
+}
+
 std::string textOf(const ShowOptions &options, const VariantFile &file, const std::vector<Phase> &phases,
                    const CodeTarget &target) {
   auto ir = irStages.find(options.stage);
   Stage stage = ir == irStages.end() ? Stage::target : ir->second;
   CodePath path = options.reference || stage == Stage::reference ? CodePath::reference : CodePath::fused;
-  int64_t valueBlock = options.valueBlock.value_or(defaultValueBlock(file.variant(), path, target));
-  mlir::OwningOpRef<mlir::ModuleOp> module = take(lowerPhases(file.variant(), phases, stage, path, target, valueBlock));
+  CacheStorage storage = storageOf(options, file, path, target);
+  mlir::OwningOpRef<mlir::ModuleOp> module = take(lowerPhases(file.variant(), phases, stage, path, target, storage));
   if (ir != irStages.end()) {
     std::string text;
     llvm::raw_string_ostream os(text);
@@ -68,7 +74,7 @@ std::string textOf(const ShowOptions &options, const VariantFile &file, const st
     return take(emit(*module, target));
   std::vector<PhaseSignature> signatures;
   for (Phase phase : phases)
-    signatures.push_back(getPhaseSignature(file.variant(), phase, valueBlock));
+    signatures.push_back(getPhaseSignature(file.variant(), phase, storage));
   std::string prefix = symbolName(std::string_view(file.variant().getName().getValue()));
   if (failed(addCInterface(*module, prefix, signatures)))
     throw std::runtime_error("the C interface of " + prefix + " could not be made");
@@ -87,11 +93,11 @@ struct PhaseSpace {
 };
 
 std::vector<PhaseSpace> spacesOf(mlir::tpa::VariantAttr variant, const std::vector<Phase> &phases,
-                                 const CodeTarget &target, int64_t valueBlock) {
+                                 const CodeTarget &target, CacheStorage storage) {
   std::vector<PhaseSpace> spaces;
   for (Phase phase : phases) {
-    PhaseSpace result = {phase, take(scheduleSpace(variant, phase, target, valueBlock)),
-                         take(defaultSchedule(variant, phase, target, valueBlock))};
+    PhaseSpace result = {phase, take(scheduleSpace(variant, phase, target, storage)),
+                         take(defaultSchedule(variant, phase, target, storage))};
     for (int64_t i = 0; i < result.space.size(); ++i)
       if (mlir::tpa::ScheduleAttr schedule = result.space.at(i)) {
         llvm::Error error = checkSchedule(variant, phase, schedule, target);
@@ -105,8 +111,8 @@ std::vector<PhaseSpace> spacesOf(mlir::tpa::VariantAttr variant, const std::vect
 
 void showSpace(const ShowOptions &options, const VariantFile &file, const std::vector<Phase> &phases,
                const CodeTarget &target) {
-  int64_t valueBlock = options.valueBlock.value_or(defaultValueBlock(file.variant(), CodePath::fused, target));
-  std::vector<PhaseSpace> spaces = spacesOf(file.variant(), phases, target, valueBlock);
+  CacheStorage storage = storageOf(options, file, CodePath::fused, target);
+  std::vector<PhaseSpace> spaces = spacesOf(file.variant(), phases, target, storage);
   if (options.json) {
     nlohmann::ordered_json json = {{"variant", nlohmann::ordered_json::parse(file.json())},
                                    {"stage", options.stage},
@@ -181,6 +187,7 @@ void addShowCommand(CLI::App &app) {
       ->check(CLI::IsMember({"append", "decode", "prefill", "merge"}));
   command->add_option("--target", options->target, "machine of the stages from schedule on")->capture_default_str();
   command->add_option("--value-block", options->valueBlock, valueBlockHelp);
+  command->add_option("--page-size", options->pageSize, pageSizeHelp)->capture_default_str();
   command->add_flag("--reference", options->reference, "the reference path in place of the fused one");
   command->add_flag("--json", options->json, "print JSON");
   command->callback([options] { show(*options); });

@@ -88,9 +88,11 @@ func.func private @types() attributes {
 
 // CHECK-LABEL: func.func private @schedule()
 // CHECK-SAME: blocks = #tpa.schedule<tokens = 128, queries = 1, heads = 32, operands = bf16, query_parts = 2, split = 8192, value_block = 32>
+// CHECK-SAME: pages = #tpa.schedule<tokens = 16, queries = 1, heads = 32, operands = f32, value_block = 32, page_size = 96>
 // CHECK-SAME: rows = #tpa.schedule<tokens = 16, queries = 4, heads = 47, score = rebuilt, value = rebuilt, operands = f32>
 func.func private @schedule() attributes {
   blocks = #tpa.schedule<tokens = 128, queries = 1, heads = 32, score = merged, operands = bf16, query_parts = 2, split = 8192, value_block = 32>,
+  pages = #tpa.schedule<tokens = 16, queries = 1, heads = 32, operands = f32, value_block = 32, page_size = 96>,
   rows = #tpa.schedule<tokens = 16, queries = 4, heads = 47, score = rebuilt, value = rebuilt, operands = f32, value_block = 0>
 }
 

@@ -225,3 +225,8 @@
 
 // expected-error @below {{stages: expected an integer between 1 and 64, got 0 [G6]}}
 #a = #tpa.schedule<tokens = 16, queries = 1, heads = 4, operands = bf16, stages = 0>
+
+// -----
+
+// expected-error @below {{page_size: expected 0 or a multiple of 32, at most 1048576, got 48 [G7]}}
+#a = #tpa.schedule<tokens = 16, queries = 1, heads = 4, operands = bf16, value_block = 32, page_size = 48>

@@ -446,3 +446,41 @@ module attributes {tpa.variant = "t6"} {}
 
 // expected-error @below {{"tpa.schedul": expected tpa.schedule or tpa.variant [D3]}}
 func.func private @misspelt() attributes {tpa.schedul = 3 : i64}
+
+// -----
+
+func.func @load_pages(%pool: tensor<?x?x8xf32>, %t: tensor<?x?xi32>, %l: tensor<?xi32>, %init: tensor<?x?x8xf32>) {
+  // expected-error @below {{expected a pool [pages, page size, ...] with a size >= 1 that is known, for a cache [batch, capacity, ...], got [?, ?, 8] for [?, ?, 8] [K4]}}
+  %r = tpa.load_pages ins(%pool, %t : tensor<?x?x8xf32>, tensor<?x?xi32>) lengths(%l : tensor<?xi32>)
+    outs(%init : tensor<?x?x8xf32>)
+  return
+}
+
+// -----
+
+func.func @load_pages(%pool: tensor<?x4x8xf32>, %t: tensor<?xi32>, %l: tensor<?xi32>, %init: tensor<?x?x8xf32>) {
+  // expected-error @below {{expected a table [batch, entries] and lengths [batch], got [?] and [?] [K5]}}
+  %r = tpa.load_pages ins(%pool, %t : tensor<?x4x8xf32>, tensor<?xi32>) lengths(%l : tensor<?xi32>)
+    outs(%init : tensor<?x?x8xf32>)
+  return
+}
+
+// -----
+
+func.func @store_pages(%x: tensor<?x?x8xf32>, %t: tensor<?x?xi32>, %s: tensor<?xi32>, %l: tensor<?xi32>,
+                       %pool: tensor<?x4x8xbf16>) {
+  // expected-error @below {{expected a pool of the cache's element type 'f32', got 'bf16' [K6]}}
+  %r = tpa.store_pages ins(%x, %t : tensor<?x?x8xf32>, tensor<?x?xi32>) token_start(%s : tensor<?xi32>)
+    lengths(%l : tensor<?xi32>) outs(%pool : tensor<?x4x8xbf16>)
+  return
+}
+
+// -----
+
+func.func @store_pages(%x: tensor<?x?x8xf32>, %t: tensor<?x?xi32>, %s: tensor<i32>, %l: tensor<?xi32>,
+                       %pool: tensor<?x4x8xf32>) {
+  // expected-error @below {{expected token_start [batch + 1], got [] [K7]}}
+  %r = tpa.store_pages ins(%x, %t : tensor<?x?x8xf32>, tensor<?x?xi32>) token_start(%s : tensor<i32>)
+    lengths(%l : tensor<?xi32>) outs(%pool : tensor<?x4x8xf32>)
+  return
+}

@@ -377,3 +377,21 @@ func.func @merge_one(%o0: tensor<5x47x64xbf16>, %l0: tensor<?x47xf64>, %out: ten
     outs(%out, %lse : tensor<?x47x64xf64>, tensor<?x47xf64>)
   return %r#0, %r#1 : tensor<?x47x64xf64>, tensor<?x47xf64>
 }
+
+// CHECK-LABEL: func.func @pages(
+// CHECK-SAME: %[[POOL:[a-z0-9]+]]: tensor<?x16x2x64xbf16>
+// CHECK-SAME: %[[T:[a-z0-9]+]]: tensor<?x?xi32>
+// CHECK-SAME: %[[S:[a-z0-9]+]]: tensor<?xi32>
+// CHECK-SAME: %[[L:[a-z0-9]+]]: tensor<?xi32>
+// CHECK-SAME: %[[INIT:[a-z0-9]+]]: tensor<?x?x2x64xbf16>
+// CHECK: %[[C:[a-z0-9_]+]] = tpa.load_pages ins(%[[POOL]], %[[T]] : tensor<?x16x2x64xbf16>, tensor<?x?xi32>) lengths(%[[L]] : tensor<?xi32>) outs(%[[INIT]] : tensor<?x?x2x64xbf16>)
+// CHECK: %[[P:[a-z0-9_]+]] = tpa.store_pages ins(%[[C]], %[[T]] : tensor<?x?x2x64xbf16>, tensor<?x?xi32>) token_start(%[[S]] : tensor<?xi32>) lengths(%[[L]] : tensor<?xi32>) outs(%[[POOL]] : tensor<?x16x2x64xbf16>)
+// CHECK: return %[[P]]
+func.func @pages(%pool: tensor<?x16x2x64xbf16>, %t: tensor<?x?xi32>, %s: tensor<?xi32>, %l: tensor<?xi32>,
+                 %init: tensor<?x?x2x64xbf16>) -> tensor<?x16x2x64xbf16> {
+  %c = tpa.load_pages ins(%pool, %t : tensor<?x16x2x64xbf16>, tensor<?x?xi32>) lengths(%l : tensor<?xi32>)
+    outs(%init : tensor<?x?x2x64xbf16>)
+  %p = tpa.store_pages ins(%c, %t : tensor<?x?x2x64xbf16>, tensor<?x?xi32>) token_start(%s : tensor<?xi32>)
+    lengths(%l : tensor<?xi32>) outs(%pool : tensor<?x16x2x64xbf16>)
+  return %p : tensor<?x16x2x64xbf16>
+}

@@ -75,6 +75,31 @@ func.func @store(%x: !tile.tile<m 4, f32>, %a: memref<?x8xf32>, %i: index) {
 
 // -----
 
+func.func @load(%a: memref<?x8xf32>, %t: memref<?x?xi32>, %i: index) {
+  // expected-error @+1 {{expected pages and runs together [X23]}}
+  %x = "tile.load"(%a, %i, %i, %t) <{axes = ["", "m"], operandSegmentSizes = array<i32: 1, 2, 0, 1>}>
+    : (memref<?x8xf32>, index, index, memref<?x?xi32>) -> !tile.tile<m 4, f32>
+  return
+}
+
+// -----
+
+func.func @load(%a: memref<?x?xf32>, %t: memref<?x?xi32>, %i: index) {
+  // expected-error @+1 {{pages: expected a first dimension without an axis and a second one of static size >= 1 with one, got axes ["", "m"] of 'memref<?x?xf32>' [X24]}}
+  %x = tile.load %a[%i, %i] axes ["", "m"] pages %t runs 4 : memref<?x?xf32>, memref<?x?xi32> -> !tile.tile<m 4, f32>
+  return
+}
+
+// -----
+
+func.func @store(%x: !tile.tile<m 4, f32>, %a: memref<?x6xf32>, %t: memref<?x?xi32>, %i: index) {
+  // expected-error @+1 {{runs: expected a divisor of the page's 6 elements and of the 4 of axis m, got 4 [X25]}}
+  tile.store %x, %a[%i, %i] axes ["", "m"] pages %t runs 4 : !tile.tile<m 4, f32> -> memref<?x6xf32>, memref<?x?xi32>
+  return
+}
+
+// -----
+
 func.func @load(%a: memref<?x8xf32>, %i: index) {
   // expected-error @+1 {{expected one limit per limited axis, got 2 for 1 [X8]}}
   %x = tile.load %a[%i, %i] axes ["m", "d"] limits ["m"] (%i, %i) : memref<?x8xf32> -> !tile.tile<m 4, d 8, f32>

@@ -44,6 +44,19 @@ func.func @blocks(%v: memref<?x?x2x64x32xbf16>, %b: index, %m: index, %count: in
   return
 }
 
+// Pages, which a table gives.
+// CHECK-LABEL: func.func @pages(
+// CHECK: %[[X:.*]] = tile.load %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}] axes ["", "m", "", "d"] limits ["m"](%{{.*}}) pages %[[T:.*]] runs 16 : memref<?x16x2x64xbf16>, memref<?x?xi32> -> <m 32, d 64, bf16>
+// CHECK: tile.store %[[X]], %{{.*}}[%{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}] axes ["", "m", "", "d"] pages %[[T]] runs 1 : <m 32, d 64, bf16> -> memref<?x16x2x64xbf16>, memref<?x?xi32>
+func.func @pages(%k: memref<?x16x2x64xbf16>, %table: memref<?x?xi32>, %b: index, %m: index, %count: index) {
+  %c0 = arith.constant 0 : index
+  %x = tile.load %k[%b, %m, %c0, %c0] axes ["", "m", "", "d"] limits ["m"] (%count) pages %table runs 16
+    : memref<?x16x2x64xbf16>, memref<?x?xi32> -> !tile.tile<m 32, d 64, bf16>
+  tile.store %x, %k[%b, %m, %c0, %c0] axes ["", "m", "", "d"] pages %table runs 1
+    : !tile.tile<m 32, d 64, bf16> -> memref<?x16x2x64xbf16>, memref<?x?xi32>
+  return
+}
+
 // CHECK-LABEL: func.func @scalar_memory(
 // CHECK: %[[X:.*]] = tile.load %{{.*}}[] axes [] : memref<f32> -> <f32>
 // CHECK: tile.store %[[X]], %{{.*}}[] axes [] : <f32> -> memref<f32>

@@ -92,8 +92,8 @@ TEST(PhaseSignatureTest, cachesInBlocksHaveWholeBlocks) {
   PhaseSignature rows = testPack().signatures[0], blocks = rows;
   PhaseTensor &cache = blocks.tensors.back();
   cache.shape = {{"batch", 0}, {"capacity", 0, 32}, {"", 2}, {"", 3}, {"", 32}};
-  EXPECT_EQ(valueBlockOf(rows), 0);
-  EXPECT_EQ(valueBlockOf(blocks), 32);
+  EXPECT_EQ(storageOf(rows).valueBlock, 0);
+  EXPECT_EQ(storageOf(blocks).valueBlock, 32);
   EXPECT_EQ(capacityFor(rows, 33), 33);
   EXPECT_EQ(capacityFor(blocks, 33), 64);
   EXPECT_EQ(capacityFor(blocks, 64), 64);
@@ -104,6 +104,25 @@ TEST(PhaseSignatureTest, cachesInBlocksHaveWholeBlocks) {
   call.setSize("batch", 2);
   call.setSize("capacity", 96);
   EXPECT_EQ(call.shapeOf(cache.name), (std::vector<int64_t>{2, 3, 2, 3, 32}));
+}
+
+TEST(PhaseSignatureTest, cachesInPagesHaveWholePages) {
+  PhaseSignature rows = testPack().signatures[0], pages = rows;
+  pages.sizes.push_back("pages");
+  pages.tensors.back().shape = {{"pages", 0}, {"", 3}, {"", 2}, {"", 3}, {"", 32}};
+  pages.tensors.push_back({"block_table", ElementType::i32, {{"batch", 0}, {"capacity", 0, 96}}, Access::in, ""});
+  EXPECT_EQ(storageOf(rows).pageSize, 0);
+  EXPECT_EQ(storageOf(pages).pageSize, 96);
+  EXPECT_EQ(storageOf(pages).valueBlock, 32);
+  EXPECT_EQ(storageOf(std::vector{rows, pages}).pageSize, 96);
+  EXPECT_FALSE(isCache(pages.tensors.back()));
+  EXPECT_EQ(capacityFor(pages, 97), 192);
+  EXPECT_EQ(capacityFor(pages, 96), 96);
+  EXPECT_EQ(cacheBytesPerToken({pages}).total(), cacheBytesPerToken({rows}).total());
+  PhaseCall call(pages);
+  call.setSize("batch", 2);
+  call.setSize("capacity", 192);
+  EXPECT_EQ(call.shapeOf("block_table"), (std::vector<int64_t>{2, 2}));
 }
 
 } // namespace tpac::test

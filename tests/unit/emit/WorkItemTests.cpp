@@ -56,11 +56,11 @@ template <typename T> T take(llvm::Expected<T> expected) {
 /// decode of the variant above, under a schedule of the test.
 class Decode {
 public:
-  Decode(int64_t queries, int64_t headTile, int64_t partTokens, int64_t valueBlock = 0) : context(dialects()) {
+  Decode(int64_t queries, int64_t headTile, int64_t partTokens, CacheStorage storage = {}) : context(dialects()) {
     auto variant = take(mlir::tpa::readVariant(variantJson, "variant", context));
     auto schedule = mlir::tpa::ScheduleAttr::get(
         &context, /*tokens=*/8, queries, headTile, mlir::tpa::ScoreOrder::merged, mlir::tpa::ValueOrder::factored,
-        variant.getTypes().getCompute(), /*query_parts=*/1, partTokens, valueBlock);
+        variant.getTypes().getCompute(), /*query_parts=*/1, partTokens, storage.valueBlock, storage.pageSize);
     if (llvm::Error error = checkSchedule(variant, schedule))
       throw std::runtime_error(llvm::toString(std::move(error)));
     auto module = take(buildPrograms(variant, {{Phase::decode, schedule}}));
@@ -70,7 +70,7 @@ public:
     mlir::tpa::buildCpuPipeline(passes, {4, 16});
     if (mlir::failed(passes.run(*module)))
       throw std::runtime_error("the programs cannot be lowered");
-    signature = getSplitSignatures(*module, getPhaseSignature(variant, Phase::decode, valueBlock)).front();
+    signature = getSplitSignatures(*module, getPhaseSignature(variant, Phase::decode, storage)).front();
     if (mlir::failed(addCInterface(*module, "p", signature)))
       throw std::runtime_error("the C interface cannot be made");
     llvm::InitializeNativeTarget();
@@ -155,6 +155,8 @@ public:
     call.setSize("tokens", tokens);
     call.setSize("batch", batch);
     call.setSize("capacity", capacity);
+    if (storageOf(decode.signature).pageSize != 0)
+      call.setSize("pages", largestPool);
     std::mt19937 generator(7);
     std::uniform_real_distribution<float> distribution(-2, 2);
     for (const PhaseTensor &tensor : decode.signature.tensors) {
@@ -167,7 +169,9 @@ public:
       std::vector<float> &values = memory[tensor.name];
       values.assign(static_cast<size_t>(count), std::numeric_limits<float>::quiet_NaN());
       const int64_t row = tensor.name.ends_with("_cache") ? shape[2] * shape[3] : count;
-      for (int64_t i = 0; i < count && tensor.access == Access::in; ++i)
+      // Tests fill pools themselves.
+      const bool isFilled = tensor.access == Access::in && (row == count || shape[0] == batch);
+      for (int64_t i = 0; i < count && isFilled; ++i)
         // Slots behind the length of a request stay NaN.
         if (row == count || i / row % capacity < lengths[static_cast<size_t>(i / row / capacity)])
           values[static_cast<size_t>(i)] = distribution(generator);
@@ -195,6 +199,9 @@ public:
     call.setWorkspace(workspace, workspaceSize);
     return call.run(function);
   }
+
+  /// Pages that a call may have.
+  static constexpr int64_t largestPool = 600;
 
   int64_t neededBytes() const { return decode.workspaceSize(tokens, batch, capacity); }
 
@@ -284,7 +291,7 @@ TEST(WorkItem, readsValuesInBlocks) {
   Workspace rowsWorkspace(byRows.neededBytes());
   const std::vector<float> whole = byRows.run(nullptr, nullptr), inParts = byRows.run(nullptr, &rowsWorkspace);
   for (int64_t block : {4, 16}) {
-    Decode decode(2, 4, split, block);
+    Decode decode(2, 4, split, {block});
     Call call(decode, requests);
     const std::vector<int64_t> shape = call.call.shapeOf("v_token_cache");
     ASSERT_EQ(shape, (std::vector<int64_t>{call.batch, 80 / block, 2, features, block}));
@@ -308,23 +315,88 @@ TEST(WorkItem, readsValuesInBlocks) {
   }
 }
 
+/// Caches in pages of any size, in any order, with blocks of V or without: the same sums, so the same bits. Nothing is
+/// read of pages and table entries that no request has.
+TEST(WorkItem, readsPages) {
+  Requests requests;
+  requests.capacity = 80;
+  Decode rows(2, 4, split);
+  Call byRows(rows, requests);
+  Workspace rowsWorkspace(byRows.neededBytes());
+  const std::vector<float> whole = byRows.run(nullptr, nullptr), inParts = byRows.run(nullptr, &rowsWorkspace);
+  for (CacheStorage storage : {CacheStorage{0, 1}, {0, 5}, {0, 8}, {0, 20}, {4, 40}, {16, 16}}) {
+    const int64_t size = storage.pageSize, entries = 80 / size, row = 2 * features;
+    Decode decode(2, 4, split, storage);
+    Call call(decode, requests);
+    std::vector<int32_t> table(static_cast<size_t>(call.batch * entries), 2147480000);
+    int32_t next = Call::largestPool - 1;
+    for (int64_t request = 0; request < call.batch; ++request)
+      for (int64_t i = 0; i * size < call.lengths[static_cast<size_t>(request)]; ++i)
+        // Every third page belongs to nobody.
+        table[static_cast<size_t>(request * entries + i)] = next -= next % 3 == 1 ? 2 : 1;
+    ASSERT_GE(next, 0);
+    call.call.setTensor("block_table", table.data());
+    for (auto &[name, values] : byRows.memory) {
+      std::vector<float> &pages = call.memory[name];
+      if (!name.ends_with("_cache")) {
+        pages.assign(values.begin(), values.end());
+        continue;
+      }
+      const int64_t block = name == "v_token_cache" && storage.valueBlock ? storage.valueBlock : 1;
+      const int64_t width = name.ends_with("_head_cache") ? 2 * heads : row;
+      for (int64_t request = 0; request < call.batch; ++request)
+        for (int64_t token = 0; token < call.lengths[static_cast<size_t>(request)]; ++token)
+          for (int64_t i = 0; i < width; ++i) {
+            const int64_t page = table[static_cast<size_t>(request * entries + token / size)], slot = token % size;
+            pages[static_cast<size_t>(((page * size + slot) / block * width + i) * block + slot % block)] =
+                values[static_cast<size_t>((request * 80 + token) * width + i)];
+          }
+    }
+    EXPECT_TRUE(sameBits(call.run(nullptr, nullptr), whole)) << size;
+    Workspace workspace(call.neededBytes());
+    TestExecutor executor(3, 5);
+    EXPECT_TRUE(sameBits(call.run(executor.get(), &workspace), inParts)) << size;
+
+    auto refused = [&] {
+      return std::string(decode.statusMessage(call.statusOf(nullptr, nullptr, 0, decode.function)));
+    };
+    call.call.setTensor("block_table", nullptr);
+    EXPECT_EQ(refused(), "p_decode: block_table.data is NULL; expected a pointer to i32 [batch, capacity" +
+                             (size == 1 ? "" : " / " + std::to_string(size)) + "]");
+    call.call.setTensor("block_table", table.data());
+    call.call.setSize("pages", -1);
+    EXPECT_EQ(refused(), "p_decode: pages is out of range; expected 0 .. 2147483647");
+    call.call.setSize("pages", Call::largestPool);
+    call.call.setSize("capacity", 79);
+    if (size > 1) {
+      EXPECT_EQ(refused(), "p_decode: capacity is not divisible by " + std::to_string(size) +
+                               "; expected whole pages of " + std::to_string(size) + " tokens");
+    }
+  }
+}
+
 TEST(WorkItem, phasesAgreeOnTheLayoutOfTheCache) {
   mlir::MLIRContext context(Decode::dialects());
   auto read = [&](std::string json) { return take(mlir::tpa::readVariant(json, "variant", context)); };
   auto variant = read(variantJson);
-  auto schedule = [&](int64_t tokens, int64_t valueBlock) {
+  auto schedule = [&](int64_t tokens, int64_t valueBlock, int64_t pageSize = 0) {
     return mlir::tpa::ScheduleAttr::get(&context, tokens, 1, heads, mlir::tpa::ScoreOrder::merged,
                                         mlir::tpa::ValueOrder::factored, variant.getTypes().getCompute(),
-                                        /*query_parts=*/1, /*split=*/0, valueBlock);
+                                        /*query_parts=*/1, /*split=*/0, valueBlock, pageSize);
   };
   for (auto [tokens, block] : {std::pair<int64_t, int64_t>{16, 32}, {32, 32}, {96, 32}, {3, 0}})
     EXPECT_EQ(llvm::toString(checkSchedule(variant, schedule(tokens, block))), "");
   EXPECT_EQ(llvm::toString(checkSchedule(variant, schedule(24, 32))),
             "schedule: value_block: expected a divisor or a multiple of tokens = 24, got 32");
-  EXPECT_EQ(llvm::toString(checkValueBlock(variant, 3)),
+  EXPECT_EQ(llvm::toString(checkStorage(variant, {3})),
             "schedule: value_block: expected 0 or a power of two from 2 to 64, got 3");
-  EXPECT_EQ(llvm::toString(checkValueBlock(variant, 128)),
+  EXPECT_EQ(llvm::toString(checkStorage(variant, {128})),
             "schedule: value_block: expected 0 or a power of two from 2 to 64, got 128");
+  EXPECT_EQ(llvm::toString(checkStorage(variant, {32, 80})),
+            "schedule: page_size: expected 0 or a multiple of 32, at most 1048576, got 80");
+  EXPECT_EQ(llvm::toString(checkStorage(variant, {0, -1})),
+            "schedule: page_size: expected 0 or a multiple of 1, at most 1048576, got -1");
+  EXPECT_EQ(llvm::toString(checkStorage(variant, {32, 96})), "");
 
   // V that shares K's rows, or has learned ones, caches none.
   for (const char *source : {"shared", "learned"}) {
@@ -332,14 +404,17 @@ TEST(WorkItem, phasesAgreeOnTheLayoutOfTheCache) {
     json.replace(json.rfind("contextual"), std::strlen("contextual"), source);
     if (std::string_view(source) == "shared")
       json.insert(json.find("\"rope\""), "\"v_sees\": \"rotated\", ");
-    EXPECT_EQ(llvm::toString(checkValueBlock(read(json), 32)),
+    EXPECT_EQ(llvm::toString(checkStorage(read(json), {32})),
               "schedule: value_block: expected 0 where no token factor of v is contextual, got 32");
-    EXPECT_EQ(llvm::toString(checkValueBlock(read(json), 0)), "");
+    EXPECT_EQ(llvm::toString(checkStorage(read(json), {})), "");
   }
 
   auto programs = buildPrograms(variant, {{Phase::append, schedule(16, 32)}, {Phase::decode, schedule(16, 16)}});
   EXPECT_EQ(llvm::toString(programs.takeError()),
             "schedule: value_block: expected 32 in all phases of a pack, as in append, got 16 in decode");
+  programs = buildPrograms(variant, {{Phase::append, schedule(16, 0, 64)}, {Phase::prefill, schedule(16, 0)}});
+  EXPECT_EQ(llvm::toString(programs.takeError()),
+            "schedule: page_size: expected 64 in all phases of a pack, as in append, got 0 in prefill");
 }
 
 /// One request has no other one's items to skip.

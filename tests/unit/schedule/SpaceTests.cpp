@@ -67,6 +67,31 @@ protected:
 
 } // namespace
 
+/// Blocks lie in one page each where a page has room for some; otherwise any page will do on a CPU.
+TEST_F(Schedules, BlocksDividePages) {
+  VariantAttr variant = config("t6-medium");
+  for (const char *name : {"x86-64-v3", "x86-64-v4", "x86-64-amx", "aarch64"})
+    for (int64_t pageSize : {1, 7, 16, 24, 32, 64, 96, 256}) {
+      CodeTarget target = take(findTarget(name));
+      CacheStorage storage = {defaultValueBlock(variant, target, pageSize), pageSize};
+      for (Phase phase : {Phase::decode, Phase::prefill}) {
+        SCOPED_TRACE(std::string(name) + ", page_size " + std::to_string(pageSize));
+        ScheduleAttr schedule = take(defaultSchedule(variant, phase, target, storage));
+        EXPECT_EQ(llvm::toString(checkSchedule(variant, phase, schedule, target)), "");
+        EXPECT_EQ(schedule.getPageSize(), pageSize);
+        EXPECT_EQ(pageSize % schedule.getTokens() == 0, pageSize >= 16);
+      }
+    }
+  // Matrix tiles need pages of whole blocks of V.
+  CodeTarget amx = take(findTarget("x86-64-amx")), gpu = take(findTarget("sm_90a"));
+  EXPECT_EQ(defaultValueBlock(variant, amx, 48), 0);
+  EXPECT_EQ(defaultValueBlock(variant, amx, 96), 32);
+  EXPECT_EQ(take(defaultSchedule(variant, Phase::decode, amx, {32, 256})).getTokens(), 256);
+  EXPECT_EQ(take(defaultSchedule(variant, Phase::decode, gpu, {0, 48})).getPageSize(), 48);
+  std::string reason = llvm::toString(defaultSchedule(variant, Phase::decode, gpu, {0, 24}).takeError());
+  EXPECT_NE(reason.find("page_size: expected a multiple of 16, got 24"), std::string::npos) << reason;
+}
+
 TEST_F(Schedules, DefaultsAreInTheSpaceAndLegal) {
   std::map<std::string, int64_t> scheduled;
   for (const std::filesystem::path &file : configFiles()) {
@@ -78,8 +103,8 @@ TEST_F(Schedules, DefaultsAreInTheSpaceAndLegal) {
         for (Phase phase : packPhases) {
           SCOPED_TRACE(file.stem().string() + ", " + name + ", " + std::string(phaseName(phase)) + ", value_block " +
                        std::to_string(block));
-          auto space = scheduleSpace(variant, phase, target, block);
-          auto schedule = defaultSchedule(variant, phase, target, block);
+          auto space = scheduleSpace(variant, phase, target, {block});
+          auto schedule = defaultSchedule(variant, phase, target, {block});
           if (!space) {
             // No space, no schedule: both say why.
             EXPECT_FALSE(static_cast<bool>(schedule));
@@ -116,7 +141,7 @@ TEST_F(Schedules, EveryCombinationComesUpOnceAndIsContained) {
   VariantAttr variant = config("t6-mini");
   for (const char *name : {"x86-64-amx", "sm_90a"}) {
     CodeTarget target = take(findTarget(name));
-    ScheduleSpace space = take(scheduleSpace(variant, Phase::decode, target, 0));
+    ScheduleSpace space = take(scheduleSpace(variant, Phase::decode, target));
     std::set<const void *> seen;
     int64_t contradictions = 0;
     for (int64_t i = 0; i < space.size(); ++i) {
@@ -143,7 +168,7 @@ TEST_F(Schedules, ChecksNameFieldFoundAndAccepted) {
   auto schedule = [&](int64_t tokens, int64_t queries, int64_t heads, mlir::Type operands, int64_t split,
                       int64_t groups = 1, int64_t stages = 1, bool bulk = false) {
     return ScheduleAttr::get(&context, tokens, queries, heads, ScoreOrder::merged, ValueOrder::factored, operands,
-                             operands == bf16 ? 2 : 1, split, 0, groups, stages, bulk);
+                             operands == bf16 ? 2 : 1, split, /*value_block=*/0, /*page_size=*/0, groups, stages, bulk);
   };
   auto problem = [&](const CodeTarget &target, ScheduleAttr schedule) {
     return llvm::toString(checkSchedule(variant, Phase::decode, schedule, target));

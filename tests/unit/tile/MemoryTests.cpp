@@ -250,3 +250,50 @@ TEST(Memory, ScalarLoads) {
   EXPECT_TRUE(contains(error, "memref.load: out of bounds: dimension 0 has elements 0 to 2, accessed are 3 to 3"))
       << error;
 }
+
+TEST(Memory, PagesThatATableGives) {
+  // Pages of 4 numbers; from %m on 6 of request %b, %n of which exist.
+  auto program = [](const std::string &runs) {
+    return R"(
+    func.func @main(%pool: memref<?x4xf32>, %table: memref<?x?xi32>, %b: index, %m: index, %n: index, %out: memref<6xf32>) {
+      %c0 = arith.constant 0 : index
+      %x = tile.load %pool[%b, %m] axes ["", "m"] limits ["m"] (%n) pages %table runs )" +
+           runs + R"( : memref<?x4xf32>, memref<?x?xi32> -> !tile.tile<m 6, f32>
+      tile.store %x, %out[%c0] axes ["m"] : !tile.tile<m 6, f32> -> memref<6xf32>
+      return
+    })";
+  };
+  TestMemory pool = numbered(ElementType::f32, 5, 4), table(ElementType::i32, {2, 3}, {4, 0, 9, 2, 3, 9});
+  TestMemory out(ElementType::f32, {6}, 7.0);
+  ASSERT_EQ(runProgram(program("1"), {pool.view(), table.view(), 0, 1, 6, out.view()}), "");
+  EXPECT_EQ(out.values(), (Values{17, 18, 19, 0, 1, 2}));
+  ASSERT_EQ(runProgram(program("2"), {pool.view(), table.view(), 1, 2, 3, out.view()}), "");
+  EXPECT_EQ(out.values(), (Values{10, 11, 12, 0, 0, 0}));
+  // Entries beyond the limits are not read.
+  ASSERT_EQ(runProgram(program("2"), {pool.view(), table.view(), 1, 6, 2, out.view()}), "");
+  EXPECT_EQ(out.values(), (Values{14, 15, 0, 0, 0, 0}));
+
+  std::string error = runProgram(program("2"), {pool.view(), table.view(), 1, 3, 3, out.view()});
+  EXPECT_TRUE(contains(error, "expected a multiple of runs = 2 as second index, got 3")) << error;
+  error = runProgram(program("2"), {pool.view(), table.view(), 1, 6, 3, out.view()});
+  EXPECT_TRUE(contains(error, "dimension 0 has elements 0 to 4, accessed are 9 to 9")) << error;
+  error = runProgram(program("2"), {pool.view(), table.view(), 2, 0, 1, out.view()});
+  EXPECT_TRUE(contains(error, "the table of pages: out of bounds: dimension 0 has elements 0 to 1")) << error;
+}
+
+TEST(Memory, PagesHoldBlocks) {
+  // Pages of two blocks of 2 tokens, 3 features each: a store from token 1 on.
+  std::string program = R"(
+    func.func @main(%pool: memref<?x2x3x2xf32>, %table: memref<?x?xi32>, %in: memref<4x3xf32>) {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %x = tile.load %in[%c0, %c0] axes ["n", "d"] : memref<4x3xf32> -> !tile.tile<n 4, d 3, f32>
+      tile.store %x, %pool[%c0, %c1, %c0, %c0] axes ["", "n", "d", "n"] pages %table runs 1
+        : !tile.tile<n 4, d 3, f32> -> memref<?x2x3x2xf32>, memref<?x?xi32>
+      return
+    })";
+  TestMemory pool(ElementType::f32, {2, 2, 3, 2}, -1.0), table(ElementType::i32, {1, 2}, {1, 0});
+  ASSERT_EQ(runProgram(program, {pool.view(), table.view(), numbered(ElementType::f32, 4, 3).view()}), "");
+  EXPECT_EQ(pool.values(), (Values{9,  -1, 10, -1, 11, -1, -1, -1, -1, -1, -1, -1, //
+                                   -1, 0,  -1, 1,  -1, 2,  3,  6,  4,  7,  5,  8}));
+}
