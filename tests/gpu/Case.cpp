@@ -4,6 +4,7 @@
 
 #include "tests/property/Random.h"
 
+#include <algorithm>
 #include <numeric>
 
 namespace tpac::gputest {
@@ -62,6 +63,11 @@ oracle::Tensors makeInputs(const oracle::Variant &variant, const Case &item) {
       double gain = spec.name.starts_with("q_token") ? item.gain : 1.0;
       for (double &value : tensor.data)
         value = oracle::roundTo(spec.type, gain * random.signedUnit());
+      if (item.sharedTokens > 0 && spec.name.ends_with("_cache")) {
+        const auto request = tensor.data.size() / item.lengths.size();
+        const auto shared = request / static_cast<size_t>(item.capacity) * static_cast<size_t>(item.sharedTokens);
+        std::copy_n(tensor.data.begin(), shared, tensor.data.begin() + static_cast<std::ptrdiff_t>(request));
+      }
     }
     tensors[spec.name] = std::move(tensor);
   }
