@@ -291,8 +291,8 @@ LogicalResult VariantAttr::verify(EmitError emitError, StringAttr name, HeadsAtt
 }
 
 LogicalResult ScheduleAttr::verify(EmitError emitError, int64_t tokens, int64_t queries, int64_t heads, ScoreOrder,
-                                   ValueOrder, Type operands, int64_t queryParts, int64_t split, int64_t valueBlock,
-                                   int64_t pageSize, int64_t groups, int64_t stages, bool) {
+                                   ValueOrder, Type operands, int64_t queryParts, int64_t itemHeads, int64_t split,
+                                   int64_t valueBlock, int64_t pageSize, int64_t groups, int64_t stages, bool) {
   std::pair<StringRef, int64_t> sizes[] = {{"tokens", tokens}, {"queries", queries}, {"heads", heads}};
   for (auto [name, size] : sizes)
     if (!isExtent(size))
@@ -314,6 +314,11 @@ LogicalResult ScheduleAttr::verify(EmitError emitError, int64_t tokens, int64_t 
     if (number < 1 || number > maxGroups)
       return emitError() << name << ": expected an integer between 1 and " << maxGroups << ", got " << number
                          << " [G6]";
+  if (itemHeads < 0 || itemHeads > maxExtent || itemHeads % heads != 0)
+    return emitError() << "item_heads: expected 0 or a multiple of heads = " << heads << ", at most " << maxExtent
+                       << ", got " << itemHeads << " [G8]";
+  if (itemHeads != 0 && split != 0)
+    return emitError() << "item_heads: expected 0 where a cache is split, got " << itemHeads << " [G9]";
   return success();
 }
 

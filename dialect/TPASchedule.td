@@ -31,7 +31,8 @@ def TPA_ScheduleAttr : TPA_Attr<"Schedule", "schedule"> {
   let summary = "how a phase is computed";
   let description = [{
     Sizes of tiles and orders of contraction. `operands` is the type in which matrix products take their operands; with `query_parts` 2 the merged query is kept as
-    the sum of two such values, so that peaked softmaxes keep their precision. A cache is split into parts of `split` tokens, whatever the batch and the number of
+    the sum of two such values, so that peaked softmaxes keep their precision. A work item of attention computes `item_heads` heads, tile by tile, so that they
+    share what its queries need but once; 0 stands for one tile. A cache is split into parts of `split` tokens, whatever the batch and the number of
     threads, so that results do not depend on them; a target whose device divides the work itself only splits or not.
 
     Blocks of cached tokens may be computed by `groups` of threads in turn, each with up to `stages` blocks in its ring of fast memory, copied by `bulk` copies or
@@ -51,6 +52,7 @@ def TPA_ScheduleAttr : TPA_Attr<"Schedule", "schedule"> {
     DefaultValuedParameter<"::mlir::tpa::ValueOrder", "::mlir::tpa::ValueOrder::factored", "order of the value">:$value,
     AttrParameter<"::mlir::Type", "operands of matrix products">:$operands,
     DefaultValuedParameter<"int64_t", "1", "summands of the merged query, 1 or 2">:$query_parts,
+    DefaultValuedParameter<"int64_t", "0", "heads per work item of attention; 0: one tile's">:$item_heads,
     DefaultValuedParameter<"int64_t", "0", "cached tokens per part of a split cache; 0: never split">:$split,
     DefaultValuedParameter<"int64_t", "0", "tokens per block of V's token caches; 0: token by token">:$value_block,
     DefaultValuedParameter<"int64_t", "0", "tokens per page of the cache; 0: one piece per request">:$page_size,
@@ -58,16 +60,18 @@ def TPA_ScheduleAttr : TPA_Attr<"Schedule", "schedule"> {
     DefaultValuedParameter<"int64_t", "1", "blocks that a group holds in fast memory">:$stages,
     DefaultValuedParameter<"bool", "false", "blocks are copied by a copy engine">:$bulk);
   let builders = [
-    // One group, one stage.
+    // One tile of heads per item, one group, one stage.
     AttrBuilder<(ins "int64_t":$tokens, "int64_t":$queries, "int64_t":$heads, "::mlir::tpa::ScoreOrder":$score,
                      "::mlir::tpa::ValueOrder":$value, "::mlir::Type":$operands, "int64_t":$query_parts,
                      "int64_t":$split, "int64_t":$value_block, CArg<"int64_t", "0">:$page_size), [{
-      return $_get($_ctxt, tokens, queries, heads, score, value, operands, query_parts, split, value_block, page_size,
-                   /*groups=*/1, /*stages=*/1, /*bulk=*/false);
+      return $_get($_ctxt, tokens, queries, heads, score, value, operands, query_parts, /*item_heads=*/0, split,
+                   value_block, page_size, /*groups=*/1, /*stages=*/1, /*bulk=*/false);
     }]>
   ];
   let assemblyFormat = "`<` struct(params) `>`";
   let extraClassDeclaration = [{
+    /// Heads of a work item of attention.
+    int64_t getHeadsOfItem() const { return getItemHeads() == 0 ? getHeads() : getItemHeads(); }
     /// The largest value_block.
     static constexpr int64_t largestValueBlock = 64;
     /// The largest page_size.

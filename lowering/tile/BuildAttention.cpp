@@ -34,6 +34,27 @@ public:
 
   void build() {
     findRange();
+    if (schedule.getItemHeads() == 0) {
+      buildHeads();
+      return;
+    }
+    // What all heads read of the queries comes before them.
+    if (!readsHeads(variant.getQ()))
+      loadQueryToken();
+    int64_t all = variant.getHeads().getLocal();
+    Value end = p.add(item.head, item.heads ? item.heads : p.index(schedule.getItemHeads()));
+    scf::ForOp::create(p.b, p.loc, item.head, end, p.index(h), ValueRange(),
+                       [&](OpBuilder &, Location, Value head, ValueRange) {
+                         item.head = head;
+                         item.heads = all % h == 0 ? Value() : p.min(p.sub(end, head), p.index(h));
+                         buildHeads();
+                         scf::YieldOp::create(p.b, p.loc);
+                       });
+  }
+
+private:
+  /// One tile of heads.
+  void buildHeads() {
     buildQuery();
     Axes state = {{"n", n}, {"h", h}};
     Axes output = {{"n", n}, {"h", h}, {"e", variant.getValueFeatures()}};
@@ -51,7 +72,6 @@ public:
     finish(carried);
   }
 
-private:
   // --- Which cached tokens ---
 
   void findRange() {
@@ -154,39 +174,51 @@ private:
     return result;
   }
 
-  void buildQuery() {
+  /// Whether the token factors that `factorization`'s map names depend on the item's heads.
+  static bool readsHeads(FactorizationAttr factorization) {
+    return factorization.hasMap(HeadMap::one_hot) || factorization.hasMap(HeadMap::groups);
+  }
+
+  /// A query factor's dimensions: its tokens, unless it is learned, and `trailing`.
+  SmallVector<Along> queryDimensions(bool learned, ArrayRef<Along> trailing) {
+    SmallVector<Along> result;
+    if (!learned)
+      result.push_back({item.token, "n", item.tokens});
+    llvm::append_range(result, trailing);
+    return result;
+  }
+
+  /// The queries' token factors, rotated: {n, r, d}.
+  void loadQueryToken() {
     FactorizationAttr q = variant.getQ();
     Axes axes = sizesOf(q, keyFeatures);
-    Along tokens = {item.token, "n", item.tokens};
-    auto dimensions = [&](bool learned, ArrayRef<Along> trailing) {
-      SmallVector<Along> result;
-      if (!learned)
-        result.push_back(tokens);
-      llvm::append_range(result, trailing);
-      return result;
-    };
     SmallVector<Value> factors;
     for (auto [i, factor] : llvm::enumerate(q.getToken())) {
       std::string axis = smallAxis(q, keyFeatures, i);
       factors.push_back(p.load(smallName(q, "q", i),
-                               dimensions(factor.isLearned(), {rankOf(q, std::nullopt), {p.index(0), axis}}), axes));
+                               queryDimensions(factor.isLearned(), {rankOf(q, std::nullopt), {p.index(0), axis}}),
+                               axes));
     }
     if (variant.getRope()) {
-      Value positions = p.load("positions", {tokens}, axes);
+      Value positions = p.load("positions", {{item.token, "n", item.tokens}}, axes);
       factors.front() = rope(factors.front(), smallAxis(q, keyFeatures, 0), positions);
     }
     queryToken = joined(q, keyFeatures, factors);
-    if (!q.getHead().isFixed()) {
-      queryHead = loadHeads(q.getHead(), "q_head", dimensions(q.getHead().isLearned(), {{p.index(0), "r"}}), axes);
-    }
-
     // The factor on the raw sum over ranks; base 2 from here on, unless a cap needs natural logits.
-    double log2e = std::numbers::log2e;
-    double scale = variant.getScaleValue() * (variant.getSoftcap() ? 1.0 : log2e);
-    if (schedule.getScore() == ScoreOrder::factored && queryHead) {
+    scale = variant.getScaleValue() * (variant.getSoftcap() ? 1.0 : std::numbers::log2e);
+    if (schedule.getScore() == ScoreOrder::factored && !q.getHead().isFixed())
       queryToken = toOperand(p.constantMul(queryToken, scale));
+  }
+
+  void buildQuery() {
+    FactorizationAttr q = variant.getQ();
+    if (schedule.getItemHeads() == 0 || readsHeads(q))
+      loadQueryToken();
+    if (!q.getHead().isFixed())
+      queryHead = loadHeads(q.getHead(), "q_head", queryDimensions(q.getHead().isLearned(), {{p.index(0), "r"}}),
+                            sizesOf(q, keyFeatures));
+    if (schedule.getScore() == ScoreOrder::factored && queryHead)
       return;
-    }
     Value merged = queryHead ? p.dot(queryHead, queryToken, {"n", "h", "d"}) : queryToken;
     if (variant.getQueryPrecision() == QueryPrecision::storage) {
       // Rounded once, with its rank factor; what is left of the scale goes to the logits.
@@ -448,7 +480,7 @@ private:
   ProgramBuilder &p;
   VariantAttr variant;
   ScheduleAttr schedule;
-  const WorkItem &item;
+  WorkItem item;
   int64_t n, h;
 
   /// Axis names that are made up here live as long as the builder.
@@ -459,7 +491,8 @@ private:
   /// The merged query as a sum of parts {n, h, d}; none where the score is factored.
   SmallVector<Value> queryParts;
   Value queryHead, queryToken;
-  double logitFactor = 1.0;
+  /// Factor on the raw sum over ranks, and what of it the query does not hold.
+  double scale = 1.0, logitFactor = 1.0;
 };
 
 } // namespace

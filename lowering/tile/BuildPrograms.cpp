@@ -211,12 +211,15 @@ private:
   bool isAttention() const { return phase == Phase::decode || phase == Phase::prefill; }
   std::string name(StringRef suffix) const { return std::string(tpac::phaseName(phase)) + suffix.str(); }
 
-  /// Whether every tile of heads is full.
-  bool headsFit() const { return variant.getHeads().getLocal() % schedule.getHeads() == 0; }
+  /// Heads of a work item.
+  int64_t headsOfItem() const { return isAttention() ? schedule.getHeadsOfItem() : schedule.getHeads(); }
 
-  /// Tiles of heads per tile of tokens.
+  /// Whether every work item's heads are all there.
+  bool headsFit() const { return variant.getHeads().getLocal() % headsOfItem() == 0; }
+
+  /// Work items per tile of tokens.
   int64_t headTiles() const {
-    return phase == Phase::append ? 1 : llvm::divideCeil(variant.getHeads().getLocal(), schedule.getHeads());
+    return phase == Phase::append ? 1 : llvm::divideCeil(variant.getHeads().getLocal(), headsOfItem());
   }
 
   /// Names of a work item's parts, in the order in which the item's function takes them.
@@ -387,8 +390,8 @@ private:
     Value headTile = arith::RemUIOp::create(b, loc, number, p.index(headTiles()));
     work.token = p.add(begin, arith::MulIOp::create(b, loc, tile, p.index(schedule.getQueries())));
     work.tokens = p.min(p.sub(end, work.token), p.index(schedule.getQueries()));
-    work.head = arith::MulIOp::create(b, loc, headTile, p.index(schedule.getHeads()));
-    work.heads = p.min(p.sub(p.index(variant.getHeads().getLocal()), work.head), p.index(schedule.getHeads()));
+    work.head = arith::MulIOp::create(b, loc, headTile, p.index(headsOfItem()));
+    work.heads = p.min(p.sub(p.index(variant.getHeads().getLocal()), work.head), p.index(headsOfItem()));
   }
 
   void callItem(func::FuncOp item, ValueRange memory, WorkItem &work, ArrayRef<StringRef> names) {

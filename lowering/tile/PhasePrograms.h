@@ -17,7 +17,7 @@ struct WorkItem {
   Value request;
   /// First token of the call (query or new token), and how many of the tile's exist.
   Value token, tokens;
-  /// First local head, and how many of the tile's exist.
+  /// First local head, and how many of the item's exist.
   Value head, heads;
   /// Cached tokens [begin, end) of the request; the item sees no others.
   Value begin, end;

@@ -35,6 +35,7 @@ template <typename Visit> void forEachKnob(const ScheduleSpace &space, Visit vis
   visit("value", space.value, [](ScheduleAttr schedule) { return schedule.getValue(); });
   visit("operands", space.operands, [](ScheduleAttr schedule) { return schedule.getOperands(); });
   visit("query_parts", space.queryParts, [](ScheduleAttr schedule) { return schedule.getQueryParts(); });
+  visit("item_heads", space.itemHeads, [](ScheduleAttr schedule) { return schedule.getItemHeads(); });
   visit("split", space.split, [](ScheduleAttr schedule) { return schedule.getSplit(); });
   visit("value_block", space.valueBlock, [](ScheduleAttr schedule) { return schedule.getValueBlock(); });
   visit("page_size", space.pageSize, [](ScheduleAttr schedule) { return schedule.getPageSize(); });
@@ -101,13 +102,13 @@ ScheduleAttr ScheduleSpace::at(int64_t i) const {
   bool itsBulk = pick(bulk);
   int64_t itsStages = pick(stages), itsGroups = pick(groups), page = pick(pageSize), block = pick(valueBlock);
   int64_t part = pick(split);
-  int64_t queryPart = pick(queryParts);
+  int64_t itsHeads = pick(itemHeads), queryPart = pick(queryParts);
   Type type = pick(operands);
   ValueOrder valueOrder = pick(value);
   ScoreOrder scoreOrder = pick(score);
   int64_t h = pick(heads), n = pick(queries), m = pick(tokens);
   // A diagnostic that goes nowhere: that some combinations contradict themselves is no news.
   auto silent = [] { return InFlightDiagnostic(); };
-  return ScheduleAttr::getChecked(silent, type.getContext(), m, n, h, scoreOrder, valueOrder, type, queryPart, part,
+  return ScheduleAttr::getChecked(silent, type.getContext(), m, n, h, scoreOrder, valueOrder, type, queryPart, itsHeads, part,
                                   block, page, itsGroups, itsStages, itsBulk);
 }

@@ -22,7 +22,9 @@ struct ScheduleSpace {
   std::vector<mlir::tpa::ScoreOrder> score;
   std::vector<mlir::tpa::ValueOrder> value;
   std::vector<mlir::Type> operands;
-  std::vector<int64_t> queryParts, split, valueBlock;
+  std::vector<int64_t> queryParts;
+  std::vector<int64_t> itemHeads = {0};
+  std::vector<int64_t> split, valueBlock;
   std::vector<int64_t> pageSize = {0}, groups = {1}, stages = {1};
   std::vector<bool> bulk = {false};
 

@@ -40,7 +40,7 @@ template <typename T> T take(llvm::Expected<T> expected) {
 ScheduleAttr withSplit(ScheduleAttr schedule, int64_t split) {
   return ScheduleAttr::get(schedule.getContext(), schedule.getTokens(), schedule.getQueries(), schedule.getHeads(),
                            schedule.getScore(), schedule.getValue(), schedule.getOperands(), schedule.getQueryParts(),
-                           split, schedule.getValueBlock(), schedule.getPageSize(), schedule.getGroups(),
+                           /*item_heads=*/0, split, schedule.getValueBlock(), schedule.getPageSize(), schedule.getGroups(),
                            schedule.getStages(), schedule.getBulk());
 }
 

@@ -230,3 +230,13 @@
 
 // expected-error @below {{page_size: expected 0 or a multiple of 32, at most 1048576, got 48 [G7]}}
 #a = #tpa.schedule<tokens = 16, queries = 1, heads = 4, operands = bf16, value_block = 32, page_size = 48>
+
+// -----
+
+// expected-error @below {{item_heads: expected 0 or a multiple of heads = 4, at most 1048576, got 6 [G8]}}
+#a = #tpa.schedule<tokens = 16, queries = 1, heads = 4, operands = bf16, item_heads = 6>
+
+// -----
+
+// expected-error @below {{item_heads: expected 0 where a cache is split, got 8 [G9]}}
+#a = #tpa.schedule<tokens = 16, queries = 1, heads = 4, operands = bf16, item_heads = 8, split = 32>
