@@ -98,7 +98,7 @@ def table(rows):
     by_key = {(row.key(), row.impl): row for row in rows}
     order = {key: index for index, key in enumerate(dict.fromkeys(row.key() for row in rows))}
     head = ["phase", "config", "impl", "cached", "tokens", "req", "thr", "ms/call", "ns/token", "B/token", "GB/s", "ceiling",
-            "%ceil", "GFLOP/s", "%FMA", "%AMX", "cold", "x mat", "x mha", "x gqa4", "x contr", "x 1thr"]
+            "%ceil", "GFLOP/s", "%FMA", "%AMX", "bound", "cold", "x mat", "x mha", "x gqa4", "x contr", "x 1thr"]
     lines = []
     for row in sorted(rows, key=lambda row: (order[row.key()], row.impl != "tpac", row.impl)):
         if row.skipped:
@@ -114,7 +114,7 @@ def table(rows):
             number(row.get("call_ms")), number(row.get("ns_per_token")), number(row.get("bytes_per_token")),
             number(row.get("GBps")), number(row.get("ceiling_GBps")), percent(row.get("ceiling_fraction")),
             number(row.get("GFLOPs")), percent(row.get("fma_fraction")), percent(row.get("amx_fraction")),
-            "yes" if row.get("cold") else "no", *ratios, number(ratio(single, row)),
+            number(row.get("bound_ms")), "yes" if row.get("cold") else "no", *ratios, number(ratio(single, row)),
         ])
     return aligned(head, lines, 3)
 

@@ -62,6 +62,16 @@ TEST(Work, MaterialisedMember) {
   EXPECT_THROW(materialised(config("mla-16")), std::invalid_argument);
 }
 
+TEST(Work, CountsMatrixProducts) {
+  auto count = [](nlohmann::json variant) { return prefillMatrixMultiplyAdds(Dimensions(variant)); };
+  nlohmann::json medium = config("t6-medium");
+  EXPECT_EQ(count(medium), 47 * (3 * 64 + 64)) << "two parts of queries and of keys";
+  EXPECT_EQ(count(config("t6-decode-32")), 32 * (2 * 64 + 64)) << "keys of one rank as they are";
+  EXPECT_EQ(count(config("mha-32x64")), 32 * (2 * 64 + 64));
+  medium["query_precision"] = "storage";
+  EXPECT_EQ(count(medium), 47 * (64 + 64));
+}
+
 struct Case {
   const char *config;
   Phase phase;

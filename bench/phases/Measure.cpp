@@ -149,6 +149,9 @@ private:
       result.amxPeak = median(amxPeaks);
       result.amxFraction = median(ofAmx);
     }
+    if (result.fmaPeak && result.amxPeak)
+      if (double bound = workload.unitBound(*result.fmaPeak, *result.amxPeak))
+        result.boundSeconds = bound * threads;
     result.poolBytes = bytes * static_cast<double>(workload.units());
     result.walk = walkName(walk);
     return result;

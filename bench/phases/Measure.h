@@ -47,8 +47,9 @@ struct Result {
   std::optional<double> flops;            ///< per second, 2 per multiply-add
   std::optional<double> fmaPeak, fmaFraction;
   std::optional<double> amxPeak, amxFraction;
-  double poolBytes; ///< touched by calls before any memory is used again
-  std::string walk; ///< of the ceiling
+  std::optional<double> boundSeconds; ///< of one call of prefill: Workload::unitBound
+  double poolBytes;                   ///< touched by calls before any memory is used again
+  std::string walk;                   ///< of the ceiling
 };
 
 /// Pools of this size are cold: larger than any cache in sight.

@@ -45,6 +45,7 @@ void report(benchmark::State &state, const Result &result) {
   set("fma_fraction", result.fmaFraction);
   set("amx_GFLOPs", result.amxPeak, 1e-9);
   set("amx_fraction", result.amxFraction);
+  set("bound_ms", result.boundSeconds, 1e3);
   set("pool_bytes", result.poolBytes);
   set("cold", result.poolBytes >= static_cast<double>(coldBytes) ? 1.0 : 0.0);
   set("compile_s", result.compileSeconds);

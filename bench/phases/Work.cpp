@@ -46,7 +46,8 @@ Dimensions::Dimensions(const nlohmann::json &variant)
     : heads(localHeads(variant)), d(features(variant["q"])), e(features(variant["v"])),
       rankQ(rank(variant["q"], heads)), rankK(rank(variant["k"], heads)), rankV(rank(variant["v"], heads)),
       headQ(headFactor(variant["q"])), headK(headFactor(variant["k"])), headV(headFactor(variant["v"])),
-      causal(variant.value("causal", true)) {
+      causal(variant.value("causal", true)),
+      roundsQueries(variant.value("query_precision", std::string("full")) == "storage") {
   if (variant.contains("window"))
     window = variant["window"].get<int64_t>();
 }
@@ -67,6 +68,12 @@ int64_t decodeMultiplyAdds(const Dimensions &dimensions) {
 }
 
 int64_t prefillMultiplyAdds(const Dimensions &dimensions) { return dimensions.heads * (dimensions.d + dimensions.e); }
+
+int64_t prefillMatrixMultiplyAdds(const Dimensions &dimensions) {
+  bool isRebuilt = dimensions.headK != Dimensions::HeadFactor::fixed && dimensions.rankK > 1;
+  int64_t products = dimensions.roundsQueries ? 1 : isRebuilt ? 3 : 2;
+  return dimensions.heads * (products * dimensions.d + dimensions.e);
+}
 
 int64_t visiblePairs(const Dimensions &dimensions, int64_t queries, int64_t cached) {
   int64_t pairs = 0;

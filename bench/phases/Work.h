@@ -25,6 +25,8 @@ struct Dimensions {
   HeadFactor headQ, headK, headV;
   bool causal;
   std::optional<int64_t> window;
+  /// Whether merged queries are rounded once: query_precision is storage.
+  bool roundsQueries;
 };
 
 /// Multiply-adds per query token and visible cached token in decode:
@@ -37,6 +39,15 @@ int64_t decodeMultiplyAdds(const Dimensions &dimensions);
 /// Multiply-adds per query token and visible cached token in prefill: H*(D + E), the attention itself. Rebuilding keys
 /// and values from factors is not counted, so that all members of the family have the same count.
 int64_t prefillMultiplyAdds(const Dimensions &dimensions);
+
+/// bf16 multiply-adds of prefill at the variant's precision, on a matrix unit that multiplies bf16 alone: those above,
+/// with the score as often as its parts multiply. A query that is not rounded is two parts; keys rebuilt from several
+/// ranks are two as well, and the product of the small parts is left out.
+int64_t prefillMatrixMultiplyAdds(const Dimensions &dimensions);
+
+/// Vector operations of a softmax per query, head and visible token: the subtraction of the maximum, the power (a
+/// fraction, four multiply-adds, a scaling), the sum, and the rounding to bf16.
+inline constexpr int64_t softmaxOperations = 10;
 
 /// (query, cached token) pairs that the mask lets through: `queries` query tokens at the end of `cached` tokens.
 int64_t visiblePairs(const Dimensions &dimensions, int64_t queries, int64_t cached);

@@ -204,6 +204,16 @@ int64_t Workload::unitMultiplyAdds() const {
   return perPair ? perPair * unitRequests * visiblePairs(dimensions, row.tokens, row.cached) : 0;
 }
 
+double Workload::unitBound(double fmaPeak, double amxPeak) const {
+  if (row.phase != Phase::prefill)
+    return 0;
+  auto pairs = static_cast<double>(unitRequests * visiblePairs(dimensions, row.tokens, row.cached));
+  double matrix = 2 * pairs * static_cast<double>(prefillMatrixMultiplyAdds(dimensions)) / amxPeak;
+  // Beside a matrix unit's work vectors do one operation where they else do two multiply-adds.
+  double softmax = 4 * pairs * static_cast<double>(dimensions.heads * softmaxOperations) / fmaPeak;
+  return std::max(matrix, softmax);
+}
+
 std::vector<StreamGroup> Workload::streams(int64_t unit) const {
   std::vector<StreamGroup> groups;
   for (int64_t request = 0; request < unitRequests && rowsPerRequest; ++request) {

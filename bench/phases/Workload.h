@@ -33,6 +33,9 @@ public:
   int64_t unitTokens() const;
   /// Multiply-adds of one unit; 0 for append and merge, which move data.
   int64_t unitMultiplyAdds() const;
+  /// The least seconds that the arithmetic of a unit of prefill takes on a machine with these peaks, FLOP per second:
+  /// the greater one of the matrix unit's time and the softmax's. 0 for other phases.
+  double unitBound(double fmaPeak, double amxPeak) const;
 
   /// Calls `function` on unit `unit`; returns its status.
   int32_t call(PhaseFunction function, int64_t unit) const { return function(blocks[unit].data()); }
