@@ -12,7 +12,9 @@ def TileLayouts : Pass<"tpa-tile-layouts", "::mlir::func::FuncOp"> {
   let description = [{
     Reorders the axes of every tile of the function: the last one is the one whose elements stand in a vector. Heads
     are the vector wherever a tile has enough of them, because then no sum, maximum or product crosses lanes; features
-    where each head has features of its own or heads are few; else tokens. Where an op needs an operand in another
+    where each head has features of its own or heads are few; else tokens. Where a product has bf16 operands, many
+    queries and few heads, queries are the vector of logits, state and output, so that a matrix unit has them as
+    columns, and tokens that of values whose cache holds them feature by feature. Where an op needs an operand in another
     order, a `tile.convert` is placed behind the operand's definition.
 
     ```mlir

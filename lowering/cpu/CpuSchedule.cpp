@@ -73,9 +73,59 @@ int64_t blockBytes(VariantAttr variant, Phase phase, ScheduleAttr schedule) {
   return size * (keys + n * h * m + n * h * features);
 }
 
+/// Bytes of the token factors of a tile of queries, which stay for all heads of an item.
+int64_t queryBytes(VariantAttr variant, Phase phase, ScheduleAttr schedule) {
+  FactorizationAttr q = variant.getQ();
+  if (!isAttention(phase) || q.getHead().isFixed())
+    return 0;
+  int64_t size = variant.getTypes().getCompute().getIntOrFloatBitWidth() / 8;
+  return size * schedule.getQueries() * q.getRank() * variant.getKeyFeatures();
+}
+
 /// Whether matrix tiles take the token factors of `side`: a row of features per cached token.
 bool hasMatrixRows(FactorizationAttr side) {
   return side.getOrder() == 2 && !side.hasMap(HeadMap::one_hot) && !side.getToken().front().isLearned();
+}
+
+/// A vector does 16 multiply-adds in the time of so many of a matrix unit, each.
+constexpr double matrixPace = 32;
+
+/// Prefill by matrix tiles, queries as their columns and one head at a time; null where the variant does not suit them.
+/// The orders are those with the least work, counted in a matrix unit's multiply-adds: rebuilding costs vector work per
+/// head and token, which many queries share; staying in factor space costs products, and vector work per pair.
+ScheduleAttr columnSchedule(VariantAttr variant, tpac::CacheStorage storage) {
+  FactorizationAttr k = variant.getK(), v = variant.getV();
+  auto hasRows = [](FactorizationAttr side) { return side.getOrder() == 2 && !side.getToken().front().isLearned(); };
+  double d = static_cast<double>(variant.getKeyFeatures()), e = static_cast<double>(variant.getValueFeatures());
+  if (!variant.getTypes().getCompute().isF32() || variant.rotatesKeysOnRead() || v.isShared() || !hasRows(k) ||
+      !hasRows(v) || variant.getKeyFeatures() % 32 != 0 || variant.getValueFeatures() % 32 != 0)
+    return {};
+  // Matrix tiles read rows of one page.
+  int64_t tokens = storage.pageSize % 64 == 0 ? 64 : 32;
+  if (storage.pageSize % tokens != 0)
+    return {};
+  // A query that is rounded anyway has no second part; rebuilt keys always have one.
+  int64_t parts = variant.getQueryPrecision() == QueryPrecision::storage ? 1 : 2;
+  double keyRanks = k.getHead().isFixed() ? 1 : k.getRank(), valueRanks = v.getHead().isFixed() ? 1 : v.getRank();
+  for (int64_t queries : {1024, 512, 256, 128}) {
+    double rebuilding = matrixPace / static_cast<double>(queries);
+    double mergedScore = keyRanks * (parts * d + matrixPace);
+    double rebuiltScore = 3 * d + rebuilding * d * (keyRanks + 4);
+    double factoredValue = valueRanks * (e + matrixPace), rebuiltValue = e + rebuilding * e * (valueRanks + 1);
+    bool rebuildsKeys = !k.getHead().isFixed() && rebuiltScore < mergedScore;
+    bool rebuildsValues = !v.getHead().isFixed() && rebuiltValue < factoredValue;
+    auto schedule = ScheduleAttr::get(
+        variant.getContext(), tokens, queries, /*heads=*/1, rebuildsKeys ? ScoreOrder::rebuilt : ScoreOrder::merged,
+        rebuildsValues ? ValueOrder::rebuilt : ValueOrder::factored, BFloat16Type::get(variant.getContext()),
+        rebuildsKeys ? 2 : parts,
+        /*item_heads=*/16, /*split=*/0, storage.valueBlock, storage.pageSize, /*groups=*/1,
+        /*stages=*/1, /*bulk=*/false);
+    if (llvm::Error error = tpac::checkCpuSchedule(variant, Phase::prefill, schedule))
+      llvm::consumeError(std::move(error));
+    else
+      return schedule;
+  }
+  return {};
 }
 
 /// Attention by matrix tiles, heads as their columns; null where the variant does not suit them.
@@ -138,6 +188,10 @@ tpac::ScheduleSpace tpac::cpuScheduleSpace(VariantAttr variant, Phase phase, Cac
     space.operands.push_back(narrow);
     space.queryParts.push_back(2);
   }
+  if (phase == Phase::prefill) {
+    space.queries.insert(space.queries.end(), {32, 64, 128, 256, 512, 1024});
+    space.itemHeads = {0, 8, 16, 32};
+  }
   space.split = {0, 1024, 2048, 4096, 8192, 16384, 32768};
   return space;
 }
@@ -151,6 +205,9 @@ llvm::Error tpac::checkCpuSchedule(VariantAttr variant, Phase phase, ScheduleAtt
   if (bytes > largestCpuBlock)
     return llvm::createStringError("schedule: tokens, queries, heads: expected tiles of at most " +
                                    std::to_string(largestCpuBlock) + " bytes together, got " + std::to_string(bytes));
+  if (int64_t bytes = queryBytes(variant, phase, schedule); bytes > largestCpuQueries)
+    return llvm::createStringError("schedule: queries: expected token factors of at most " +
+                                   std::to_string(largestCpuQueries) + " bytes, got " + std::to_string(bytes));
   return llvm::Error::success();
 }
 
@@ -164,6 +221,9 @@ llvm::Expected<ScheduleAttr> tpac::defaultCpuSchedule(VariantAttr variant, Phase
                                                       CacheStorage storage) {
   if (llvm::Error error = checkStorage(variant, storage))
     return error;
+  if (traits.amx && phase == Phase::prefill)
+    if (ScheduleAttr schedule = columnSchedule(variant, storage))
+      return schedule;
   if (traits.amx)
     if (ScheduleAttr schedule = matrixSchedule(variant, phase, storage))
       return schedule;
@@ -177,6 +237,7 @@ llvm::Expected<ScheduleAttr> tpac::defaultCpuSchedule(VariantAttr variant, Phase
     llvm::erase_if(tokenTiles, [&](int64_t tokens) { return tokens > (traits.lanes == 16 ? 32 : 16); });
   } else {
     llvm::erase_if(tokenTiles, [](int64_t tokens) { return tokens > 64; });
+    llvm::erase_if(queryTiles, [](int64_t queries) { return queries > 16; });
   }
   // A block that lies in one page finds it once; others find the page of each row.
   if (auto holds = [&](int64_t tokens) { return storage.pageSize % tokens == 0; };

@@ -80,6 +80,11 @@ Emitter::DotBlocks Emitter::dotBlocks(const Tile &vectors, const Tile &scalars, 
   if (blocks.vectorCount > 3 && blocks.vectorCount % 3 != 0 && blocks.vectorCount % 2 == 0)
     blocks.columnsPerBlock = 2;
   blocks.rowsPerBlock = rowBlock(blocks.rows, blocks.columnsPerBlock, blocks.columnsPerBlock + 1);
+  if (blocks.rowAxis && !blocks.reusesVectors && blocks.vectorCount <= 8) {
+    // Each row has vectors of its own: read in the order of memory.
+    blocks.columnsPerBlock = blocks.vectorCount;
+    blocks.rowsPerBlock = std::min(blocks.rowsPerBlock, std::max<int64_t>(1, 8 / blocks.vectorCount));
+  }
   return blocks;
 }
 

@@ -354,6 +354,10 @@ void Emitter::store(tile::StoreOp op, const Tile &value) {
   int64_t size = laneSize(type);
   Type storage = type.getElementType();
   int64_t width = access.widthAlong(lane, commonWidth(value, {value}));
+  // What is computed here is rounded as it is stored.
+  Tile unrounded = value;
+  if (value.computation && storage.isBF16())
+    unrounded.type = type.withElementType(storedType(type));
 
   Point point;
   std::function<void(size_t, llvm::function_ref<void()>)> nest = [&](size_t depth, llvm::function_ref<void()> row) {
@@ -368,7 +372,7 @@ void Emitter::store(tile::StoreOp op, const Tile &value) {
   };
   auto elements = [&](Value from) {
     auto element = [&] {
-      Value loaded = read(value, point, lane, 1, storedType(type));
+      Value loaded = read(unrounded, point, lane, 1, storedType(type));
       Value bits = access.asMemory(b, toStorage(b, loaded, storage));
       Value scalar = vector::ExtractOp::create(b, bits, ArrayRef<int64_t>{0});
       memref::StoreOp::create(b, scalar, access.memory, access.at(b, point));
@@ -390,7 +394,7 @@ void Emitter::store(tile::StoreOp op, const Tile &value) {
         whole = arith::SubIOp::create(b, limit, arith::RemUIOp::create(b, limit, index(width)));
       loop(index(0), whole, width, [&](Value i) {
         point[lane] = i;
-        Value loaded = read(value, point, lane, width, storedType(type));
+        Value loaded = read(unrounded, point, lane, width, storedType(type));
         vector::StoreOp::create(b, access.asMemory(b, toStorage(b, loaded, storage)), access.memory,
                                 access.at(b, point));
       });

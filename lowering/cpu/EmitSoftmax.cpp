@@ -75,11 +75,17 @@ void Emitter::softmaxStep(const Tile &logits, const SoftmaxState &state, const T
 }
 
 void Emitter::finish(const Tile &accumulator, const SoftmaxState &state, const Tile &out, const Tile &lse) {
-  elementwise(out, {accumulator, state.sum}, [&](const Point &, ArrayRef<Value> in) -> Value {
-    Value zero = splat(b, cast<VectorType>(in[0].getType()), 0.0);
-    Value isEmpty = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, in[1], zero);
-    return arith::SelectOp::create(b, isEmpty, zero, arith::DivFOp::create(b, in[0], in[1]));
+  // One division per row. Where nothing is visible, the accumulator is 0 and stays so.
+  Tile inverse = allocate(state.sum.type);
+  elementwise(inverse, {state.sum}, [&](const Point &, ArrayRef<Value> in) -> Value {
+    auto type = cast<VectorType>(in[0].getType());
+    Value zero = splat(b, type, 0.0);
+    Value isEmpty = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, in[0], zero);
+    return arith::SelectOp::create(b, isEmpty, zero, arith::DivFOp::create(b, splat(b, type, 1.0), in[0]));
   });
+  elementwise(out, {accumulator, inverse},
+              [&](const Point &, ArrayRef<Value> in) -> Value { return arith::MulFOp::create(b, in[0], in[1]); });
+  release(inverse);
   elementwise(lse, {state.max, state.sum}, [&](const Point &, ArrayRef<Value> in) -> Value {
     auto type = cast<VectorType>(in[0].getType());
     Value isEmpty = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, in[1], splat(b, type, 0.0));

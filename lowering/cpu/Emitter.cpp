@@ -58,6 +58,10 @@ MemRefType Emitter::bufferType(TileType type) const {
   if (shape.empty())
     shape.push_back(1);
   shape.back() = padded(shape.back());
+  // Rows whose distance is a multiple of 1 KiB would share few sets of the L1 cache.
+  int64_t bytes = shape.back() * storedType(type).getIntOrFloatBitWidth() / 8;
+  if (shape.size() > 1 && bytes % 1024 == 0)
+    shape.back() += lanes;
   return MemRefType::get(shape, storedType(type));
 }
 

@@ -24,6 +24,13 @@ public:
     for (const MatrixLoop::ValueProduct &product : m.values)
       if (!isExpression(product.weights, m.step.getProbabilities()))
         return std::nullopt;
+    if (m.hasQueryColumns()) {
+      for (const MatrixLoop::Score &score : m.scores)
+        for (const MatrixLoop::Product &product : score.products)
+          addPacked(product.keys, m.keyFeatures);
+      for (const MatrixLoop::ValueProduct &product : m.values)
+        addPacked(product.values, m.valueFeatures);
+    }
     // Nothing else may read what the stages keep to themselves.
     for (Operation *op : m.staged)
       for (Operation *user : op->getUsers())
@@ -114,14 +121,64 @@ private:
     m.tokens = logits.sizeOf("m");
     m.columns = logits.sizeOf(m.column);
     m.valueSize = accumulator.sizeOf(m.valueFeatures);
-    for (const MatrixLoop::ValueProduct &product : m.values) {
-      TileType values = typeOf(product.values);
-      if (values.getRank() != 2 || !values.hasAxis("m") || !values.hasAxis(m.valueFeatures) ||
-          typeOf(product.weights).getRank() != logits.getRank())
+    for (const MatrixLoop::ValueProduct &product : m.values)
+      if (!isMatrix(product.values, m.valueFeatures) || typeOf(product.weights).getRank() != logits.getRank())
         return false;
-    }
+    if (m.hasQueryColumns() && (m.columns % chunkColumns != 0 || m.valueSize % (2 * matrixRows) != 0 ||
+                                llvm::any_of(m.outer, [&](StringAttr axis) { return logits.sizeOf(axis) != 1; })))
+      return false;
     return m.tokens % matrixDepth == 0 && m.valueSize % matrixRows == 0 && 2 * m.columns > matrixColumns;
   }
+
+  /// Whether `tile` has tokens and `features` alone, but for axes of size 1.
+  static bool isMatrix(Value tile, StringAttr features) {
+    TileType type = typeOf(tile);
+    return type.hasAxis("m") && type.hasAxis(features) &&
+           type.getNumElements() == type.sizeOf("m") * type.sizeOf(features);
+  }
+
+  /// Elementwise ops and loads from which `value` is computed, where they can be read along its vectors as it is
+  /// packed.
+  void addPacked(Value value, StringAttr features) {
+    if (isDirectRows(value, features) || isDirectBlocks(value, features))
+      return;
+    StringAttr lane = MatrixLoop::packedLane(value);
+    SmallVector<Value> rest = {value};
+    while (!rest.empty()) {
+      Operation *op = rest.pop_back_val().getDefiningOp();
+      if (!op || op->getBlock() != m.loop.getBody() || m.packed.contains(op) || m.staged.contains(op))
+        continue;
+      if (auto load = dyn_cast<tile::LoadOp>(op)) {
+        auto type = cast<MemRefType>(load.getMemory().getType());
+        if (load.getTable() && !load.isWithinPage())
+          continue;
+        int64_t block = load.getBlockOfAxis(lane);
+        if (cast<StringAttr>(load.getAxes().getValue().back()) == lane &&
+            type.getStridesAndOffset().first.back() == 1 && block % matrixColumns == 0)
+          m.packed.insert(op);
+        continue;
+      }
+      if (!isa<tile::AddOp, tile::ConstantMulOp, tile::ConvertOp, tile::MulOp, tile::SplitOp>(op))
+        continue;
+      bool sameLane = llvm::all_of(op->getOperands(), [&](Value operand) {
+        return !typeOf(operand).hasAxis(lane) || lastAxis(typeOf(operand)) == lane;
+      });
+      if (!sameLane || lastAxis(typeOf(op->getResult(0))) != lane)
+        continue;
+      m.packed.insert(op);
+      llvm::append_range(rest, op->getOperands());
+    }
+    // What others read too comes before the stages.
+    bool changed = true;
+    while (changed)
+      changed = m.packed.remove_if([&](Operation *op) {
+        return llvm::any_of(op->getUsers(),
+                            [&](Operation *user) { return !m.packed.contains(user) && !isProductOf(user); });
+      });
+  }
+
+  /// Whether `op` is one of the matrix unit's products.
+  bool isProductOf(Operation *op) const { return isa<tile::DotOp>(op) && m.staged.contains(op); }
 
   /// The score that ends in `dot`.
   bool addScore(tile::DotOp dot) {
@@ -136,10 +193,17 @@ private:
         std::swap(query, keys);
       TileType queryType = typeOf(query), keyType = typeOf(keys);
       if (isInside(query) || !isInside(keys) || !queryType.getElementType().isBF16() ||
-          !keyType.getElementType().isBF16() || keyType.getRank() != 2 || !keyType.hasAxis("m") ||
-          lastAxis(queryType) != m.column)
+          !keyType.getElementType().isBF16())
         return false;
-      StringAttr features = keyType.getAxes()[keyType.getAxes()[0].getValue() == "m" ? 1 : 0];
+      StringAttr features;
+      for (StringAttr axis : keyType.getAxes())
+        if (axis.getValue() != "m" && queryType.hasAxis(axis) && !product.getType().hasAxis(axis))
+          features = axis;
+      // Queries as columns are packed from either axis.
+      bool isPackable =
+          lastAxis(queryType) == m.column || (m.hasQueryColumns() && features && lastAxis(queryType) == features);
+      if (!features || !isMatrix(keys, features) || !isPackable)
+        return false;
       if (!queryType.hasAxis(features) || product.getType().hasAxis(features) ||
           queryType.getRank() != static_cast<int64_t>(m.outer.size()) + 2)
         return false;
@@ -181,9 +245,10 @@ private:
     });
   }
 
-  /// Whether the stages can read `load` as they go: along the columns one vector, else one element.
+  /// Whether the stages can read `load` as they go: along the columns one vector, else one element. One that many
+  /// chunks of columns read is loaded before.
   bool readsVectors(tile::LoadOp load) {
-    if (load.getTable() && !load.isWithinPage())
+    if (m.hasQueryColumns() || (load.getTable() && !load.isWithinPage()))
       return false;
     auto type = cast<MemRefType>(load.getMemory().getType());
     return !load.getType().hasAxis(m.column) || (cast<StringAttr>(load.getAxes().getValue().back()) == m.column &&
@@ -224,6 +289,8 @@ SmallVector<StringRef> axesOf(tile::LoadOp load) {
 }
 
 } // namespace
+
+StringAttr MatrixLoop::packedLane(Value keysOrValues) { return lastAxis(typeOf(keysOrValues)); }
 
 std::optional<MatrixLoop> MatrixLoop::match(scf::ForOp loop) { return Matcher(loop).run(); }
 

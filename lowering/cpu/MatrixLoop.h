@@ -18,6 +18,9 @@ namespace mlir::tpa::cpu {
 /// Rows, columns and depth of a matrix unit's step: 16 x 16 sums of 32 bf16 products each.
 inline constexpr int64_t matrixRows = 16, matrixColumns = 16, matrixDepth = 32;
 
+/// Columns of a chunk: two sums beside each other share the rows that they multiply.
+inline constexpr int64_t chunkColumns = 2 * matrixColumns;
+
 /// A loop whose body is, with cached tokens m as rows and heads or queries as columns c,
 ///
 ///   scores[j] (m, c) = sum over its products of keys (m, d) * query (d, c)
@@ -57,14 +60,21 @@ struct MatrixLoop {
   llvm::SmallSetVector<Operation *, 32> staged;
   /// A load of the stages from pages, if there is one: all find them by one table and row.
   tile::LoadOp paged;
+  /// Ops of the body that are computed while keys and values are packed.
+  llvm::SmallSetVector<Operation *, 16> packed;
   /// The mask that the logits went through last, if any: tokens beyond its end have probability 0.
   tile::MaskOp mask;
 
-  /// Axis of the columns, and the other axes that queries and results have.
+  /// Axis of the columns, and the other axes that queries and results have. Where queries are the columns, these are
+  /// of size 1, and the stages go through the columns in chunks.
   StringAttr column;
   SmallVector<StringAttr> outer;
   StringAttr keyFeatures, valueFeatures;
   int64_t tokens = 0, columns = 0, keySize = 0, valueSize = 0;
+
+  bool hasQueryColumns() const { return column.getValue() == "n"; }
+  /// The axis along which the vectors of keys or values run while they are packed.
+  static StringAttr packedLane(Value keysOrValues);
 
   unsigned maxNumber() { return numberOf(step.getMax()); }
   unsigned sumNumber() { return numberOf(step.getSum()); }

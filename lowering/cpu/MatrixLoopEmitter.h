@@ -7,13 +7,18 @@
 
 #include "lowering/cpu/Emitter.h"
 #include "lowering/cpu/MatrixLoop.h"
+#include "lowering/cpu/MatrixTiles.h"
 
 namespace mlir::tpa::cpu {
 
 class MatrixLoopEmitter {
 public:
-  /// `bufferOf`: where a tile that the stages read is. `allocate`: memory at the function's entry.
-  MatrixLoopEmitter(Emitter &emitter, ImplicitLocOpBuilder &builder, MatrixLoop &loop,
+  /// Packed queries by tile: pairs of bf16 [outer][group][feature pair][16 columns].
+  using Queries = llvm::MapVector<Value, Value>;
+
+  /// `queries`: those that earlier loops of the same block have packed; this one's are added. `bufferOf`: where a tile
+  /// that the stages read is. `allocate`: memory at the function's entry.
+  MatrixLoopEmitter(Emitter &emitter, ImplicitLocOpBuilder &builder, MatrixLoop &loop, Queries &queries,
                     std::function<Tile(Value)> bufferOf, std::function<Value(MemRefType)> allocate);
 
   /// Before the loop: queries as a matrix unit takes them, strides of what it reads.
@@ -41,18 +46,26 @@ private:
     PagePlace page;
     /// Which of the two halves of the scores and weights.
     Value parity;
+    /// First column of the chunk; null: 0, there is one chunk.
+    Value column;
+    /// Which half the scores are in, where it is not that of the weights; and the first token whose scores these are,
+    /// null: the block's.
+    Value scoreHalf, scoreToken;
+    /// Whether every column sees every token of the block, whatever the mask says.
+    bool isWhole = false;
     /// Index of each outer axis, and all of them as one.
     Point outer;
     Value outerIndex;
   };
-  using Work = std::vector<std::function<void()>>;
   struct State {
     Tile max, sum, accumulator;
   };
 
   // --- Memory
-  /// Scores and weights of `halves` blocks at once.
-  void allocateStages(int64_t halves);
+  /// Scores and weights of so many blocks or chunks at once.
+  void allocateStages(int64_t scoreHalves, int64_t weightHalves);
+  /// Where the scores of token `m` and column `column` are.
+  SmallVector<Value> scoreIndices(const Place &place, Value m, Value column);
   Value matrixBuffer(ArrayRef<int64_t> shape, Type element);
   Value blockIndex(const Place &place, tile::LoadOp load, size_t dimension) const;
   /// Sets the page of a place by its token.
@@ -72,27 +85,38 @@ private:
   Rows keyRows(Value keys, const Place &place, Value m, int64_t feature);
   /// Features from `feature` on of 32 tokens from `m` of the block on.
   Rows valueRows(Value values, const Place &place, Value m, Value feature);
+  void packQuery(Value query, Value memory);
+  void packOperands(const Place &place, Value active);
   void packKeys(Value keys, const Place &place, Value active);
   void packValues(Value values, const Place &place, Value active);
+  /// Rows of features as vectors along them are computed; keys split into two parts are packed at once.
+  void packRows(Value keys, const Place &place, Value active);
+  /// Features of 32 tokens from vectors along the tokens.
+  void packFeatures(Value values, Value memory, const Place &place, Value active);
+  /// The same from vectors along the features.
+  void packTransposed(Value values, Value memory, const Place &place, Value active);
   void copyRows(tile::LoadOp load, const Place &place, Value memory, Value active);
   void copyBlocks(tile::LoadOp load, const Place &place, Value memory, Value active);
   Value rowStride(tile::LoadOp load, StringAttr axis);
 
   // --- Expressions
-  Value evaluate(Value value, const Place &place, Point &point, Value probability);
-  Value evaluateLoad(tile::LoadOp load, const Place &place, Point &point);
+  /// 16 elements of `value` along `lane` from `point` on.
+  Value evaluate(Value value, const Place &place, Point &point, StringAttr lane, Value probability = Value());
+  Value evaluateLoad(tile::LoadOp load, const Place &place, Point &point, StringAttr lane);
   Value evaluateMask(tile::MaskOp mask, Value input, const Place &place, Point &point);
   Value exp2(Value x);
 
   // --- Stages
   /// The scores of 16 tokens from `m` on.
   Work scoreWork(const Place &place, Value m);
+  /// The scores of 32 tokens from `m` on: sums beside and below each other share operands.
+  Work chunkScoreWork(const Place &place, Value m);
   void scoreStage(const Place &place, Value active);
   void maxStage(const Place &place, Value active, const State &state);
   /// Probabilities and weights of `count` tokens from `m` on; `base` and `sums`: one vector per group of columns.
   Work weightWork(const Place &place, Value m, int64_t count, ArrayRef<Value> base, SmallVectorImpl<Value> &sums);
   void weightStage(const Place &place, Value active, const State &state, bool prefetch);
-  Work prefetchWork(const Place &keys, const Place &heads, const Place &values, Value m, int64_t count);
+  Work prefetchWork(const Place &keys, const Place &heads, const Place &values, Value m, int64_t count, int64_t ahead);
   /// Sums that the value product keeps in tiles: `features` x 16 features by `groupCount` x 16 columns.
   struct Pass {
     Value feature;
@@ -112,21 +136,45 @@ private:
   /// Tokens per iteration of the pipeline's inner loop.
   int64_t pipelineStep() const;
   void pipelineBlock(const Place &next, const Place &current, const Place &previous, const State &state);
+  /// Adds the sums of a block or chunk that was weighed by an earlier maximum, or weighs it again by its own.
+  void addSums(const Place &place, ArrayRef<Value> sums, const State &state);
+  /// Weights of tokens that do not count, in the half `parity`.
+  void clearWeights(Value parity);
+
+  // --- Chunks of columns
+  /// Chunks [first, end) see tokens of a block, of which [wholeFirst, wholeEnd) see all of them.
+  struct Chunks {
+    Value first, wholeFirst, wholeEnd, end;
+  };
+  void emitColumns(const State &state);
+  Value activeColumns();
+  Chunks visibleChunks(const Place &place);
+  /// Tokens of the block that the chunk's last column sees, in whole steps of the value product.
+  Value visibleTokens(const Place &place);
+  void emitChunk(const Place &place, const State &state);
+  void pipelineChunks(const Place &block, const Chunks &chunks, const State &state);
+  /// Whether the passes over the accumulator can be shared out among the steps of a chunk.
+  bool canPipelineChunks() const;
+  void pipelineChunk(const Place &next, const Place &current, const Place &previous, Value number, const State &state);
+  /// The share of step `i` in the value product of a chunk.
+  Work valueShare(const Place &place, Value i, const State &state);
 
   Value number(int64_t value) { return e.index(value); }
+  /// First column of the chunk's group `group`, and its number among all groups.
+  Value columnOf(const Place &place, int64_t group);
+  Value groupOf(const Place &place, int64_t group);
   Value stateVector(const Tile &tile, const Place &place, int64_t group);
   void writeState(const Tile &tile, const Place &place, int64_t group, Value vector);
 
   Emitter &e;
   ImplicitLocOpBuilder &b;
   MatrixLoop &m;
+  Queries &queries;
   std::function<Tile(Value)> bufferOf;
   std::function<Value(MemRefType)> allocate;
   int64_t outerSize = 1, groups = 1;
   VectorType f32, i32;
 
-  /// Packed queries by tile: pairs of bf16 [outer][group][feature pair][16 columns].
-  llvm::MapVector<Value, Value> queries;
   /// Scores: f32 [parity][outer][token][column]; weights: [parity][outer][group][token pair][column], as
   /// pairs of bf16.
   SmallVector<Value> scores, weightWords;

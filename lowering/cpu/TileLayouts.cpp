@@ -30,6 +30,12 @@ StringRef lastAxis(TileType tile) { return tile.getRank() == 0 ? StringRef() : t
 class Layouts {
 public:
   Layouts(func::FuncOp function, int64_t lanes) : lanes(lanes) {
+    // What a matrix unit multiplies has queries as columns where heads are too few for them.
+    function.walk([&](tile::DotOp dot) {
+      if (dot.getLhs().getType().getElementType().isBF16() && dot.getRhs().getType().getElementType().isBF16())
+        queriesAreColumns |= isColumns(dot.getType());
+    });
+    function.walk([&](tile::LoadOp load) { tokensInBlocks |= load.getBlockOfAxis("m") != 0; });
     // Where each head has features of its own, they are what stands together in memory.
     function.walk([&](tile::DotOp dot) {
       TileType lhs = dot.getLhs().getType(), rhs = dot.getRhs().getType(), result = dot.getType();
@@ -50,7 +56,24 @@ public:
   }
 
 private:
+  /// Whether queries are the vector of a tile with these axes.
+  bool isColumns(TileType tile) const {
+    bool hasHeads = tile.hasAxis("h") && 2 * tile.sizeOf("h") >= lanes;
+    bool isQuery = llvm::any_of(tile.getAxes(), [](StringAttr axis) {
+      return axis.getValue().starts_with("d") || axis.getValue().starts_with("r");
+    });
+    return tile.hasAxis("n") && tile.sizeOf("n") >= lanes && !hasHeads && !isQuery;
+  }
+
   StringRef vectorAxis(TileType tile) const {
+    if (queriesAreColumns) {
+      if (isColumns(tile))
+        return "n";
+      // Values are multiplied feature by feature.
+      if (tokensInBlocks && tile.hasAxis("m") &&
+          llvm::any_of(tile.getAxes(), [](StringAttr axis) { return axis.getValue().starts_with("e"); }))
+        return "m";
+    }
     bool perHead =
         llvm::any_of(tile.getAxes(), [&](StringAttr axis) { return featuresOfHeads.contains(axis.getValue()); });
     if (tile.hasAxis("h") && !perHead && 2 * tile.sizeOf("h") >= lanes)
@@ -65,6 +88,7 @@ private:
   }
 
   int64_t lanes;
+  bool queriesAreColumns = false, tokensInBlocks = false;
   llvm::StringSet<> featuresOfHeads;
 };
 
@@ -154,6 +178,23 @@ struct TileLayoutsPass : tpa::impl::TileLayoutsBase<TileLayoutsPass> {
     for (Operation *op : operations) {
       if (auto dot = dyn_cast<tile::DotOp>(op)) {
         requireForDot(dot, conversions);
+        continue;
+      }
+      if (auto store = dyn_cast<tile::StoreOp>(op)) {
+        // Rows of the tensor from vectors along queries.
+        auto last = cast<StringAttr>(store.getAxes().getValue().back());
+        if (lastAxis(store.getValue().getType()) != "n" || !isFeature(last))
+          continue;
+        // Before what is computed element by element on the way to the store.
+        OpOperand *operand = &store.getValueMutable();
+        while (Operation *source = operand->get().getDefiningOp()) {
+          if (!isa<tile::ConstantMulOp, tile::ConvertOp>(source) || !source->hasOneUse())
+            break;
+          auto type = cast<TileType>(source->getResult(0).getType());
+          source->getResult(0).setType(type.withLastAxis(last));
+          operand = &source->getOpOperand(0);
+        }
+        conversions.require(*operand, last);
         continue;
       }
       if (auto slice = dyn_cast<tile::SliceOp>(op)) {

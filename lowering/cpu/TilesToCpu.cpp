@@ -156,7 +156,7 @@ private:
 
   /// Whether `op` alone reads `value` from here on, once, so that its buffer may be written over.
   bool diesHere(Value value, Operation *op) const {
-    if (value.getParentBlock() != op->getBlock() || lastReader(value) != op)
+    if (value.getParentBlock() != op->getBlock() || lastReader(value) != op || readByStages.contains(value))
       return false;
     int64_t reads = 0;
     forReaders(value, [&](Operation *user) { reads += op->isAncestor(user); });
@@ -234,7 +234,7 @@ private:
   void releaseAfter(Operation *op) {
     llvm::SmallSetVector<Value, 4> dying;
     auto collect = [&](Value operand, auto &collect) -> void {
-      if (!isTile(operand))
+      if (!isTile(operand) || readByStages.contains(operand))
         return;
       Operation *definition = operand.getDefiningOp();
       if (definition && isDeferred(definition))
@@ -406,12 +406,24 @@ private:
 
   LogicalResult lowerMatrixLoop(scf::ForOp loop, MatrixLoop &matrixLoop) {
     SmallVector<Value> pinned = pinCarried(loop);
-    auto allocate = [this](MemRefType type) -> Value {
-      OpBuilder::InsertionGuard guard(b);
-      b.setInsertionPointToStart(&function.getBody().front());
-      return memref::AllocaOp::create(b, type, b.getI64IntegerAttr(64));
+    SmallVector<Value> scratch;
+    auto allocate = [&](MemRefType type) -> Value {
+      SmallVector<Value> &free = matrixPool[type];
+      if (free.empty()) {
+        OpBuilder::InsertionGuard guard(b);
+        b.setInsertionPointToStart(&function.getBody().front());
+        free.push_back(memref::AllocaOp::create(b, type, b.getI64IntegerAttr(64)));
+      }
+      return scratch.emplace_back(free.pop_back_val());
     };
-    MatrixLoopEmitter stages(emitter, b, matrixLoop, [this](Value tile) { return tileOf(tile); }, allocate);
+    MatrixLoopEmitter::Queries &queries = packedQueries[loop->getBlock()];
+    MatrixLoopEmitter stages(emitter, b, matrixLoop, queries, [this](Value tile) { return tileOf(tile); }, allocate);
+    // Packed queries serve later loops.
+    auto giveScratch = [&] {
+      for (Value memory : scratch)
+        if (llvm::none_of(queries, [&](auto &entry) { return entry.second == memory; }))
+          matrixPool[cast<MemRefType>(memory.getType())].push_back(memory);
+    };
     b.setInsertionPoint(loop);
     stages.prepare();
     auto carriedTile = [&](unsigned number) { return tileOf(loop.getRegionIterArg(number)); };
@@ -425,29 +437,44 @@ private:
       // What is left of the loop does nothing.
       for (Value memory : pinned)
         carried.erase(memory);
+      giveScratch();
       structured.push_back(loop);
       return success();
     }
     // What the stages neither compute nor read themselves comes before them.
-    SmallVector<Operation *> staged;
+    auto isStaged = [&](Operation &op) {
+      return matrixLoop.staged.contains(&op) || matrixLoop.packed.contains(&op) ||
+             (op.getNumResults() == 1 && isTile(op.getResult(0)) && stages.isDirect(op.getResult(0)));
+    };
+    // They read these behind all other ops.
+    for (Operation &op : loop.getBody()->without_terminator())
+      if (isStaged(op))
+        for (Value operand : op.getOperands())
+          if (isTile(operand) && operand.getDefiningOp() && operand.getParentBlock() == loop.getBody())
+            readByStages.insert(operand);
     for (Operation &op : llvm::make_early_inc_range(loop.getBody()->without_terminator())) {
       b.setLoc(op.getLoc());
       b.setInsertionPoint(&op);
+      bool isLater = isStaged(op);
       if (isa<tile::TileDialect>(op.getDialect())) {
-        if (matrixLoop.staged.contains(&op) || stages.isDirect(op.getResult(0)))
-          staged.push_back(&op);
-        else
+        if (!isLater)
           emit(&op);
         tileOps.push_back(&op);
       }
-      if (!llvm::is_contained(staged, &op))
+      if (!isLater)
         releaseAfter(&op);
     }
     Operation *terminator = loop.getBody()->getTerminator();
     b.setInsertionPoint(terminator);
     stages.emitBlock(max, sum, accumulator);
-    for (Operation *op : staged)
-      releaseAfter(op);
+    llvm::SmallSetVector<Value, 8> memories;
+    for (Value value : readByStages)
+      if (Value memory = buffers.lookup(value))
+        memories.insert(memory);
+    for (Value memory : memories)
+      give(memory);
+    readByStages.clear();
+    giveScratch();
     for (Value memory : pinned)
       carried.erase(memory);
     structured.push_back(loop);
@@ -576,6 +603,11 @@ private:
   llvm::DenseMap<MemRefType, SmallVector<Value>> pool;
   /// Buffers of tiles that an enclosing loop carries: they belong to the loop, not to the pool.
   llvm::SmallDenseSet<Value> carried;
+  /// Memory of matrix loops that are done, and the queries that those of a block have packed.
+  llvm::DenseMap<MemRefType, SmallVector<Value>> matrixPool;
+  llvm::DenseMap<Block *, MatrixLoopEmitter::Queries> packedQueries;
+  /// Tiles that the stages of the matrix loop at hand read.
+  llvm::SmallSetVector<Value, 8> readByStages;
   SmallVector<Operation *> tileOps;
   SmallVector<Operation *> structured;
   SmallVector<Operation *> placeholders;

@@ -247,8 +247,8 @@ llvm::Expected<ScheduleAttr> tpac::defaultGpuSchedule(VariantAttr variant, Phase
             if (groups * stages * tokens * rowBytes > 190 * 1024)
               continue;
             auto schedule = ScheduleAttr::get(context, tokens, tile, heads, ScoreOrder::merged, ValueOrder::factored,
-                                              operands, parts, /*item_heads=*/0, space->split.back(), /*value_block=*/0, pageSize, groups,
-                                              stages, limits.hasBulk);
+                                              operands, parts, /*item_heads=*/0, space->split.back(), /*value_block=*/0,
+                                              pageSize, groups, stages, limits.hasBulk);
             llvm::Error error = checkGpuSchedule(variant, phase, schedule, limits);
             if (!error)
               return schedule;

@@ -109,6 +109,6 @@ ScheduleAttr ScheduleSpace::at(int64_t i) const {
   int64_t h = pick(heads), n = pick(queries), m = pick(tokens);
   // A diagnostic that goes nowhere: that some combinations contradict themselves is no news.
   auto silent = [] { return InFlightDiagnostic(); };
-  return ScheduleAttr::getChecked(silent, type.getContext(), m, n, h, scoreOrder, valueOrder, type, queryPart, itsHeads, part,
-                                  block, page, itsGroups, itsStages, itsBulk);
+  return ScheduleAttr::getChecked(silent, type.getContext(), m, n, h, scoreOrder, valueOrder, type, queryPart, itsHeads,
+                                  part, block, page, itsGroups, itsStages, itsBulk);
 }

@@ -403,8 +403,8 @@ private:
         auto schedule = mlir::tpa::ScheduleAttr::get(
             &context, number("tokens", base.getTokens()), number("queries", base.getQueries()), base.getHeads(),
             base.getScore(), base.getValue(), base.getOperands(), number("query_parts", base.getQueryParts()),
-            base.getItemHeads(), base.getSplit(), /*value_block=*/0, number("page_size", 0), number("groups", base.getGroups()),
-            number("stages", base.getStages()), bulk);
+            base.getItemHeads(), base.getSplit(), /*value_block=*/0, number("page_size", 0),
+            number("groups", base.getGroups()), number("stages", base.getStages()), bulk);
         if (llvm::Error error = checkGpuSchedule(variant, Phase::decode, schedule, limits)) {
           std::cout << "left out: " << llvm::toString(std::move(error)) << "\n";
           continue;

@@ -372,6 +372,11 @@ Workload drawWorkload(uint64_t seed, const Json &variant, Random &random) {
     workload.appended[0][0] += random.range(520, 900);
     workload.queries[0] = std::max<int64_t>(1, workload.queries[0]);
     workload.quietTokens = random.range(0, 600);
+    // Several chunks of the largest query tiles.
+    if (random.chance(40)) {
+      workload.queries[0] = random.range(33, 130);
+      workload.prefill = true;
+    }
   }
   workload.spareCapacity = random.chance(20) ? 0 : random.range(1, 9);
   if (trait != Trait::emptyBatch && random.chance(30)) {
@@ -386,7 +391,7 @@ Workload drawWorkload(uint64_t seed, const Json &variant, Random &random) {
   else
     workload.largestLogit = static_cast<double>(random.range(1, 10));
   workload.strided = trait == Trait::strided || random.chance(35);
-  workload.prefill = trait == Trait::prefill || random.chance(15);
+  workload.prefill |= trait == Trait::prefill || random.chance(15);
   workload.merge = trait == Trait::merge || random.chance(10);
   return workload;
 }

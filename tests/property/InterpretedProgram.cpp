@@ -40,8 +40,8 @@ template <typename T> T take(llvm::Expected<T> expected) {
 ScheduleAttr withSplit(ScheduleAttr schedule, int64_t split) {
   return ScheduleAttr::get(schedule.getContext(), schedule.getTokens(), schedule.getQueries(), schedule.getHeads(),
                            schedule.getScore(), schedule.getValue(), schedule.getOperands(), schedule.getQueryParts(),
-                           /*item_heads=*/0, split, schedule.getValueBlock(), schedule.getPageSize(), schedule.getGroups(),
-                           schedule.getStages(), schedule.getBulk());
+                           /*item_heads=*/0, split, schedule.getValueBlock(), schedule.getPageSize(),
+                           schedule.getGroups(), schedule.getStages(), schedule.getBulk());
 }
 
 /// A legal schedule of the target's space, its parts no longer than two blocks.

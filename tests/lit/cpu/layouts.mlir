@@ -73,3 +73,28 @@ func.func @converted_once(%q: memref<8x16xf32>, %k: memref<16x8xf32>, %out: memr
   }
   return
 }
+
+// -----
+
+// Products with bf16 operands, many queries and one head: queries are the vector of logits and output, tokens that of
+// values in blocks. What is stored as rows of features is turned before it is rounded.
+// CHECK-LABEL: func.func @queries_as_columns
+func.func @queries_as_columns(%q: memref<128x1x64xbf16>, %k: memref<64x64xbf16>, %v: memref<2x64x32xbf16>, %out: memref<128x1x64xbf16>) {
+  %c0 = arith.constant 0 : index
+  // CHECK: tile.load %{{.*}} : memref<128x1x64xbf16> -> <n 128, h 1, d 64, bf16>
+  %query = tile.load %q[%c0, %c0, %c0] axes ["n", "h", "d"] : memref<128x1x64xbf16> -> !tile.tile<n 128, h 1, d 64, bf16>
+  // CHECK: tile.load %{{.*}} -> <m 64, d 64, bf16>
+  %keys = tile.load %k[%c0, %c0] axes ["m", "d"] : memref<64x64xbf16> -> !tile.tile<m 64, d 64, bf16>
+  // CHECK: tile.dot %{{.*}} -> <h 1, m 64, n 128, f32>
+  %s = tile.dot %query, %keys : !tile.tile<n 128, h 1, d 64, bf16>, !tile.tile<m 64, d 64, bf16> -> !tile.tile<n 128, h 1, m 64, f32>
+  %p = tile.convert %s : !tile.tile<n 128, h 1, m 64, f32> -> !tile.tile<n 128, h 1, m 64, bf16>
+  // CHECK: tile.load %{{.*}} -> <e 64, m 64, bf16>
+  %values = tile.load %v[%c0, %c0, %c0] axes ["m", "e", "m"] : memref<2x64x32xbf16> -> !tile.tile<m 64, e 64, bf16>
+  // CHECK: %[[O:.*]] = tile.dot %{{.*}} -> <h 1, e 64, n 128, f32>
+  %o = tile.dot %p, %values : !tile.tile<n 128, h 1, m 64, bf16>, !tile.tile<m 64, e 64, bf16> -> !tile.tile<n 128, h 1, e 64, f32>
+  // CHECK: %[[TURNED:.*]] = tile.convert %[[O]] : <h 1, e 64, n 128, f32> -> <h 1, n 128, e 64, f32>
+  // CHECK: tile.convert %[[TURNED]] : <h 1, n 128, e 64, f32> -> <h 1, n 128, e 64, bf16>
+  %rounded = tile.convert %o : !tile.tile<n 128, h 1, e 64, f32> -> !tile.tile<n 128, h 1, e 64, bf16>
+  tile.store %rounded, %out[%c0, %c0, %c0] axes ["n", "h", "e"] : !tile.tile<n 128, h 1, e 64, bf16> -> memref<128x1x64xbf16>
+  return
+}

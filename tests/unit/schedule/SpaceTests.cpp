@@ -168,7 +168,8 @@ TEST_F(Schedules, ChecksNameFieldFoundAndAccepted) {
   auto schedule = [&](int64_t tokens, int64_t queries, int64_t heads, mlir::Type operands, int64_t split,
                       int64_t groups = 1, int64_t stages = 1, bool bulk = false) {
     return ScheduleAttr::get(&context, tokens, queries, heads, ScoreOrder::merged, ValueOrder::factored, operands,
-                             operands == bf16 ? 2 : 1, /*item_heads=*/0, split, /*value_block=*/0, /*page_size=*/0, groups, stages, bulk);
+                             operands == bf16 ? 2 : 1, /*item_heads=*/0, split, /*value_block=*/0, /*page_size=*/0,
+                             groups, stages, bulk);
   };
   auto problem = [&](const CodeTarget &target, ScheduleAttr schedule) {
     return llvm::toString(checkSchedule(variant, Phase::decode, schedule, target));

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What stands between the products of a MatrixLoop, element by element, in registers.
+
+#include "lowering/cpu/MatrixLoopEmitter.h"
+#include "lowering/cpu/MatrixTiles.h"
+#include "lowering/cpu/VectorMath.h"
+
+#include "mlir/Dialect/AMX/AMXDialect.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+
+#include <limits>
+
+using namespace mlir;
+using namespace mlir::tpa;
+using namespace mlir::tpa::cpu;
+using tile::TileType;
+
+static constexpr double infinity = std::numeric_limits<double>::infinity();
+
+Value MatrixLoopEmitter::exp2(Value x) {
+  auto call = [&](StringRef name, ValueRange arguments) {
+    return LLVM::CallIntrinsicOp::create(b, f32, b.getStringAttr(name), arguments).getResult(0);
+  };
+  auto integer = [&](Type type, int64_t value) -> Value {
+    return LLVM::ConstantOp::create(b, type, b.getIntegerAttr(type, value));
+  };
+  Value all = integer(b.getI16Type(), -1), nearest = integer(b.getI32Type(), 4);
+  Value zero = splat(b, f32, 0.0);
+  // The fraction above floor(x); scalef multiplies by 2^floor(x) and gives 0 for -infinity.
+  Value fraction = call("llvm.x86.avx512.mask.reduce.ps.512", {x, integer(b.getI32Type(), 1), zero, all, nearest});
+  // (2^r - 1) / r on [0, 1), fitted for the least largest relative error of 1 + r p(r), 2.9e-6: exactly 1 at 0.
+  constexpr double coefficients[] = {0.013426684289533822, 0.05224247418757171, 0.24128020477403792, 0.6930448448986966,
+                                     1.0};
+  Value p = splat(b, f32, coefficients[0]);
+  for (double coefficient : ArrayRef(coefficients).drop_front())
+    p = vector::FMAOp::create(b, p, fraction, splat(b, f32, coefficient));
+  return call("llvm.x86.avx512.mask.scalef.ps.512", {p, x, zero, all, nearest});
+}
+
+Value MatrixLoopEmitter::evaluateLoad(tile::LoadOp load, const Place &place, Point &point, StringAttr lane) {
+  auto type = load.getType();
+  Type storage = type.getElementType();
+  Value memory = load.getMemory();
+  if (storage.isBF16())
+    memory = asBits(b, memory);
+  Type element = cast<MemRefType>(memory.getType()).getElementType();
+  Point at = point;
+  Value exists;
+  for (auto [axis, limit] : llvm::zip(load.getLimited().getAsRange<StringAttr>(), load.getLimits()))
+    if (axis.getValue() == "m" && axis != lane) {
+      // Tokens that do not exist count as 0; what is read instead exists.
+      Value last = arith::SubIOp::create(b, limit, number(1));
+      exists = arith::CmpIOp::create(b, arith::CmpIPredicate::sle, point.lookup(axis), last);
+      at[axis] = arith::MinSIOp::create(b, point.lookup(axis), last);
+    }
+  auto convert = [&](Value vector) -> Value {
+    if (storage.isBF16())
+      vector = arith::BitcastOp::create(b, cast<VectorType>(vector.getType()).clone(storage), vector);
+    return convertVector(b, fromStorage(b, vector), b.getF32Type());
+  };
+  Value result;
+  SmallVector<Value> indices = loadIndices(load, place, at);
+  if (type.hasAxis(lane)) {
+    auto vector = VectorType::get({matrixColumns}, element);
+    Value size = number(type.sizeOf(lane.getValue()));
+    bool isWhole = type.sizeOf(lane.getValue()) % matrixColumns == 0;
+    if (auto first = getConstantIntValue(point.lookup(lane)))
+      isWhole |= *first + matrixColumns <= type.sizeOf(lane.getValue());
+    if (lane.getValue() == "m")
+      for (auto [axis, limit] : llvm::zip(load.getLimited().getAsRange<StringAttr>(), load.getLimits()))
+        if (axis == lane) {
+          size = limit;
+          isWhole = false;
+        }
+    if (isWhole) {
+      result = vector::LoadOp::create(b, vector, memory, indices);
+    } else {
+      Value inside = lanesBelow(b, matrixColumns, point.lookup(lane), size);
+      result = vector::MaskedLoadOp::create(b, vector, memory, indices, inside,
+                                            arith::ConstantOp::create(b, b.getZeroAttr(vector)));
+    }
+    result = convert(result);
+  } else {
+    Value scalar = memref::LoadOp::create(b, memory, indices);
+    Value single = convert(vector::BroadcastOp::create(b, VectorType::get({1}, element), scalar));
+    result = vector::BroadcastOp::create(b, f32, vector::ExtractOp::create(b, single, ArrayRef<int64_t>{0}));
+  }
+  return exists ? arith::SelectOp::create(b, exists, result, splat(b, f32, 0.0)) : result;
+}
+
+Value MatrixLoopEmitter::evaluateMask(tile::MaskOp mask, Value input, const Place &place, Point &point) {
+  StringAttr n = b.getStringAttr("n");
+  Value token = arith::AddIOp::create(b, place.token, point.lookup(b.getStringAttr("m")));
+  Value hidden = splat(b, f32, -infinity);
+  auto bounds = [&](Value query) -> std::pair<Value, Value> {
+    Value last = mask.getLimit();
+    if (mask.getCausal())
+      last = arith::AddIOp::create(b, last, query);
+    Value first = mask.getWindow() ? Value(arith::SubIOp::create(b, last, number(*mask.getWindow()))) : number(0);
+    return {first, last};
+  };
+  Value exists = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, token, mask.getEnd());
+  if (m.column != n) {
+    auto [first, last] = bounds(point.lookup(n));
+    Value keeps = arith::AndIOp::create(b, arith::CmpIOp::create(b, arith::CmpIPredicate::sle, first, token),
+                                        arith::CmpIOp::create(b, arith::CmpIPredicate::slt, token, last));
+    return arith::SelectOp::create(b, arith::AndIOp::create(b, keeps, exists), input, hidden);
+  }
+  // Query q sees the token where token < last(0) + q and first(0) + q <= token.
+  auto [first, last] = bounds(point.lookup(n));
+  Value shown = arith::SelectOp::create(b, exists, input, hidden);
+  if (!mask.getCausal()) {
+    Value keeps = arith::AndIOp::create(b, arith::CmpIOp::create(b, arith::CmpIPredicate::sle, first, token),
+                                        arith::CmpIOp::create(b, arith::CmpIPredicate::slt, token, last));
+    return arith::SelectOp::create(b, keeps, shown, hidden);
+  }
+  Value early = lanesBelow(b, matrixColumns, last, e.plus(token, 1));
+  shown = arith::SelectOp::create(b, early, hidden, shown);
+  if (!mask.getWindow())
+    return shown;
+  Value inside = lanesBelow(b, matrixColumns, first, e.plus(token, 1));
+  return arith::SelectOp::create(b, inside, shown, hidden);
+}
+
+Value MatrixLoopEmitter::evaluate(Value value, const Place &place, Point &point, StringAttr lane, Value probability) {
+  if (value == m.step.getProbabilities())
+    return probability;
+  for (auto [score, memory] : llvm::zip(m.scores, scores))
+    if (score.result == value)
+      return vector::LoadOp::create(b, f32, memory,
+                                    scoreIndices(place, point.lookup(b.getStringAttr("m")), point.lookup(m.column)));
+  Operation *op = value.getDefiningOp();
+  if (!op || !(m.staged.contains(op) || m.packed.contains(op)))
+    return e.read(bufferOf(value), point, lane, matrixColumns, b.getF32Type());
+  auto operand = [&](unsigned i) { return evaluate(op->getOperand(i), place, point, lane, probability); };
+  // Products are added or subtracted without being rounded in between.
+  constexpr auto contract = arith::FastMathFlags::contract;
+  Type element = cast<TileType>(value.getType()).getElementType();
+  auto rounded = [&](Value vector) { return roundTo(b, vector, element); };
+  if (auto load = dyn_cast<tile::LoadOp>(op))
+    return evaluateLoad(load, place, point, lane);
+  if (isa<tile::MulOp>(op))
+    return rounded(arith::MulFOp::create(b, operand(0), operand(1), contract));
+  if (isa<tile::AddOp>(op))
+    return rounded(arith::AddFOp::create(b, operand(0), operand(1), contract));
+  if (auto scale = dyn_cast<tile::ConstantMulOp>(op))
+    return rounded(arith::MulFOp::create(b, operand(0), splat(b, f32, scale.getFactor().convertToDouble())));
+  if (isa<tile::ConvertOp>(op))
+    return rounded(operand(0));
+  if (auto softcap = dyn_cast<tile::SoftcapOp>(op)) {
+    double cap = softcap.getCap().convertToDouble();
+    Value ratio = arith::MulFOp::create(b, operand(0), splat(b, f32, 1.0 / cap));
+    return rounded(arith::MulFOp::create(b, cpu::tanh(b, ratio), splat(b, f32, cap)));
+  }
+  if (auto split = dyn_cast<tile::SplitOp>(op)) {
+    Value input = operand(0);
+    Value high = roundTo(b, input, element);
+    return value == split.getHigh() ? high : rounded(arith::SubFOp::create(b, input, high));
+  }
+  auto mask = cast<tile::MaskOp>(op);
+  if (place.isWhole)
+    return operand(0);
+  return evaluateMask(mask, operand(0), place, point);
+}

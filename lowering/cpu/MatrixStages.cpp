@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The stages of a MatrixLoop: score, maximum, weights, value, as pieces of work that pipelines interleave.
+
+#include "lowering/cpu/MatrixLoopEmitter.h"
+#include "lowering/cpu/MatrixTiles.h"
+#include "lowering/cpu/VectorMath.h"
+
+#include "mlir/Dialect/AMX/AMXDialect.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+
+#include <array>
+
+using namespace mlir;
+using namespace mlir::tpa;
+using namespace mlir::tpa::cpu;
+
+Value MatrixLoopEmitter::stateVector(const Tile &tile, const Place &place, int64_t group) {
+  Point point = place.outer;
+  point[m.column] = columnOf(place, group);
+  return e.read(tile, point, m.column, matrixColumns, b.getF32Type());
+}
+
+void MatrixLoopEmitter::writeState(const Tile &tile, const Place &place, int64_t group, Value vector) {
+  Point point = place.outer;
+  point[m.column] = columnOf(place, group);
+  e.write(tile, point, vector);
+}
+
+Value MatrixLoopEmitter::columnOf(const Place &place, int64_t group) {
+  return place.column ? e.plus(place.column, group * matrixColumns) : number(group * matrixColumns);
+}
+
+Value MatrixLoopEmitter::groupOf(const Place &place, int64_t group) {
+  if (!place.column)
+    return number(group);
+  return e.plus(b.createOrFold<arith::DivUIOp>(place.column, number(matrixColumns)), group);
+}
+
+Work MatrixLoopEmitter::scoreWork(const Place &place, Value token) {
+  Work work;
+  MLIRContext *context = b.getContext();
+  // One sum at a time, and operands that live no longer than a piece: seven of the eight registers are in use while a
+  // value product with four sums runs beside.
+  for (size_t j = 0; j < m.scores.size(); ++j)
+    for (int64_t group = 0; group < groups; ++group) {
+      auto sum = std::make_shared<Value>();
+      for (int64_t d = 0; d < m.keySize; d += matrixDepth)
+        work.push_back([this, sum, &score = m.scores[j], place, token, d, group, context] {
+          if (d == 0)
+            *sum = amx::TileZeroOp::create(b, sumTile(context));
+          Value known, keys;
+          for (const MatrixLoop::Product &product : score.products) {
+            // Parts of a query read the same keys.
+            if (known != product.keys) {
+              Rows rows = keyRows(product.keys, place, token, d);
+              known = product.keys;
+              keys = amx::TileLoadOp::create(b, operandTile(context), rows.memory, rows.indices, rows.stride);
+            }
+            Value query = amx::TileLoadOp::create(
+                b, operandTile(context), queries[product.query],
+                ValueRange{place.outerIndex, groupOf(place, group), number(d / 2), number(0)}, Value());
+            *sum = amx::TileMulFOp::create(b, sumTile(context), keys, query, *sum);
+          }
+        });
+      work.push_back([this, sum, place, token, j, group] {
+        amx::TileStoreOp::create(b, scores[j],
+                                 ValueRange{place.parity, place.outerIndex, token, number(group * matrixColumns)}, *sum,
+                                 Value());
+      });
+    }
+  return work;
+}
+
+Work MatrixLoopEmitter::chunkScoreWork(const Place &place, Value token) {
+  Work work;
+  MLIRContext *context = b.getContext();
+  // Four sums, two rows of keys and one query: seven registers.
+  for (size_t j = 0; j < m.scores.size(); ++j) {
+    auto sums = std::make_shared<SmallVector<Value>>(2 * groups);
+    auto keys = std::make_shared<std::array<Value, 2>>();
+    for (int64_t d = 0; d < m.keySize; d += matrixDepth) {
+      ArrayRef<MatrixLoop::Product> products = m.scores[j].products;
+      for (size_t first = 0, end; first < products.size(); first = end) {
+        // Parts of a query read the same keys.
+        for (end = first; end < products.size() && products[end].keys == products[first].keys;)
+          ++end;
+        for (int64_t group = 0; group < groups; ++group)
+          for (const MatrixLoop::Product &product : products.slice(first, end - first))
+            work.push_back([this, sums, keys, &product, place, token, d, group, context,
+                            isFirst = d == 0 && &product == products.data(),
+                            loadsKeys = group == 0 && &product == &products[first]] {
+              if (loadsKeys)
+                for (int64_t i = 0; i < 2; ++i) {
+                  Rows rows = keyRows(product.keys, place, e.plus(token, i * matrixRows), d);
+                  (*keys)[i] = amx::TileLoadOp::create(b, operandTile(context), rows.memory, rows.indices, rows.stride);
+                }
+              Value query = amx::TileLoadOp::create(
+                  b, operandTile(context), queries[product.query],
+                  ValueRange{place.outerIndex, groupOf(place, group), number(d / 2), number(0)}, Value());
+              for (int64_t i = 0; i < 2; ++i) {
+                Value &sum = (*sums)[2 * group + i];
+                if (isFirst)
+                  sum = amx::TileZeroOp::create(b, sumTile(context));
+                sum = amx::TileMulFOp::create(b, sumTile(context), (*keys)[i], query, sum);
+              }
+            });
+      }
+    }
+    for (int64_t group = 0; group < groups; ++group)
+      for (int64_t i = 0; i < 2; ++i)
+        work.push_back([this, sums, place, token, j, group, i] {
+          amx::TileStoreOp::create(b, scores[j],
+                                   scoreIndices(place, e.plus(token, i * matrixRows), columnOf(place, group)),
+                                   (*sums)[2 * group + i], Value());
+        });
+  }
+  return work;
+}
+
+void MatrixLoopEmitter::scoreStage(const Place &place, Value active) {
+  overOuter(place, [&](const Place &inner) {
+    if (m.hasQueryColumns())
+      e.loop(number(0), active, 2 * matrixRows, [&](Value token) { runAll(chunkScoreWork(inner, token)); });
+    else
+      e.loop(number(0), active, matrixRows, [&](Value token) { runAll(scoreWork(inner, token)); });
+  });
+}
+
+/// The running maximum over the block's logits, and what it corrects.
+void MatrixLoopEmitter::maxStage(const Place &place, Value active, const State &state) {
+  overOuter(place, [&](const Place &inner) {
+    SmallVector<Value> old;
+    for (int64_t group = 0; group < groups; ++group)
+      old.push_back(stateVector(state.max, inner, group));
+    SmallVector<Value> max = e.loop(number(0), active, 1, old, [&](Value token, ValueRange carried) {
+      SmallVector<Value> next;
+      for (int64_t group = 0; group < groups; ++group) {
+        Point point = inner.outer;
+        point[b.getStringAttr("m")] = token;
+        point[m.column] = columnOf(place, group);
+        next.push_back(maximum(b, evaluate(m.step.getLogits(), inner, point, m.column), carried[group]));
+      }
+      return next;
+    });
+    SmallVector<Value> factors;
+    Value one = splat(b, f32, 1.0);
+    for (int64_t group = 0; group < groups; ++group) {
+      // Nothing seen yet: there is nothing to correct.
+      Value factor = exp2(arith::SubFOp::create(b, old[group], max[group]));
+      factors.push_back(selectIfMinusInfinity(b, old[group], one, factor));
+      writeState(state.max, inner, group, max[group]);
+    }
+    rescale(inner, state, factors);
+  });
+}
+
+void MatrixLoopEmitter::rescale(const Place &place, const State &state, ArrayRef<Value> factors) {
+  for (int64_t group = 0; group < groups; ++group) {
+    Value sum = stateVector(state.sum, place, group);
+    writeState(state.sum, place, group, arith::MulFOp::create(b, sum, factors[group]));
+  }
+  e.loop(number(0), number(m.valueSize), 1, [&](Value feature) {
+    for (int64_t group = 0; group < groups; ++group) {
+      Point point = place.outer;
+      point[m.column] = columnOf(place, group);
+      point[m.valueFeatures] = feature;
+      Value value = e.read(state.accumulator, point, m.column, matrixColumns, b.getF32Type());
+      e.write(state.accumulator, point, arith::MulFOp::create(b, value, factors[group]));
+    }
+  });
+}
+
+Work MatrixLoopEmitter::weightWork(const Place &place, Value token, int64_t count, ArrayRef<Value> base,
+                                   SmallVectorImpl<Value> &sums) {
+  Work work;
+  for (int64_t i = 0; i < count; i += 2)
+    for (int64_t group = 0; group < groups; ++group)
+      work.push_back([this, place, token, i, group, max = base[group], &sums] {
+        SmallVector<Value> low;
+        for (int64_t half = 0; half < 2; ++half) {
+          Point point = place.outer;
+          point[b.getStringAttr("m")] = e.plus(token, i + half);
+          point[m.column] = columnOf(place, group);
+          Value logit = evaluate(m.step.getLogits(), place, point, m.column);
+          Value probability = exp2(arith::SubFOp::create(b, logit, max, arith::FastMathFlags::contract));
+          sums[group] = arith::AddFOp::create(b, sums[group], probability);
+          for (size_t k = 0; k < m.values.size(); ++k) {
+            // Rounded when they are packed.
+            Value weights = m.values[k].weights;
+            while (auto convert = weights.getDefiningOp<tile::ConvertOp>())
+              weights = convert.getInput();
+            Value weight = evaluate(weights, place, point, m.column, probability);
+            if (half == 0) {
+              low.push_back(weight);
+              continue;
+            }
+            Value pair = arith::ShRUIOp::create(b, e.plus(token, i), number(1));
+            vector::StoreOp::create(b, pairOf(b, low[k], weight), weightWords[k],
+                                    ValueRange{place.parity, place.outerIndex, number(group), pair, number(0)});
+          }
+        }
+      });
+  return work;
+}
+
+/// Asks for the lines of `count` tokens some way behind `token` of the blocks where keys, head factors and values are
+/// read. Spread over the work, prefetches overlap with it; they never fault. They fill the L2 cache alone: what lies
+/// between asking and use is larger than L1, which the stages' own buffers need (docs/perf-log.md).
+Work MatrixLoopEmitter::prefetchWork(const Place &keys, const Place &heads, const Place &values, Value token,
+                                     int64_t count, int64_t ahead) {
+  Work work;
+  auto ask = [this](Value memory, SmallVector<Value> at) {
+    memref::PrefetchOp::create(b, memory, at, /*isWrite=*/false, /*localityHint=*/2, /*isDataCache=*/true);
+  };
+  auto isKeys = [&](Value tile) {
+    return llvm::any_of(m.scores, [&](const MatrixLoop::Score &score) {
+      return llvm::any_of(score.products, [&](const MatrixLoop::Product &product) { return product.keys == tile; });
+    });
+  };
+  for (Operation &op : m.loop.getBody()->getOperations()) {
+    auto load = dyn_cast<tile::LoadOp>(op);
+    if (!load || !load.getType().hasAxis("m") || (load.getTable() && !load.isWithinPage()))
+      continue;
+    int64_t size = cast<MemRefType>(load.getMemory().getType()).getElementTypeBitWidth() / 8;
+    if (isDirectBlocks(load.getResult(), m.valueFeatures)) {
+      // A line holds one feature of 32 tokens, who share the features among them.
+      int64_t lines = m.valueSize * count / matrixDepth;
+      int64_t feature = load.getDimOfAxis(m.valueFeatures);
+      work.push_back([this, ask, load, values, ahead, token, count, lines, feature]() mutable {
+        Place next = placeAhead(values, ahead, token);
+        Value within = arith::RemUIOp::create(b, token, number(matrixDepth));
+        Value first = arith::MulIOp::create(b, arith::DivUIOp::create(b, within, number(count)), number(lines));
+        Rows rows = valueRows(load.getResult(), next, token, first);
+        for (int64_t line = 0; line < lines; ++line) {
+          SmallVector<Value> at = rows.indices;
+          at[feature] = e.plus(at[feature], line);
+          ask(rows.memory, at);
+        }
+      });
+      continue;
+    }
+    StringAttr last = cast<StringAttr>(load.getAxes().getValue().back());
+    if (last.empty() || last.getValue() == "m")
+      continue;
+    // Found once for all tokens.
+    auto next = std::make_shared<Place>();
+    int64_t perLine = 64 / size;
+    for (int64_t i = 0; i < count; ++i)
+      work.push_back([this, ask, load, next, place = isKeys(load.getResult()) ? keys : heads, ahead, token, i, last,
+                      perLine]() mutable {
+        if (i == 0)
+          *next = placeAhead(place, ahead, token);
+        for (int64_t element = 0; element < load.getType().sizeOf(last.getValue()); element += perLine) {
+          Point point;
+          for (StringAttr axis : load.getType().getAxes())
+            point[axis] = number(0);
+          point[b.getStringAttr("m")] = e.plus(token, i);
+          point[last] = number(element);
+          ask(load.getMemory(), loadIndices(load, *next, point));
+        }
+      });
+  }
+  return work;
+}
+
+void MatrixLoopEmitter::weightStage(const Place &place, Value active, const State &state, bool prefetch) {
+  overOuter(place, [&](const Place &inner) {
+    SmallVector<Value> base, start;
+    for (int64_t group = 0; group < groups; ++group) {
+      Value max = stateVector(state.max, inner, group);
+      // Nothing visible yet: differences to 0 instead, which stay -infinity.
+      base.push_back(selectIfMinusInfinity(b, max, splat(b, f32, 0.0), max));
+      start.push_back(stateVector(state.sum, inner, group));
+    }
+    SmallVector<Value> sums = e.loop(number(0), active, 2, start, [&](Value token, ValueRange carried) {
+      SmallVector<Value> next(carried);
+      runAll(weightWork(inner, token, 2, base, next));
+      if (prefetch)
+        runAll(prefetchWork(inner, inner, inner, token, 2, std::min<int64_t>(m.tokens, 128)));
+      return next;
+    });
+    for (int64_t group = 0; group < groups; ++group)
+      writeState(state.sum, inner, group, sums[group]);
+  });
+}
+
+int64_t MatrixLoopEmitter::passFeatures() const {
+  // Four sums: with one of the score and two operands of each they fill seven registers.
+  int64_t features = std::min<int64_t>(4 / std::min<int64_t>(groups, 4), m.valueSize / matrixRows);
+  while (m.valueSize / matrixRows % features != 0)
+    --features;
+  return features;
+}
+
+SmallVector<Value> MatrixLoopEmitter::loadAccumulator(const Place &place, const State &state, const Pass &pass) {
+  SmallVector<Value> sums;
+  for (int64_t i = 0; i < pass.features; ++i)
+    for (int64_t j = 0; j < pass.groupCount; ++j) {
+      Point point = place.outer;
+      point[m.valueFeatures] = e.plus(pass.feature, i * matrixRows);
+      point[m.column] = columnOf(place, pass.group + j);
+      sums.push_back(amx::TileLoadOp::create(b, sumTile(b.getContext()), state.accumulator.memory,
+                                             e.indices(state.accumulator, point), Value()));
+    }
+  return sums;
+}
+
+void MatrixLoopEmitter::storeAccumulator(const Place &place, const State &state, const Pass &pass,
+                                         ArrayRef<Value> sums) {
+  for (int64_t i = 0; i < pass.features; ++i)
+    for (int64_t j = 0; j < pass.groupCount; ++j) {
+      Point point = place.outer;
+      point[m.valueFeatures] = e.plus(pass.feature, i * matrixRows);
+      point[m.column] = columnOf(place, pass.group + j);
+      amx::TileStoreOp::create(b, state.accumulator.memory, e.indices(state.accumulator, point),
+                               sums[i * pass.groupCount + j], Value());
+    }
+}
+
+Work MatrixLoopEmitter::valueWork(const Place &place, Value token, int64_t k, const Pass &pass,
+                                  SmallVectorImpl<Value> &sums) {
+  Work work;
+  for (int64_t i = 0; i < pass.features; ++i)
+    work.push_back([this, place, token, k, i, pass, &sums] {
+      MLIRContext *context = b.getContext();
+      Rows rows = valueRows(m.values[k].values, place, token, e.plus(pass.feature, i * matrixRows));
+      Value values = amx::TileLoadOp::create(b, operandTile(context), rows.memory, rows.indices, rows.stride);
+      Value pair = arith::ShRUIOp::create(b, token, number(1));
+      for (int64_t j = 0; j < pass.groupCount; ++j) {
+        Value columns = amx::TileLoadOp::create(
+            b, operandTile(context), weightWords[k],
+            ValueRange{place.parity, place.outerIndex, number(pass.group + j), pair, number(0)}, Value());
+        Value &sum = sums[i * pass.groupCount + j];
+        sum = amx::TileMulFOp::create(b, sumTile(context), values, columns, sum);
+      }
+    });
+  return work;
+}
+
+void MatrixLoopEmitter::valueStage(const Place &place, Value active, const State &state) {
+  int64_t features = passFeatures();
+  overOuter(place, [&](const Place &inner) {
+    for (int64_t group = 0; group < groups; group += 4)
+      e.loop(number(0), number(m.valueSize), features * matrixRows, [&](Value feature) {
+        Pass pass{feature, features, group, std::min<int64_t>(4, groups - group)};
+        SmallVector<Value> start = loadAccumulator(inner, state, pass);
+        SmallVector<Value> sums = e.loop(number(0), active, matrixDepth, start, [&](Value token, ValueRange carried) {
+          SmallVector<Value> next(carried);
+          for (size_t k = 0; k < m.values.size(); ++k)
+            runAll(valueWork(inner, token, k, pass, next));
+          return next;
+        });
+        storeAccumulator(inner, state, pass, sums);
+      });
+  });
+}
+
+void MatrixLoopEmitter::allocateStages(int64_t scoreHalves, int64_t weightHalves) {
+  for (size_t j = 0; j < m.scores.size(); ++j)
+    scores.push_back(matrixBuffer({scoreHalves, outerSize, m.tokens, groups * matrixColumns}, b.getF32Type()));
+  for (size_t k = 0; k < m.values.size(); ++k)
+    weightWords.push_back(matrixBuffer({weightHalves, outerSize, groups, m.tokens / 2, matrixColumns}, b.getI32Type()));
+}
+
+SmallVector<Value> MatrixLoopEmitter::scoreIndices(const Place &place, Value token, Value column) {
+  if (place.column)
+    column = b.createOrFold<arith::SubIOp>(column, place.column);
+  if (place.scoreToken)
+    token = b.createOrFold<arith::SubIOp>(token, place.scoreToken);
+  return {place.scoreHalf ? place.scoreHalf : place.parity, place.outerIndex, token, column};
+}
