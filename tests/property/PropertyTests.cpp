@@ -322,7 +322,7 @@ int64_t countOf(const Route &route) {
     return options.count;
   if (route.kind == Route::Kind::emulated)
     return options.count > coveringCount ? std::max(coveringCount, options.count / 20) : 1;
-  return route.target == "host" ? options.count / 4 : options.count / 12;
+  return route.target == "host" ? options.count / 8 : options.count / 20;
 }
 
 /// A quick run leaves to the others what takes seconds to compile: each rank and block of features has code
@@ -418,7 +418,7 @@ TEST_P(Schedules, ConfigsMatchTheOracle) {
   auto number = static_cast<uint64_t>(std::ranges::find(scheduledTargets, target) - scheduledTargets.begin());
   // Schedules drawn for a config. A quick run leaves out the defaults, and five of six configs.
   const bool isQuick = options.count <= coveringCount;
-  const uint64_t draws = options.count >= fullCount ? 16 : isQuick ? 1 : 3;
+  const uint64_t draws = options.count >= fullCount ? 16 : isQuick ? 1 : 2;
   struct Task {
     Member member;
     Route route;
