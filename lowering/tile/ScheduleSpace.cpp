@@ -3,6 +3,7 @@
 #include "lowering/tile/ScheduleSpace.h"
 
 #include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/Location.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/raw_ostream.h"
@@ -107,8 +108,10 @@ ScheduleAttr ScheduleSpace::at(int64_t i) const {
   ValueOrder valueOrder = pick(value);
   ScoreOrder scoreOrder = pick(score);
   int64_t h = pick(heads), n = pick(queries), m = pick(tokens);
-  // A diagnostic that goes nowhere: that some combinations contradict themselves is no news.
-  auto silent = [] { return InFlightDiagnostic(); };
-  return ScheduleAttr::getChecked(silent, type.getContext(), m, n, h, scoreOrder, valueOrder, type, queryPart, itsHeads,
-                                  part, block, page, itsGroups, itsStages, itsBulk);
+  // That some combinations contradict themselves is no news. The diagnostic must be a real one all the same: one that
+  // is not in flight counts as success.
+  ScopedDiagnosticHandler silence(type.getContext(), [](Diagnostic &) { return success(); });
+  auto emitError = [&] { return mlir::emitError(UnknownLoc::get(type.getContext())); };
+  return ScheduleAttr::getChecked(emitError, type.getContext(), m, n, h, scoreOrder, valueOrder, type, queryPart,
+                                  itsHeads, part, block, page, itsGroups, itsStages, itsBulk);
 }

@@ -137,6 +137,22 @@ TEST_F(Schedules, DefaultsAreInTheSpaceAndLegal) {
     EXPECT_GE(scheduled[name], static_cast<int64_t>(configFiles().size())) << name;
 }
 
+/// #tpa.schedule's own rules, such as G8 (heads of an item are whole tiles), hold for all that a space names.
+TEST_F(Schedules, CombinationsThatContradictThemselvesAreNull) {
+  VariantAttr variant = config("t6-medium");
+  CodeTarget target = take(findTarget("x86-64-v4"));
+  ScheduleSpace space = take(scheduleSpace(variant, Phase::prefill, target));
+  int64_t partial = 0;
+  for (int64_t i = 0; i < space.size(); ++i)
+    if (ScheduleAttr schedule = space.at(i)) {
+      EXPECT_EQ(schedule.getItemHeads() % schedule.getHeads(), 0);
+      EXPECT_EQ(schedule.getSplit() % schedule.getTokens(), 0);
+    } else {
+      ++partial;
+    }
+  EXPECT_GT(partial, 0);
+}
+
 TEST_F(Schedules, EveryCombinationComesUpOnceAndIsContained) {
   VariantAttr variant = config("t6-mini");
   for (const char *name : {"x86-64-amx", "sm_90a"}) {
