@@ -23,8 +23,6 @@ constexpr int64_t splitTokens = 8192;
 /// Cached tokens that one step of a matrix tile's value product takes.
 constexpr int64_t matrixValueBlock = 32;
 
-bool isAttention(Phase phase) { return phase == Phase::decode || phase == Phase::prefill; }
-
 /// Multiply-adds of the score, per block of `tokens` cached tokens.
 double scoreOperations(VariantAttr variant, ScoreOrder order, double queries, double heads, double tokens) {
   FactorizationAttr q = variant.getQ();

@@ -131,7 +131,7 @@ llvm::Expected<tpac::ScheduleSpace> tpac::gpuScheduleSpace(VariantAttr variant, 
     return illegal("page_size: expected a multiple of " + llvm::Twine(gpuPageUnit) + ", got " + llvm::Twine(pageSize));
   if (!variant.getTypes().getCompute().isF32())
     return illegal("operands: expected f32 arithmetic");
-  if (phase != Phase::decode && phase != Phase::prefill)
+  if (!isAttention(phase))
     return elementSpace(variant, pageSize);
   Type operands = narrowOperands(variant);
   if (!operands || !isTensorCoreType(operands))
@@ -185,7 +185,7 @@ llvm::Error tpac::checkGpuSchedule(VariantAttr variant, Phase phase, ScheduleAtt
     return error;
   if (llvm::Error error = space->contains(schedule))
     return error;
-  if (phase != Phase::decode && phase != Phase::prefill) {
+  if (!isAttention(phase)) {
     if (int64_t bytes = appendBytes(variant); phase == Phase::append && bytes > limits.sharedBytes)
       return illegal("queries: expected a token's factors to take at most " + llvm::Twine(limits.sharedBytes) +
                      " bytes of shared memory, got " + llvm::Twine(bytes));
@@ -211,7 +211,7 @@ llvm::Expected<ScheduleAttr> tpac::defaultGpuSchedule(VariantAttr variant, Phase
   if (!space)
     return failure(llvm::toString(space.takeError()));
   MLIRContext *context = variant.getContext();
-  if (phase != Phase::decode && phase != Phase::prefill) {
+  if (!isAttention(phase)) {
     ScheduleAttr schedule = space->at(0);
     if (llvm::Error error = checkGpuSchedule(variant, phase, schedule, limits))
       return failure(llvm::toString(std::move(error)));

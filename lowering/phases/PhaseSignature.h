@@ -24,6 +24,9 @@ inline constexpr std::array<Phase, 4> packPhases = {Phase::append, Phase::decode
 /// "append", "decode", "prefill", "merge", "project".
 std::string_view phaseName(Phase phase);
 
+/// Whether a phase passes over cached tokens: decode and prefill.
+constexpr bool isAttention(Phase phase) { return phase == Phase::decode || phase == Phase::prefill; }
+
 enum class ElementType { f64, f32, bf16, f16, f8E4M3FN, i8, i32 };
 
 /// MLIR's spelling: "f64", "bf16", "f8E4M3FN", "i8", ...

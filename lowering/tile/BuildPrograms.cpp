@@ -203,16 +203,15 @@ public:
     func::FuncOp count = buildCount();
     func::FuncOp run = buildRun(item);
     buildSerial(count, run);
-    if (isAttention() && schedule.getSplit() > 0)
+    if (isAttention(phase) && schedule.getSplit() > 0)
       buildSplit(item);
   }
 
 private:
-  bool isAttention() const { return phase == Phase::decode || phase == Phase::prefill; }
   std::string name(StringRef suffix) const { return std::string(tpac::phaseName(phase)) + suffix.str(); }
 
   /// Heads of a work item.
-  int64_t headsOfItem() const { return isAttention() ? schedule.getHeadsOfItem() : schedule.getHeads(); }
+  int64_t headsOfItem() const { return isAttention(phase) ? schedule.getHeadsOfItem() : schedule.getHeads(); }
 
   /// Whether every work item's heads are all there.
   bool headsFit() const { return variant.getHeads().getLocal() % headsOfItem() == 0; }
@@ -235,7 +234,7 @@ private:
       if (!headsFit())
         names.push_back("heads");
     }
-    if (isAttention())
+    if (isAttention(phase))
       names.append({"begin", "end"});
     return names;
   }
@@ -310,7 +309,7 @@ private:
     func::FuncOp function = createFunction("_item", itemNames());
     ProgramBuilder p = programOf(function.getArguments());
     WorkItem item = itemOf(function, itemNames());
-    if (isAttention())
+    if (isAttention(phase))
       tile::buildAttentionItem(p, variant, schedule, item);
     else if (phase == Phase::append)
       tile::buildAppendItem(p, variant, schedule, item);
@@ -416,7 +415,7 @@ private:
       std::tie(begin, end) = rowsOf(p, work.request);
     }
     placeItem(p, work, number, begin, end);
-    if (isAttention()) {
+    if (isAttention(phase)) {
       work.begin = p.index(0);
       work.end = p.readIndex("lengths", work.request);
     }

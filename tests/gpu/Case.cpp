@@ -17,24 +17,6 @@ oracle::Sizes Case::sizes() const {
   return sizes;
 }
 
-void to_json(nlohmann::json &json, const Case &item) {
-  json = {{"name", item.name},       {"kernel", item.kernel},     {"lengths", item.lengths},
-          {"queries", item.queries}, {"capacity", item.capacity}, {"seed", item.seed},
-          {"gain", item.gain},       {"strided", item.isStrided}, {"shared", item.sharedTokens}};
-}
-
-void from_json(const nlohmann::json &json, Case &item) {
-  json.at("name").get_to(item.name);
-  json.at("kernel").get_to(item.kernel);
-  json.at("lengths").get_to(item.lengths);
-  json.at("queries").get_to(item.queries);
-  json.at("capacity").get_to(item.capacity);
-  json.at("seed").get_to(item.seed);
-  json.at("gain").get_to(item.gain);
-  json.at("strided").get_to(item.isStrided);
-  json.at("shared").get_to(item.sharedTokens);
-}
-
 oracle::Tensors makeInputs(const oracle::Variant &variant, const Case &item) {
   oracle::Sizes sizes = item.sizes();
   oracle::Tensors tensors;

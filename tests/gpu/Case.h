@@ -31,8 +31,7 @@ struct Case {
   oracle::Sizes sizes() const;
 };
 
-void to_json(nlohmann::json &json, const Case &item);
-void from_json(const nlohmann::json &json, Case &item);
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Case, name, kernel, lengths, queries, capacity, seed, gain, isStrided, sharedTokens)
 
 /// Every input of decode, as stored (rounded to its element type).
 oracle::Tensors makeInputs(const oracle::Variant &variant, const Case &item);

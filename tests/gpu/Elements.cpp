@@ -33,20 +33,6 @@ bool isCacheName(const std::string &name) { return name.ends_with("_cache"); }
 
 } // namespace
 
-void to_json(nlohmann::json &json, const ElementCase &item) {
-  json = {{"name", item.name},   {"kernels", item.kernels}, {"lengths", item.lengths},
-          {"added", item.added}, {"seed", item.seed},       {"strided", item.isStrided}};
-}
-
-void from_json(const nlohmann::json &json, ElementCase &item) {
-  json.at("name").get_to(item.name);
-  json.at("kernels").get_to(item.kernels);
-  json.at("lengths").get_to(item.lengths);
-  json.at("added").get_to(item.added);
-  json.at("seed").get_to(item.seed);
-  json.at("strided").get_to(item.isStrided);
-}
-
 ElementKernels::ElementKernels(Driver &driver, const std::filesystem::path &folder, const nlohmann::json &description)
     : driver(driver), json(description), variant(oracle::parseVariant(json.at("variant"))), layout(json.at("cache")) {
   std::vector<char> image = readFile(folder / json.at("cubin").get<std::string>());

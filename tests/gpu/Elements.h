@@ -18,8 +18,7 @@ struct ElementCase {
   bool isStrided = false;
 };
 
-void to_json(nlohmann::json &json, const ElementCase &item);
-void from_json(const nlohmann::json &json, ElementCase &item);
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ElementCase, name, kernels, lengths, added, seed, isStrided)
 
 /// The kernels of one configuration.
 class ElementKernels {

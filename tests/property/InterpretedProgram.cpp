@@ -104,8 +104,7 @@ public:
     for (Phase phase : phases) {
       signatures.push_back(tpac::getPhaseSignature(variant, phase, storage));
       // What append and merge draw from differs little.
-      bool isAttention = phase == Phase::decode || phase == Phase::prefill;
-      if (!isAttention || route.scheduleSeed == 0) {
+      if (!isAttention(phase) || route.scheduleSeed == 0) {
         modules.emplace(
             phase, take(tpac::lowerPhases(variant, phase, tpac::Stage::tiles, tpac::CodePath::fused, target, storage)));
         continue;

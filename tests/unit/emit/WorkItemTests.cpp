@@ -282,32 +282,46 @@ INSTANTIATE_TEST_SUITE_P(Tiles, WorkItems, testing::ValuesIn(testedTiles()), [](
   return "queries" + std::to_string(info.param.queries) + "heads" + std::to_string(info.param.heads);
 });
 
+namespace {
+
+/// Decode of two queries, cached token by token and contiguously: what other layouts of the same values give.
+struct ByRows {
+  explicit ByRows(const Requests &requests) : decode(2, 4, split), call(decode, requests) {
+    Workspace workspace(call.neededBytes());
+    whole = call.run(nullptr, nullptr);
+    inParts = call.run(nullptr, &workspace);
+  }
+
+  Decode decode;
+  Call call;
+  std::vector<float> whole, inParts;
+};
+
+} // namespace
+
 /// V's token cache in blocks, longer and shorter than those of the schedule: the same sums, so the same bits.
 TEST(WorkItem, readsValuesInBlocks) {
   Requests requests;
   requests.capacity = 80;
-  Decode rows(2, 4, split);
-  Call byRows(rows, requests);
-  Workspace rowsWorkspace(byRows.neededBytes());
-  const std::vector<float> whole = byRows.run(nullptr, nullptr), inParts = byRows.run(nullptr, &rowsWorkspace);
+  ByRows byRows(requests);
   for (int64_t block : {4, 16}) {
     Decode decode(2, 4, split, {block});
     Call call(decode, requests);
     const std::vector<int64_t> shape = call.call.shapeOf("v_token_cache");
     ASSERT_EQ(shape, (std::vector<int64_t>{call.batch, 80 / block, 2, features, block}));
-    for (auto &[name, values] : byRows.memory)
+    for (auto &[name, values] : byRows.call.memory)
       if (name != "v_token_cache")
         call.memory[name].assign(values.begin(), values.end());
-    std::vector<float> &blocks = call.memory["v_token_cache"], &tokens = byRows.memory["v_token_cache"];
+    std::vector<float> &blocks = call.memory["v_token_cache"], &tokens = byRows.call.memory["v_token_cache"];
     const int64_t row = 2 * features;
     for (int64_t token = 0; token < call.batch * 80; ++token)
       for (int64_t i = 0; i < row; ++i)
         blocks[static_cast<size_t>((token / block * row + i) * block + token % block)] =
             tokens[static_cast<size_t>(token * row + i)];
-    EXPECT_TRUE(sameBits(call.run(nullptr, nullptr), whole)) << block;
+    EXPECT_TRUE(sameBits(call.run(nullptr, nullptr), byRows.whole)) << block;
     Workspace workspace(call.neededBytes());
     TestExecutor executor(3, 5);
-    EXPECT_TRUE(sameBits(call.run(executor.get(), &workspace), inParts)) << block;
+    EXPECT_TRUE(sameBits(call.run(executor.get(), &workspace), byRows.inParts)) << block;
     call.call.setSize("capacity", 80 + block / 2);
     EXPECT_EQ(std::string(decode.statusMessage(call.statusOf(nullptr, nullptr, 0, decode.function))),
               "p_decode: capacity is not divisible by " + std::to_string(block) + "; expected whole blocks of " +
@@ -320,10 +334,7 @@ TEST(WorkItem, readsValuesInBlocks) {
 TEST(WorkItem, readsPages) {
   Requests requests;
   requests.capacity = 80;
-  Decode rows(2, 4, split);
-  Call byRows(rows, requests);
-  Workspace rowsWorkspace(byRows.neededBytes());
-  const std::vector<float> whole = byRows.run(nullptr, nullptr), inParts = byRows.run(nullptr, &rowsWorkspace);
+  ByRows byRows(requests);
   for (CacheStorage storage : {CacheStorage{0, 1}, {0, 5}, {0, 8}, {0, 20}, {4, 40}, {16, 16}}) {
     const int64_t size = storage.pageSize, entries = 80 / size, row = 2 * features;
     Decode decode(2, 4, split, storage);
@@ -336,7 +347,7 @@ TEST(WorkItem, readsPages) {
         table[static_cast<size_t>(request * entries + i)] = next -= next % 3 == 1 ? 2 : 1;
     ASSERT_GE(next, 0);
     call.call.setTensor("block_table", table.data());
-    for (auto &[name, values] : byRows.memory) {
+    for (auto &[name, values] : byRows.call.memory) {
       std::vector<float> &pages = call.memory[name];
       if (!name.ends_with("_cache")) {
         pages.assign(values.begin(), values.end());
@@ -352,10 +363,10 @@ TEST(WorkItem, readsPages) {
                 values[static_cast<size_t>((request * 80 + token) * width + i)];
           }
     }
-    EXPECT_TRUE(sameBits(call.run(nullptr, nullptr), whole)) << size;
+    EXPECT_TRUE(sameBits(call.run(nullptr, nullptr), byRows.whole)) << size;
     Workspace workspace(call.neededBytes());
     TestExecutor executor(3, 5);
-    EXPECT_TRUE(sameBits(call.run(executor.get(), &workspace), inParts)) << size;
+    EXPECT_TRUE(sameBits(call.run(executor.get(), &workspace), byRows.inParts)) << size;
 
     auto refused = [&] {
       return std::string(decode.statusMessage(call.statusOf(nullptr, nullptr, 0, decode.function)));
