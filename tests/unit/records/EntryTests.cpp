@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <functional>
 #include <set>
 
@@ -35,6 +36,24 @@ TEST(Entries, keepWhatTheyDoNotKnow) {
   Entry entry = entryOf(text);
   EXPECT_EQ(entry.unknown, json({{"power_watts", 250}}));
   EXPECT_EQ(toJson(entry), text);
+}
+
+// The published schema and this reader name the same members.
+TEST(Entries, haveTheMembersOfTheSchema) {
+  std::ifstream stream(TPAC_SOURCE_ROOT "/docs/records.schema.json");
+  json definitions = json::parse(stream).at("$defs"), entry = toJson(sampleEntry());
+  auto compare = [&](const char *definition, const json &object) {
+    std::set<std::string> wanted, found;
+    for (const auto &[name, schema] : definitions.at(definition).at("properties").items())
+      wanted.insert(name);
+    for (const auto &[name, value] : object.items())
+      found.insert(name);
+    EXPECT_EQ(found, wanted) << definition;
+    EXPECT_EQ(definitions.at(definition).at("required").size(), wanted.size()) << definition;
+  };
+  compare("entry", entry);
+  compare("key", entry.at("key"));
+  compare("candidate", entry.at("best").at(0));
 }
 
 // Field, what was found, what is accepted.
