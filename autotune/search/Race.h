@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How points are timed: most get one run, good ones three, the best a final in which they take turns.
+
+#ifndef TPAC_AUTOTUNE_SEARCH_RACE_H
+#define TPAC_AUTOTUNE_SEARCH_RACE_H
+
+#include "autotune/search/Space.h"
+
+#include <functional>
+#include <optional>
+
+namespace tpac::search {
+
+/// One timed run of a point, in seconds; nothing where the point turns out to have no time (wrong, crashed, ...). The
+/// first run of a point is thrown away by whoever makes it.
+using TimedRun = std::function<std::optional<double>(Index)>;
+
+/// The time of a point for the search: one run, and where it is not 1.3 times as long as `best`, the median of three.
+std::optional<double> probe(const TimedRun &run, Index point, std::optional<double> best);
+
+struct Finalist {
+  Index point = 0;
+  /// Seconds.
+  double median = 0, medianAbsoluteDeviation = 0;
+  int runs = 0;
+};
+
+/// Rounds of a final.
+inline constexpr int finalRounds = 15;
+
+/// Times the points in turn, round after round, so that a machine that changes its speed changes it for all of them.
+/// Fastest first; points that lose their time on the way are left out. `goesOn` is asked before each round; after three
+/// rounds a final may be ended by it.
+std::vector<Finalist> runFinal(const TimedRun &run, const std::vector<Index> &points,
+                               const std::function<bool()> &goesOn);
+
+/// The finalist to keep: the fastest one, unless one of `preferred` (earlier ones first) is as fast within one percent
+/// or two deviations, which makes winners stable from tune to tune. `finalists` is not empty.
+Finalist winnerOf(const std::vector<Finalist> &finalists, const std::vector<Index> &preferred);
+
+} // namespace tpac::search
+
+#endif // TPAC_AUTOTUNE_SEARCH_RACE_H
