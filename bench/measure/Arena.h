@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace tpac::bench {
 
@@ -27,6 +28,9 @@ public:
   /// 64-byte aligned; consecutive allocations start at different places of a page, since arrays that are read
   /// together and lie a multiple of 4 KiB apart compete for the same cache sets. Throws std::bad_alloc beyond `reset`.
   std::byte *allocate(int64_t bytes);
+
+  /// All that has been allocated, with what lies between.
+  std::span<std::byte> allocated() const { return {memory, static_cast<size_t>(used)}; }
 
   /// Upper limit of what `allocate` adds to the bytes of one allocation.
   static constexpr int64_t slack = 4096;

@@ -7,6 +7,7 @@
 #include "bench/ceiling/Peaks.h"
 #include "bench/ceiling/StreamBench.h"
 #include "bench/measure/Statistics.h"
+#include "bench/phases/KernelPasses.h"
 #include "bench/phases/Workload.h"
 
 #include <algorithm>
@@ -18,40 +19,22 @@ namespace tpac::bench {
 
 namespace {
 
-/// Goes through the units of a workload in rounds: what is handed out comes again only after all the rest.
-class Rotation {
-public:
-  explicit Rotation(int64_t units) : units(units) {}
-  void advance(int64_t count) {
-    begin = (begin + length) % units;
-    length = count;
-  }
-  /// The units of thread `thread` of `threads`, of those last advanced to.
-  template <typename Function> void ofThread(int thread, int threads, Function function) const {
-    for (int64_t index = thread * length / threads; index < (thread + 1) * length / threads; ++index)
-      function((begin + index) % units);
-  }
-
-private:
-  int64_t units, begin = 0, length = 0;
-};
-
 class Measurement {
 public:
   Measurement(const Row &row, const Settings &settings, const Kernel &kernel, Arena &arena)
       : row(row), settings(settings), kernel(kernel), team(row.threads),
         workload(row, kernel.signature, arena, team, settings.poolBytes,
                  std::min(settings.memoryLimit, availableMemory() * 9 / 10)),
-        rotation(workload.units()) {}
+        passes(workload, team) {}
 
   Result run() {
     chooseLengths();
     StreamWalk walk = fastestWalk(
-        team, [this](int thread) { return groups(thread); }, isa, 2, [this] { rotation.advance(ceilingUnits); });
+        team, [this](int thread) { return groups(thread); }, isa, 2, [this] { passes.advance(ceilingUnits); });
     std::vector<double> seconds, speeds, ceilings, fmaPeaks, amxPeaks;
     ceilings.push_back(ceilingPass(walk));
     for (int repetition = 0; repetition < settings.repetitions; ++repetition) {
-      seconds.push_back(kernelPass(kernelUnits) / static_cast<double>(kernelUnits));
+      seconds.push_back(passes.run(kernel, kernelUnits) / static_cast<double>(kernelUnits));
       ceilings.push_back(ceilingPass(walk));
       if (workload.unitMultiplyAdds()) {
         fmaPeaks.push_back(fmaPeak(team, isa, settings.peakSeconds));
@@ -63,29 +46,14 @@ public:
   }
 
 private:
-  double kernelPass(int64_t units) {
-    rotation.advance(units);
-    std::vector<int32_t> statuses(row.threads, 0);
-    double seconds = team.run([&](int thread) {
-      rotation.ofThread(thread, row.threads, [&](int64_t unit) {
-        if (int32_t status = workload.call(kernel.function, unit))
-          statuses[thread] = status;
-      });
-    });
-    for (int32_t status : statuses)
-      if (status)
-        throw std::runtime_error("status " + std::to_string(status) + ": " + kernel.statusMessage(status));
-    return seconds;
-  }
-
   double ceilingPass(const StreamWalk &walk) {
-    rotation.advance(ceilingUnits);
+    passes.advance(ceilingUnits);
     return streamPass(team, [this](int thread) { return groups(thread); }, walk, isa);
   }
 
   std::vector<StreamGroup> groups(int thread) const {
     std::vector<StreamGroup> result;
-    rotation.ofThread(thread, row.threads, [&](int64_t unit) {
+    passes.ofThread(thread, [&](int64_t unit) {
       for (StreamGroup &group : workload.streams(unit))
         result.push_back(std::move(group));
     });
@@ -103,7 +71,7 @@ private:
   void chooseLengths() {
     kernelUnits = row.threads;
     for (int attempt = 0; attempt < 3; ++attempt) {
-      double seconds = std::max(kernelPass(kernelUnits), 1e-7);
+      double seconds = std::max(passes.run(kernel, kernelUnits), 1e-7);
       if (seconds >= settings.seconds)
         break;
       kernelUnits = wholeCalls(static_cast<double>(kernelUnits) * settings.seconds / seconds);
@@ -163,7 +131,7 @@ private:
   Isa isa = bestIsa();
   ThreadTeam team;
   Workload workload;
-  Rotation rotation;
+  KernelPasses passes;
   int64_t kernelUnits = 0, ceilingUnits = 0;
 };
 

@@ -7,11 +7,11 @@
 #define TPAC_BENCH_PHASES_MEASURE_H
 
 #include "bench/measure/Arena.h"
+#include "bench/phases/KernelPasses.h"
 #include "bench/phases/Rows.h"
 
 #include "lowering/execute/Executable.h"
 
-#include <functional>
 #include <memory>
 #include <optional>
 
@@ -54,13 +54,6 @@ struct Result {
 
 /// Pools of this size are cold: larger than any cache in sight.
 inline constexpr int64_t coldBytes = int64_t(2) << 30;
-
-/// A phase that can be called.
-struct Kernel {
-  PhaseSignature signature;
-  PhaseFunction function;
-  std::function<std::string(int32_t)> statusMessage;
-};
 
 /// Compiles phases, and keeps the last one: neighbouring rows mostly share it.
 class Kernels {

@@ -214,6 +214,15 @@ double Workload::unitBound(double fmaPeak, double amxPeak) const {
   return std::max(matrix, softmax);
 }
 
+std::vector<Workload::Output> Workload::outputs(int64_t unit) const {
+  std::vector<Output> result;
+  for (const Tensor &tensor : tensors)
+    if (tensor.spec.access != Access::in)
+      result.push_back(
+          {tensor.spec.name, tensor.spec.elementType, {tensor.at(unit), static_cast<size_t>(tensor.bytes)}});
+  return result;
+}
+
 std::vector<StreamGroup> Workload::streams(int64_t unit) const {
   std::vector<StreamGroup> groups;
   for (int64_t request = 0; request < unitRequests && rowsPerRequest; ++request) {

@@ -15,6 +15,7 @@
 #include "lowering/phases/PhaseCall.h"
 
 #include <map>
+#include <span>
 
 namespace tpac::bench {
 
@@ -39,6 +40,14 @@ public:
 
   /// Calls `function` on unit `unit`; returns its status.
   int32_t call(PhaseFunction function, int64_t unit) const { return function(blocks[unit].data()); }
+  /// Memory that calls on `unit` write.
+  struct Output {
+    std::string name;
+    ElementType type;
+    std::span<std::byte> bytes;
+  };
+  std::vector<Output> outputs(int64_t unit) const;
+
   /// What the call on `unit` reads and writes, request by request.
   std::vector<StreamGroup> streams(int64_t unit) const;
 

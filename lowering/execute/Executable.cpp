@@ -9,6 +9,7 @@
 #include "lowering/emit/SignatureText.h"
 #include "lowering/phases/BuildPhases.h"
 
+#include "mlir/AsmParser/AsmParser.h"
 #include "mlir/IR/MLIRContext.h"
 #include "llvm/ExecutionEngine/Orc/LLJIT.h"
 #include "llvm/Support/TargetSelect.h"
@@ -31,6 +32,21 @@ void check(llvm::Error error) {
     throw std::runtime_error(llvm::toString(std::move(error)));
 }
 
+DialectRegistry compilerDialects() {
+  DialectRegistry registry;
+  tpac::registerCompilerDialects(registry);
+  return registry;
+}
+
+/// The target of that name, one that this machine runs. Also asks the kernel for tiles, once for the process.
+tpac::CodeTarget runnableTarget(const std::string &name) {
+  tpac::CodeTarget target = take(tpac::findTarget(name));
+  if (target.level != TPAC_CPU_LEVEL_NONE &&
+      tpac_best_cpu_level(1u << target.level, target.level) == TPAC_CPU_LEVEL_NONE)
+    throw std::runtime_error("target '" + name + "': this CPU or operating system does not run it");
+  return target;
+}
+
 } // namespace
 
 struct tpac::Executable::Implementation {
@@ -43,15 +59,26 @@ struct tpac::Executable::Implementation {
     int64_t (*workspaceSize)(int64_t tokens, int64_t batch, int64_t capacity);
   };
 
+  Implementation() {
+    llvm::InitializeNativeTarget();
+    llvm::InitializeNativeTargetAsmPrinter();
+    jit = take(llvm::orc::LLJITBuilder().create());
+  }
+
   /// Compiles `phases` along `path` into one object, whose symbols begin with `prefix`.
   void add(tpa::VariantAttr variant, ArrayRef<Phase> phases, CodePath path, const CodeTarget &target,
            CacheStorage storage, const std::string &prefix) {
-    if (phases.empty())
-      return;
+    if (!phases.empty())
+      add(variant, phases, take(lowerPhases(variant, phases, Stage::target, path, target, storage)), target, storage,
+          prefix);
+  }
+
+  /// Compiles `module`, which holds `phases` at the last stage.
+  void add(tpa::VariantAttr variant, ArrayRef<Phase> phases, OwningOpRef<ModuleOp> module, const CodeTarget &target,
+           CacheStorage storage, const std::string &prefix) {
     std::vector<PhaseSignature> signatures;
     for (Phase phase : phases)
       signatures.push_back(getPhaseSignature(variant, phase, storage));
-    OwningOpRef<ModuleOp> module = take(lowerPhases(variant, phases, Stage::target, path, target, storage));
     if (failed(addCInterface(*module, prefix, signatures)))
       throw std::runtime_error("the C interface of '" + prefix + "' could not be made");
     check(jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(take(emitObject(*module, target)), prefix)));
@@ -86,20 +113,10 @@ std::unique_ptr<tpac::Executable> tpac::Executable::compile(const std::string &v
                                                             std::span<const Phase> phases, CodePath path,
                                                             const std::string &target,
                                                             std::optional<int64_t> valueBlock, int64_t pageSize) {
-  DialectRegistry registry;
-  registerCompilerDialects(registry);
-  MLIRContext context(registry, MLIRContext::Threading::DISABLED);
+  MLIRContext context(compilerDialects(), MLIRContext::Threading::DISABLED);
   tpa::VariantAttr variant = take(tpa::readVariant(variantJson, "variant", context));
-  CodeTarget codeTarget = take(findTarget(target));
-  // Also asks the kernel for tiles, once for the process.
-  if (codeTarget.level != TPAC_CPU_LEVEL_NONE &&
-      tpac_best_cpu_level(1u << codeTarget.level, codeTarget.level) == TPAC_CPU_LEVEL_NONE)
-    throw std::runtime_error("target '" + target + "': this CPU or operating system does not run it");
-
-  llvm::InitializeNativeTarget();
-  llvm::InitializeNativeTargetAsmPrinter();
+  CodeTarget codeTarget = runnableTarget(target);
   auto result = std::make_unique<Implementation>();
-  result->jit = take(llvm::orc::LLJITBuilder().create());
   SmallVector<Phase> ofPath, ofReference;
   for (Phase phase : phases)
     (path == CodePath::fused && phase != Phase::project ? ofPath : ofReference).push_back(phase);
@@ -109,6 +126,26 @@ std::unique_ptr<tpac::Executable> tpac::Executable::compile(const std::string &v
   // `project` has no cache.
   result->add(variant, ofReference, CodePath::reference, codeTarget,
               path == CodePath::reference ? storage : CacheStorage(), prefix + "_reference");
+  return std::unique_ptr<Executable>(new Executable(std::move(result)));
+}
+
+std::unique_ptr<tpac::Executable> tpac::Executable::compileScheduled(const std::string &variantJson, Phase phase,
+                                                                     const std::string &schedule,
+                                                                     const std::string &target) {
+  MLIRContext context(compilerDialects(), MLIRContext::Threading::DISABLED);
+  tpa::VariantAttr variant = take(tpa::readVariant(variantJson, "variant", context));
+  CodeTarget codeTarget = runnableTarget(target);
+  std::string problem;
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+    problem += diagnostic.str();
+    return success();
+  });
+  auto attribute = dyn_cast_or_null<tpa::ScheduleAttr>(parseAttribute(schedule, &context));
+  if (!attribute)
+    throw std::runtime_error("schedule: found '" + schedule + "'; expected #tpa.schedule<...>: " + problem);
+  auto result = std::make_unique<Implementation>();
+  result->add(variant, phase, take(lowerScheduled(variant, ScheduledPhase{phase, attribute}, codeTarget)), codeTarget,
+              storageOf(attribute), symbolName(std::string_view(variant.getName().getValue())));
   return std::unique_ptr<Executable>(new Executable(std::move(result)));
 }
 

@@ -25,6 +25,10 @@ public:
   static std::unique_ptr<Executable> compile(const std::string &variantJson, std::span<const Phase> phases,
                                              CodePath path = CodePath::fused, const std::string &target = "host",
                                              std::optional<int64_t> valueBlock = std::nullopt, int64_t pageSize = 0);
+  /// Compiles one phase for `target` by `schedule`, the text of a #tpa.schedule ("#tpa.schedule<tokens = 32, ...>"),
+  /// which also says how caches are stored. Throws std::runtime_error with the diagnostics, where it is not legal too.
+  static std::unique_ptr<Executable> compileScheduled(const std::string &variantJson, Phase phase,
+                                                      const std::string &schedule, const std::string &target = "host");
   ~Executable();
 
   const PhaseSignature &signature(Phase phase) const;
