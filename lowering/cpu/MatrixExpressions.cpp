@@ -8,7 +8,6 @@
 
 #include "mlir/Dialect/AMX/AMXDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 
 #include <limits>
 
@@ -18,26 +17,6 @@ using namespace mlir::tpa::cpu;
 using tile::TileType;
 
 static constexpr double infinity = std::numeric_limits<double>::infinity();
-
-Value MatrixLoopEmitter::exp2(Value x) {
-  auto call = [&](StringRef name, ValueRange arguments) {
-    return LLVM::CallIntrinsicOp::create(b, f32, b.getStringAttr(name), arguments).getResult(0);
-  };
-  auto integer = [&](Type type, int64_t value) -> Value {
-    return LLVM::ConstantOp::create(b, type, b.getIntegerAttr(type, value));
-  };
-  Value all = integer(b.getI16Type(), -1), nearest = integer(b.getI32Type(), 4);
-  Value zero = splat(b, f32, 0.0);
-  // The fraction above floor(x); scalef multiplies by 2^floor(x) and gives 0 for -infinity.
-  Value fraction = call("llvm.x86.avx512.mask.reduce.ps.512", {x, integer(b.getI32Type(), 1), zero, all, nearest});
-  // (2^r - 1) / r on [0, 1), fitted for the least largest relative error of 1 + r p(r), 2.9e-6: exactly 1 at 0.
-  constexpr double coefficients[] = {0.013426684289533822, 0.05224247418757171, 0.24128020477403792, 0.6930448448986966,
-                                     1.0};
-  Value p = splat(b, f32, coefficients[0]);
-  for (double coefficient : ArrayRef(coefficients).drop_front())
-    p = vector::FMAOp::create(b, p, fraction, splat(b, f32, coefficient));
-  return call("llvm.x86.avx512.mask.scalef.ps.512", {p, x, zero, all, nearest});
-}
 
 Value MatrixLoopEmitter::evaluateLoad(tile::LoadOp load, const Place &place, Point &point, StringAttr lane) {
   auto type = load.getType();
@@ -101,21 +80,15 @@ Value MatrixLoopEmitter::evaluateMask(tile::MaskOp mask, Value input, const Plac
     Value first = mask.getWindow() ? Value(arith::SubIOp::create(b, last, number(*mask.getWindow()))) : number(0);
     return {first, last};
   };
+  auto [first, last] = bounds(point.lookup(n));
   Value exists = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, token, mask.getEnd());
-  if (m.column != n) {
-    auto [first, last] = bounds(point.lookup(n));
+  if (m.column != n || !mask.getCausal()) {
     Value keeps = arith::AndIOp::create(b, arith::CmpIOp::create(b, arith::CmpIPredicate::sle, first, token),
                                         arith::CmpIOp::create(b, arith::CmpIPredicate::slt, token, last));
     return arith::SelectOp::create(b, arith::AndIOp::create(b, keeps, exists), input, hidden);
   }
   // Query q sees the token where token < last(0) + q and first(0) + q <= token.
-  auto [first, last] = bounds(point.lookup(n));
   Value shown = arith::SelectOp::create(b, exists, input, hidden);
-  if (!mask.getCausal()) {
-    Value keeps = arith::AndIOp::create(b, arith::CmpIOp::create(b, arith::CmpIPredicate::sle, first, token),
-                                        arith::CmpIOp::create(b, arith::CmpIPredicate::slt, token, last));
-    return arith::SelectOp::create(b, keeps, shown, hidden);
-  }
   Value early = lanesBelow(b, matrixColumns, last, e.plus(token, 1));
   shown = arith::SelectOp::create(b, early, hidden, shown);
   if (!mask.getWindow())

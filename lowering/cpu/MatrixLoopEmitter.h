@@ -104,7 +104,6 @@ private:
   Value evaluate(Value value, const Place &place, Point &point, StringAttr lane, Value probability = Value());
   Value evaluateLoad(tile::LoadOp load, const Place &place, Point &point, StringAttr lane);
   Value evaluateMask(tile::MaskOp mask, Value input, const Place &place, Point &point);
-  Value exp2(Value x);
 
   // --- Stages
   /// The scores of 16 tokens from `m` on.

@@ -147,7 +147,7 @@ void MatrixLoopEmitter::maxStage(const Place &place, Value active, const State &
     Value one = splat(b, f32, 1.0);
     for (int64_t group = 0; group < groups; ++group) {
       // Nothing seen yet: there is nothing to correct.
-      Value factor = exp2(arith::SubFOp::create(b, old[group], max[group]));
+      Value factor = exp2OfWeights(b, arith::SubFOp::create(b, old[group], max[group]));
       factors.push_back(selectIfMinusInfinity(b, old[group], one, factor));
       writeState(state.max, inner, group, max[group]);
     }
@@ -183,7 +183,7 @@ Work MatrixLoopEmitter::weightWork(const Place &place, Value token, int64_t coun
           point[b.getStringAttr("m")] = e.plus(token, i + half);
           point[m.column] = columnOf(place, group);
           Value logit = evaluate(m.step.getLogits(), place, point, m.column);
-          Value probability = exp2(arith::SubFOp::create(b, logit, max, arith::FastMathFlags::contract));
+          Value probability = exp2OfWeights(b, arith::SubFOp::create(b, logit, max, arith::FastMathFlags::contract));
           sums[group] = arith::AddFOp::create(b, sums[group], probability);
           for (size_t k = 0; k < m.values.size(); ++k) {
             // Rounded when they are packed.

@@ -124,16 +124,21 @@ Value cpu::maximum(ImplicitLocOpBuilder &b, Value x, Value y) {
   return compareAndSelect(b, arith::CmpFPredicate::OGT, x, y, x, y);
 }
 
+/// coefficients[0] x^(n-1) + .. + coefficients[n-1].
+static Value polynomial(ImplicitLocOpBuilder &b, Value x, ArrayRef<double> coefficients) {
+  auto type = cast<VectorType>(x.getType());
+  Value p = cpu::splat(b, type, coefficients[0]);
+  for (double coefficient : coefficients.drop_front())
+    p = vector::FMAOp::create(b, p, x, cpu::splat(b, type, coefficient));
+  return p;
+}
+
 /// 2^r for |r| <= 1/2: exactly 1 at 0, relative error 9.2e-8.
 static Value exp2OfFraction(ImplicitLocOpBuilder &b, Value r) {
-  auto type = cast<VectorType>(r.getType());
   // 2^r - 1 over r, fitted for the least largest relative error of 1 + r p(r).
-  constexpr double coefficients[] = {0.0013264727081471344, 0.009671512649002853, 0.05550733743641746,
-                                     0.24022242085171286,   0.6931469775988864,   1.0};
-  Value p = cpu::splat(b, type, coefficients[0]);
-  for (double coefficient : ArrayRef(coefficients).drop_front())
-    p = vector::FMAOp::create(b, p, r, cpu::splat(b, type, coefficient));
-  return p;
+  return polynomial(
+      b, r,
+      {0.0013264727081471344, 0.009671512649002853, 0.05550733743641746, 0.24022242085171286, 0.6931469775988864, 1.0});
 }
 
 Value cpu::exp2(ImplicitLocOpBuilder &b, Value x) {
@@ -155,22 +160,45 @@ Value cpu::exp2(ImplicitLocOpBuilder &b, Value x) {
   return compareAndSelect(b, arith::CmpFPredicate::OLT, x, constant(-126.0), constant(0.0), power);
 }
 
-Value cpu::exp2Avx512(ImplicitLocOpBuilder &b, Value x) {
-  auto type = cast<VectorType>(x.getType());
-  auto call = [&](StringRef name, ValueRange arguments) {
-    return LLVM::CallIntrinsicOp::create(b, type, b.getStringAttr(name), arguments).getResult(0);
-  };
+/// x - n, with n = x rounded to nearest even or, as `floor` says, down.
+static Value fractionAvx512(ImplicitLocOpBuilder &b, Value x, bool floor) {
   auto integer = [&](Type type, int64_t value) -> Value {
     return LLVM::ConstantOp::create(b, type, b.getIntegerAttr(type, value));
   };
   Value all = integer(b.getI16Type(), -1), currentRounding = integer(b.getI32Type(), 4);
-  Value zero = splat(b, type, 0.0);
+  Value mode = integer(b.getI32Type(), floor ? 1 : 0), zero = cpu::splat(b, cast<VectorType>(x.getType()), 0.0);
+  return LLVM::CallIntrinsicOp::create(b, x.getType(), b.getStringAttr("llvm.x86.avx512.mask.reduce.ps.512"),
+                                       {x, mode, zero, all, currentRounding})
+      .getResult(0);
+}
+
+/// p * 2^floor(n); 0 where n is -infinity.
+static Value scaledAvx512(ImplicitLocOpBuilder &b, Value p, Value n) {
+  auto integer = [&](Type type, int64_t value) -> Value {
+    return LLVM::ConstantOp::create(b, type, b.getIntegerAttr(type, value));
+  };
+  Value all = integer(b.getI16Type(), -1), currentRounding = integer(b.getI32Type(), 4);
+  Value zero = cpu::splat(b, cast<VectorType>(p.getType()), 0.0);
+  return LLVM::CallIntrinsicOp::create(b, p.getType(), b.getStringAttr("llvm.x86.avx512.mask.scalef.ps.512"),
+                                       {p, n, zero, all, currentRounding})
+      .getResult(0);
+}
+
+Value cpu::exp2Avx512(ImplicitLocOpBuilder &b, Value x) {
+  auto type = cast<VectorType>(x.getType());
   // x = n + r with |r| <= 1/2.
-  Value r = call("llvm.x86.avx512.mask.reduce.ps.512", {x, integer(b.getI32Type(), 0), zero, all, currentRounding});
+  Value r = fractionAvx512(b, x, /*floor=*/false);
   Value n = arith::SubFOp::create(b, x, r);
-  Value result = call("llvm.x86.avx512.mask.scalef.ps.512", {exp2OfFraction(b, r), n, zero, all, currentRounding});
+  Value result = scaledAvx512(b, exp2OfFraction(b, r), n);
   // No subnormal results: products with them are slow.
-  return compareAndSelect(b, arith::CmpFPredicate::OLT, x, splat(b, type, -126.0), zero, result);
+  return compareAndSelect(b, arith::CmpFPredicate::OLT, x, splat(b, type, -126.0), splat(b, type, 0.0), result);
+}
+
+Value cpu::exp2OfWeights(ImplicitLocOpBuilder &b, Value x) {
+  // (2^r - 1) / r on [0, 1), fitted for the least largest relative error of 1 + r p(r).
+  Value p = polynomial(b, fractionAvx512(b, x, /*floor=*/true),
+                       {0.013426684289533822, 0.05224247418757171, 0.24128020477403792, 0.6930448448986966, 1.0});
+  return scaledAvx512(b, p, x);
 }
 
 Value cpu::tanh(ImplicitLocOpBuilder &b, Value x) {
