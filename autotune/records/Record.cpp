@@ -96,8 +96,28 @@ Shape bucketed(Shape shape) { return {bucketed(shape.requests), bucketed(shape.t
 
 std::string_view effortName(Effort effort) { return effortNames.at(static_cast<size_t>(effort)); }
 
+std::optional<Effort> effortOf(std::string_view name) {
+  auto named = std::ranges::find(effortNames, name);
+  return named == effortNames.end() ? std::nullopt : std::optional(static_cast<Effort>(named - effortNames.begin()));
+}
+
 bool isSameQuestion(const Entry &a, const Entry &b) {
   return a.key == b.key && a.fingerprint == b.fingerprint && a.policy == b.policy;
+}
+
+const Candidate &chosenOf(const Entry &entry, const json &defaultSchedule) {
+  const Candidate &fastest = entry.best.front();
+  const double limit = fastest.medianUs + std::max(0.01 * fastest.medianUs, 2 * fastest.madUs);
+  const Candidate *chosen = &fastest;
+  for (const Candidate &candidate : entry.best) {
+    if (candidate.medianUs > limit)
+      break;
+    if (candidate.schedule == defaultSchedule)
+      return candidate;
+    if (candidate.schedule.dump() < chosen->schedule.dump())
+      chosen = &candidate;
+  }
+  return *chosen;
 }
 
 json toJson(const Entry &entry) {
@@ -143,10 +163,10 @@ Entry entryOf(const json &value) {
   entry.fingerprint.toolchain = plainObject(fingerprint, "toolchain");
   entry.policy = plainObject(members, "policy");
   const std::string effort = members.text("effort");
-  auto named = std::ranges::find(effortNames, effort);
-  if (named == effortNames.end())
+  std::optional<Effort> named = effortOf(effort);
+  if (!named)
     throw std::runtime_error("effort: found \"" + effort + "\"; expected none, quick, normal or full");
-  entry.effort = static_cast<Effort>(named - effortNames.begin());
+  entry.effort = *named;
   entry.evaluations = members.count("evaluations");
   entry.defaultUs = members.microseconds("default_us");
   entry.time = members.text("time");

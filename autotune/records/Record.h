@@ -10,6 +10,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -59,6 +60,8 @@ struct Fingerprint {
 /// How long a search went on. Higher ones subsume lower ones.
 enum class Effort { none, quick, normal, full };
 std::string_view effortName(Effort effort);
+/// The effort of that name, or nothing.
+std::optional<Effort> effortOf(std::string_view name);
 
 /// One measured schedule.
 struct Candidate {
@@ -97,6 +100,10 @@ inline constexpr size_t mostCandidates = 8;
 
 /// Whether two entries speak of the same measurement: key, fingerprint and policy.
 bool isSameQuestion(const Entry &a, const Entry &b);
+
+/// The schedule of `entry` to use: of those as fast as the fastest within one percent or two deviations the default
+/// one, else the first by text. So two searches that find the same few equals agree.
+const Candidate &chosenOf(const Entry &entry, const nlohmann::json &defaultSchedule);
 
 nlohmann::json toJson(const Entry &entry);
 /// Throws std::runtime_error that names the field, what was found and what is accepted.

@@ -56,15 +56,4 @@ std::vector<Finalist> runFinal(const TimedRun &run, const std::vector<Index> &po
   return finalists;
 }
 
-Finalist winnerOf(const std::vector<Finalist> &finalists, const std::vector<Index> &preferred) {
-  const Finalist &fastest = finalists.front();
-  double limit = fastest.median + std::max(0.01 * fastest.median, 2 * fastest.medianAbsoluteDeviation);
-  for (Index point : preferred) {
-    auto found = std::ranges::find(finalists, point, &Finalist::point);
-    if (found != finalists.end() && found->median <= limit)
-      return *found;
-  }
-  return fastest;
-}
-
 } // namespace tpac::search

@@ -35,10 +35,6 @@ inline constexpr int finalRounds = 15;
 std::vector<Finalist> runFinal(const TimedRun &run, const std::vector<Index> &points,
                                const std::function<bool()> &goesOn);
 
-/// The finalist to keep: the fastest one, unless one of `preferred` (earlier ones first) is as fast within one percent
-/// or two deviations, which makes winners stable from tune to tune. `finalists` is not empty.
-Finalist winnerOf(const std::vector<Finalist> &finalists, const std::vector<Index> &preferred);
-
 } // namespace tpac::search
 
 #endif // TPAC_AUTOTUNE_SEARCH_RACE_H

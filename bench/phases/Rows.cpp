@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <regex>
 #include <set>
 #include <stdexcept>
 
@@ -151,6 +152,28 @@ std::string Row::name() const {
 
 std::vector<Row> readRows(const std::string &path, const std::string &list, const std::string &configs, int cpus) {
   return Reader(path, configs, cpus).read(list);
+}
+
+Row rowOfShape(const std::string &shape, const std::string &config, const nlohmann::json &variant, int threads) {
+  static const std::regex form("(append|decode|prefill|merge)((?:/(?:cached|tokens|requests):[0-9]{1,9})*)");
+  static const std::regex field("/([a-z]+):([0-9]+)");
+  std::smatch parts;
+  if (!std::regex_match(shape, parts, form))
+    throw std::runtime_error("--shape: found '" + shape + "'; expected " + shapeHelp);
+  int64_t cached = 0, tokens = 1, requests = threads;
+  const std::string fields = parts[2];
+  for (auto match = std::sregex_iterator(fields.begin(), fields.end(), field); match != std::sregex_iterator(); ++match)
+    ((*match)[1] == "cached" ? cached : (*match)[1] == "tokens" ? tokens : requests) = std::stoll((*match)[2]);
+  if (tokens < 1 || requests < 1 || requests % threads != 0)
+    throw std::runtime_error("--shape " + shape + ": expected 1 token or more, and requests divisible by the " +
+                             std::to_string(threads) + " threads, which take whole ones");
+  Row row{Phase::merge, config, variant, 0, tokens, requests, threads, "tpac"};
+  for (Phase phase : packPhases)
+    if (parts[1].str() == phaseName(phase))
+      row.phase = phase;
+  if (row.phase != Phase::merge)
+    row.cached = std::max(cached, tokens);
+  return row;
 }
 
 } // namespace tpac::bench

@@ -34,6 +34,16 @@ struct Row {
 /// Throws std::runtime_error naming file, entry and field.
 std::vector<Row> readRows(const std::string &path, const std::string &list, const std::string &configs, int cpus);
 
+/// How the command line says what to measure.
+inline constexpr const char *shapeHelp =
+    "PHASE[/cached:N][/tokens:N][/requests:N]: append, decode, prefill or merge, with N tokens in the cache of each "
+    "request at the end (default: as many as are new), N new or query tokens per request (default: 1; merge: rows), N "
+    "requests per call (default: one per thread); repeatable";
+
+/// The row that `shape` asks for, of the variant `variant`, which the table calls `config`. Throws std::runtime_error
+/// that names the option --shape.
+Row rowOfShape(const std::string &shape, const std::string &config, const nlohmann::json &variant, int threads);
+
 } // namespace tpac::bench
 
 #endif // TPAC_BENCH_PHASES_ROWS_H

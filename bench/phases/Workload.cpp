@@ -214,12 +214,10 @@ double Workload::unitBound(double fmaPeak, double amxPeak) const {
   return std::max(matrix, softmax);
 }
 
-std::vector<Workload::Output> Workload::outputs(int64_t unit) const {
-  std::vector<Output> result;
+std::vector<Workload::Memory> Workload::memory(int64_t unit) const {
+  std::vector<Memory> result;
   for (const Tensor &tensor : tensors)
-    if (tensor.spec.access != Access::in)
-      result.push_back(
-          {tensor.spec.name, tensor.spec.elementType, {tensor.at(unit), static_cast<size_t>(tensor.bytes)}});
+    result.push_back({&tensor.spec, {tensor.at(unit), static_cast<size_t>(tensor.bytes)}});
   return result;
 }
 

@@ -40,13 +40,12 @@ public:
 
   /// Calls `function` on unit `unit`; returns its status.
   int32_t call(PhaseFunction function, int64_t unit) const { return function(blocks[unit].data()); }
-  /// Memory that calls on `unit` write.
-  struct Output {
-    std::string name;
-    ElementType type;
+  /// The tensors of a unit, in the order of the signature.
+  struct Memory {
+    const PhaseTensor *spec;
     std::span<std::byte> bytes;
   };
-  std::vector<Output> outputs(int64_t unit) const;
+  std::vector<Memory> memory(int64_t unit) const;
 
   /// What the call on `unit` reads and writes, request by request.
   std::vector<StreamGroup> streams(int64_t unit) const;

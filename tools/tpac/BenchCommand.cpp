@@ -13,7 +13,6 @@
 
 #include <algorithm>
 #include <iostream>
-#include <regex>
 #include <stdexcept>
 
 namespace tpac {
@@ -39,40 +38,12 @@ const std::vector<std::string> defaultShapes = {
 const std::vector<std::string> quickShapes = {"decode/cached:1024", "append/tokens:128", "prefill/tokens:128",
                                               "merge/tokens:64"};
 
-constexpr const char *shapeHelp =
-    "PHASE[/cached:N][/tokens:N][/requests:N]: append, decode, prefill or merge, with N tokens in the cache of each "
-    "request at the end (default: as many as are new), N new or query tokens per request (default: 1; merge: rows), N "
-    "requests per call (default: one per thread); repeatable";
-
-/// The row that `shape` asks for.
-Row rowOf(const std::string &shape, const LoadedPack &pack, int threads) {
-  static const std::regex form("(append|decode|prefill|merge)((?:/(?:cached|tokens|requests):[0-9]{1,9})*)");
-  static const std::regex field("/([a-z]+):([0-9]+)");
-  std::smatch parts;
-  if (!std::regex_match(shape, parts, form))
-    throw std::runtime_error("--shape: found '" + shape + "'; expected " + shapeHelp);
-  int64_t cached = 0, tokens = 1, requests = threads;
-  const std::string fields = parts[2];
-  for (auto match = std::sregex_iterator(fields.begin(), fields.end(), field); match != std::sregex_iterator(); ++match)
-    ((*match)[1] == "cached" ? cached : (*match)[1] == "tokens" ? tokens : requests) = std::stoll((*match)[2]);
-  if (tokens < 1 || requests < 1 || requests % threads != 0)
-    throw std::runtime_error("--shape " + shape + ": expected 1 token or more, and requests divisible by the " +
-                             std::to_string(threads) + " threads, which take whole ones");
-  Row row{Phase::merge, pack.name(), nlohmann::json::parse(pack.variantJson()), 0, tokens, requests, threads, "tpac"};
-  for (Phase phase : packPhases)
-    if (parts[1].str() == phaseName(phase))
-      row.phase = phase;
-  if (row.phase != Phase::merge)
-    row.cached = std::max(cached, tokens);
-  return row;
-}
-
 /// The rows of the given shapes, or of the default ones.
 std::vector<Row> rowsOf(const BenchOptions &options, const LoadedPack &pack, int threads) {
   std::vector<Row> rows;
   for (const std::string &shape :
        options.shapes.empty() ? (options.quick ? quickShapes : defaultShapes) : options.shapes) {
-    Row row = rowOf(shape, pack, threads);
+    Row row = bench::rowOfShape(shape, pack.name(), nlohmann::json::parse(pack.variantJson()), threads);
     bool isThere = std::ranges::any_of(pack.signatures(),
                                        [&](const PhaseSignature &signature) { return signature.phase == row.phase; });
     if (isThere)
@@ -187,7 +158,7 @@ void addBenchCommand(CLI::App &app) {
       app.add_subcommand("bench", "Measure a kernel pack beside the limits of this machine (docs/benchmarks.md).");
   auto options = std::make_shared<BenchOptions>();
   command->add_option("PACK", options->directory, "directory of the pack")->required()->check(CLI::ExistingDirectory);
-  command->add_option("--shape", options->shapes, shapeHelp)
+  command->add_option("--shape", options->shapes, bench::shapeHelp)
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->add_option("--threads", options->threads, "threads, each with requests of its own; default: one per CPU");

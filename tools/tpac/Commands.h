@@ -22,10 +22,15 @@ inline constexpr const char *valueBlockHelp =
 inline constexpr const char *pageSizeHelp =
     "tokens per page of the cache, which a block table then assigns to requests; 0: one piece of memory per request";
 
+/// Of the option --records.
+inline constexpr const char *recordsHelp =
+    "file of tuning records; default: TPAC_RECORDS, or tpac-records.json here and the user's own (docs/autotuning.md)";
+
 void addBenchCommand(CLI::App &app);
 void addBuildCommand(CLI::App &app);
 void addCheckCommand(CLI::App &app);
 void addShowCommand(CLI::App &app);
+void addTuneCommand(CLI::App &app);
 
 } // namespace tpac
 

@@ -19,6 +19,7 @@ int main(int argc, char **argv) {
   tpac::addBuildCommand(app);
   tpac::addCheckCommand(app);
   tpac::addShowCommand(app);
+  tpac::addTuneCommand(app);
   try {
     app.parse(argc, argv);
     return 0;

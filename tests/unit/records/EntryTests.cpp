@@ -56,6 +56,16 @@ TEST(Entries, haveTheMembersOfTheSchema) {
   compare("candidate", entry.at("best").at(0));
 }
 
+TEST(Entries, ofEqualSchedulesTheDefaultOrTheFirstByTextIsChosen) {
+  Entry entry = sampleEntry();
+  const json a = {{"tokens", "16"}}, b = {{"tokens", "32"}}, c = {{"tokens", "64"}}, d = {{"tokens", "8"}};
+  entry.best = {{b, 100, 0.1, 15}, {a, 100.5, 0.1, 15}, {c, 100.9, 0.1, 15}, {d, 103, 0.1, 15}};
+  EXPECT_EQ(chosenOf(entry, d).schedule, a);
+  EXPECT_EQ(chosenOf(entry, c).schedule, c);
+  entry.best[0].madUs = 2;
+  EXPECT_EQ(chosenOf(entry, d).schedule, d);
+}
+
 // Field, what was found, what is accepted.
 TEST(Entries, sayWhatIsWrongWithThem) {
   auto messageOf = [](const std::function<void(json &)> &damage) {

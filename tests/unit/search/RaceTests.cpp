@@ -88,12 +88,4 @@ TEST(Race, findsTheFastest) {
   EXPECT_LE(regret / races, 0.005);
 }
 
-TEST(Race, ofEqualOnesThePreferredWins) {
-  const std::vector<Finalist> finalists = {{5, 1.000, 0.001, 15}, {2, 1.008, 0.001, 15}, {7, 1.05, 0.001, 15}};
-  EXPECT_EQ(winnerOf(finalists, {}).point, 5u);
-  EXPECT_EQ(winnerOf(finalists, {2}).point, 2u);
-  EXPECT_EQ(winnerOf(finalists, {7, 2}).point, 2u);
-  EXPECT_EQ(winnerOf({{5, 1.0, 0.03, 15}, {7, 1.05, 0.03, 15}}, {7}).point, 7u);
-}
-
 } // namespace tpac::search

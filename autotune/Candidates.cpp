@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "autotune/Candidates.h"
+
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace tpac::autotune {
+
+using mlir::tpa::ScheduleAttr;
+
+namespace {
+
+template <typename T> T take(llvm::Expected<T> expected) {
+  if (!expected)
+    throw std::runtime_error(llvm::toString(expected.takeError()));
+  return std::move(*expected);
+}
+
+std::string textOf(ScheduleAttr schedule) {
+  std::string text;
+  llvm::raw_string_ostream(text) << schedule;
+  return text;
+}
+
+void checkPins(const std::vector<ScheduleSpace::Knob> &knobs, const Pins &pins) {
+  for (const auto &[name, value] : pins) {
+    auto knob = std::ranges::find(knobs, name, &ScheduleSpace::Knob::name);
+    if (knob == knobs.end()) {
+      std::vector<std::string> names;
+      for (const ScheduleSpace::Knob &known : knobs)
+        names.push_back(known.name);
+      throw std::runtime_error("--pin: found '" + name + "'; expected one of " + llvm::join(names, ", "));
+    }
+    if (std::ranges::find(knob->values, value) == knob->values.end())
+      throw std::runtime_error("--pin " + name + ": found '" + value + "'; expected one of " +
+                               llvm::join(knob->values, ", "));
+  }
+}
+
+} // namespace
+
+std::optional<search::Index> Candidates::find(const nlohmann::json &schedule) const {
+  auto found = std::ranges::find(fields, schedule);
+  return found == fields.end() ? std::nullopt : std::optional(static_cast<search::Index>(found - fields.begin()));
+}
+
+Candidates candidatesFor(mlir::tpa::VariantAttr variant, Phase phase, const CodeTarget &target, CacheStorage storage,
+                         const Pins &pins) {
+  const ScheduleSpace space = take(scheduleSpace(variant, phase, target, storage));
+  const ScheduleAttr byDefault = take(defaultSchedule(variant, phase, target, storage));
+  const std::vector<ScheduleSpace::Knob> knobs = space.knobs();
+  checkPins(knobs, pins);
+  Candidates result;
+  for (int64_t i = 0; i < space.size(); ++i) {
+    ScheduleAttr schedule = space.at(i);
+    if (!schedule)
+      continue;
+    const std::vector<std::string> values = ScheduleSpace::valuesOf(schedule);
+    bool isPinned = true;
+    search::Point point;
+    nlohmann::json fields = nlohmann::json::object();
+    for (size_t knob = 0; knob < knobs.size(); ++knob) {
+      auto pin = pins.find(knobs[knob].name);
+      isPinned &= pin == pins.end() || pin->second == values[knob];
+      point.push_back(
+          static_cast<int>(std::ranges::find(knobs[knob].values, values[knob]) - knobs[knob].values.begin()));
+      fields[knobs[knob].name] = values[knob];
+    }
+    if (!isPinned)
+      continue;
+    if (llvm::Error error = checkSchedule(variant, phase, schedule, target)) {
+      llvm::consumeError(std::move(error));
+      continue;
+    }
+    if (schedule == byDefault)
+      result.byDefault = result.texts.size();
+    result.space.points.push_back(std::move(point));
+    result.texts.push_back(textOf(schedule));
+    result.fields.push_back(std::move(fields));
+  }
+  return result;
+}
+
+} // namespace tpac::autotune

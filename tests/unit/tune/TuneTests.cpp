@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "autotune/Tuner.h"
+#include "dialect/json/VariantJson.h"
+#include "lowering/Compiler.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <fstream>
+
+namespace tpac::autotune {
+namespace {
+
+template <typename T> T take(llvm::Expected<T> expected) {
+  if (!expected)
+    throw std::runtime_error(llvm::toString(expected.takeError()));
+  return std::move(*expected);
+}
+
+class Tuning : public testing::Test {
+protected:
+  Tuning() {
+    mlir::DialectRegistry registry;
+    registerCompilerDialects(registry);
+    context.appendDialectRegistry(registry);
+    std::ifstream stream(TPAC_SOURCE_ROOT "/configs/t6-mini.json");
+    variant = take(mlir::tpa::readVariant(std::string(std::istreambuf_iterator<char>(stream), {}), "t6-mini", context));
+    // Small pieces of time: what wins does not matter here.
+    question = {
+        {Phase::decode, "t6-mini", nlohmann::json::parse(mlir::tpa::writeVariant(variant)), 64, 1, 1, 1, "tpac"},
+        "host",
+        int64_t(1) << 20,
+        1e-4};
+    options.worker.command = {TPAC_PROGRAM, "tune-worker"};
+  }
+
+  Candidates candidatesOf(CacheStorage storage, const Pins &pins = {{"tokens", "32"}, {"queries", "1"}}) {
+    return candidatesFor(variant, question.row.phase, take(findTarget("host")), storage, pins);
+  }
+  CacheStorage defaultStorage() { return {defaultValueBlock(variant, take(findTarget("host"))), 0}; }
+
+  mlir::MLIRContext context;
+  mlir::tpa::VariantAttr variant;
+  Question question;
+  TuneOptions options;
+};
+
+} // namespace
+
+TEST_F(Tuning, candidatesAreLegalAndPinned) {
+  Candidates all = candidatesOf(defaultStorage(), {}), pinned = candidatesOf(defaultStorage(), {{"tokens", "32"}});
+  ASSERT_TRUE(all.byDefault);
+  EXPECT_GT(all.texts.size(), pinned.texts.size());
+  EXPECT_GT(pinned.texts.size(), 0u);
+  for (const nlohmann::json &fields : pinned.fields)
+    EXPECT_EQ(fields.at("tokens"), "32");
+  EXPECT_EQ(all.find(all.fields[*all.byDefault]), all.byDefault);
+  EXPECT_FALSE(all.find({{"tokens", "32"}}));
+  auto messageOf = [&](const Pins &pins) {
+    try {
+      candidatesOf(defaultStorage(), pins);
+    } catch (const std::runtime_error &error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_EQ(messageOf({{"tokens", "24"}}), "--pin tokens: found '24'; expected one of 8, 16, 32, 64, 128, 256");
+  EXPECT_EQ(messageOf({{"warps", "4"}}).substr(0, 43), "--pin: found 'warps'; expected one of token");
+}
+
+// Whatever is wrong with a candidate: it is named, it does not win, and the search goes on.
+TEST_F(Tuning, faultyCandidatesNeverWin) {
+  Candidates candidates = candidatesOf(defaultStorage(), {});
+  ASSERT_TRUE(candidates.byDefault);
+  const std::string call = "decode/t6-mini/cached:333/tokens:1/requests:2/threads:1/impl:tpac: ";
+  const std::vector<std::pair<std::string, std::string>> faults = {
+      {"wrong", "wrong: " + call + "out: relative error"},
+      {"outside", "wrong: " + call + "memory changed that is no output's"},
+      {"unrepeatable", "wrong: " + call + "called again, it gives other bits"},
+      {"refuse", "wrong: status 1"},
+      {"crash", "crashed: signal 11"},
+      {"hang", "timed out after 2 s"}};
+  // Schedules that are not the default, so that there is something to win.
+  std::map<std::string, std::string> expected;
+  for (size_t i = 0; expected.size() < faults.size(); ++i)
+    if (i != *candidates.byDefault) {
+      const auto &[fault, problem] = faults[expected.size()];
+      expected[candidates.texts[i]] = problem;
+      options.worker.faults[candidates.texts[i]] = fault;
+      options.portfolio.push_back(candidates.fields[i]);
+    }
+  options.worker.checkTimeout = std::chrono::seconds(2);
+  options.effort = records::Effort::quick;
+  // The faulty ones come right after the default, then one more, then the search ends.
+  size_t evaluations = 0;
+  options.onProgress = [&](const Progress &progress) { evaluations = progress.evaluations; };
+  options.isStopped = [&] { return evaluations > faults.size() + 1; };
+  Tuned tuned = tune(question, candidates, options);
+  EXPECT_EQ(tuned.problems.size(), faults.size());
+  for (const auto &[schedule, problem] : expected)
+    EXPECT_EQ(tuned.problems[schedule].substr(0, problem.size()), problem);
+  // The default and the one after the faulty ones.
+  EXPECT_EQ(tuned.entry.best.size(), 2u);
+  EXPECT_GT(tuned.entry.defaultUs, 0);
+  EXPECT_EQ(tuned.rejects, (std::map<std::string, int>{{"crashed", 1}, {"timed out after 2 s", 1}, {"wrong", 4}}));
+}
+
+// The gate knows every order of caches.
+TEST_F(Tuning, cachesOfAnyStorageCanBeTuned) {
+  options.effort = records::Effort::none;
+  for (CacheStorage storage : {CacheStorage{0, 16}, CacheStorage{32, 64}}) {
+    Tuned tuned = tune(question, candidatesOf(storage, {}), options);
+    EXPECT_TRUE(tuned.problems.empty());
+    EXPECT_EQ(tuned.entry.best.size(), 1u);
+  }
+}
+
+TEST_F(Tuning, otherPhasesCanBeTuned) {
+  for (Phase phase : {Phase::append, Phase::prefill, Phase::merge}) {
+    question.row.phase = phase;
+    question.row.cached = phase == Phase::merge ? 0 : 64;
+    question.row.tokens = 64;
+    options.effort = records::Effort::none;
+    Tuned tuned = tune(question, candidatesOf(defaultStorage(), {}), options);
+    EXPECT_EQ(tuned.entry.evaluations, 1) << phaseName(phase);
+    EXPECT_TRUE(tuned.problems.empty());
+    ASSERT_EQ(tuned.entry.best.size(), 1u);
+    EXPECT_EQ(tuned.entry.best[0].medianUs, tuned.entry.defaultUs);
+    EXPECT_EQ(tuned.entry.best[0].runs, 15);
+  }
+}
+
+TEST_F(Tuning, saysWhyNoWorkerStarts) {
+  options.worker.command = {"/nowhere/tpac", "tune-worker"};
+  try {
+    tune(question, candidatesOf(defaultStorage(), {}), options);
+    FAIL() << "expected an error";
+  } catch (const std::runtime_error &error) {
+    EXPECT_NE(std::string(error.what()).find("/nowhere/tpac"), std::string::npos) << error.what();
+  }
+}
+
+} // namespace tpac::autotune

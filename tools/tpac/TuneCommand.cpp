@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// tpac tune: searches schedules on this machine and keeps the fastest in tuning records; tpac tune-worker: the process
+// that compiles and runs them.
+
+#include "autotune/Tuner.h"
+#include "autotune/records/Lookup.h"
+#include "bench/measure/ThreadTeam.h"
+#include "dialect/json/VariantJson.h"
+#include "tools/tpac/Commands.h"
+#include "tools/tpac/Progress.h"
+#include "tools/tpac/Questions.h"
+#include "tools/tpac/Table.h"
+#include "tools/tpac/Take.h"
+#include "tools/tpac/VariantFile.h"
+
+#include <csignal>
+#include <iostream>
+#include <stdexcept>
+
+namespace tpac {
+namespace {
+
+struct TuneOptions {
+  std::string variant;
+  std::vector<std::string> shapes = {"decode/cached:8192"};
+  std::string target = "host";
+  std::optional<int64_t> valueBlock;
+  int64_t pageSize = 0;
+  int threads = 0;
+  std::string effort = "quick";
+  double seconds = 1e9;
+  uint64_t seed = 1;
+  int64_t poolMegabytes = 1024;
+  std::vector<std::string> pins;
+  std::string records;
+  bool json = false;
+};
+
+/// How often the user asked to stop: once, what was found is kept; twice, the run at hand is given up, too.
+volatile std::sig_atomic_t interrupts = 0;
+void interrupt(int) { interrupts = interrupts + 1; }
+
+autotune::Pins pinsOf(const std::vector<std::string> &texts) {
+  autotune::Pins pins;
+  for (const std::string &text : texts) {
+    size_t equals = text.find('=');
+    if (equals == 0 || equals == std::string::npos)
+      throw std::runtime_error("--pin: found '" + text + "'; expected KNOB=VALUE");
+    pins[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  return pins;
+}
+
+/// The schedules of the nearest records, each once.
+std::vector<nlohmann::json> portfolioOf(const std::vector<records::Answer> &answers) {
+  constexpr size_t most = 16;
+  std::vector<nlohmann::json> schedules;
+  for (const records::Answer &answer : answers)
+    for (const records::Candidate &candidate : answer.entry.best)
+      if (schedules.size() < most && std::ranges::find(schedules, candidate.schedule) == schedules.end())
+        schedules.push_back(candidate.schedule);
+  return schedules;
+}
+
+/// "tokens 64, queries 4": what differs from the default.
+std::string changesOf(const nlohmann::json &schedule, const nlohmann::json &byDefault) {
+  std::string text;
+  for (const auto &[knob, value] : schedule.items())
+    if (value != byDefault.value(knob, nlohmann::json()))
+      text += (text.empty() ? "" : ", ") + knob + " " + value.get<std::string>();
+  return text.empty() ? "as by default" : text;
+}
+
+std::string rejectsOf(const std::map<std::string, int> &rejects) {
+  std::string text;
+  for (const auto &[reason, count] : rejects)
+    text += (text.empty() ? "" : ", ") + std::to_string(count) + " " + reason;
+  return text.empty() ? "none" : text;
+}
+
+class TuneRun {
+public:
+  explicit TuneRun(const TuneOptions &options) : options(options), file(options.variant) {
+    const int cpus = static_cast<int>(bench::allowedCpus().size());
+    threads = options.threads == 0 ? cpus : options.threads;
+    if (threads < 1 || threads > cpus)
+      throw std::runtime_error("--threads: found " + std::to_string(threads) + "; expected 1 to " +
+                               std::to_string(cpus) + ", the CPUs of this process");
+    target = take(findTarget(options.target));
+    if (isGpu(target))
+      throw std::runtime_error("--target: found " + target.name +
+                               ", a GPU; expected a CPU level that this machine runs: kernels are timed here");
+    storage = {options.valueBlock.value_or(defaultValueBlock(file.variant(), target, options.pageSize)),
+               options.pageSize};
+    for (const std::string &shape : options.shapes)
+      rows.push_back(
+          bench::rowOfShape(shape, file.variant().getName().str(), nlohmann::json::parse(file.json()), threads));
+    pins = pinsOf(options.pins);
+  }
+
+  void run() {
+    const std::filesystem::path written = records::recordFileToWrite(options.records);
+    std::signal(SIGINT, interrupt);
+    Table table({{"shape"},
+                 {"tried", Table::Align::right},
+                 {"rejected"},
+                 {"s", Table::Align::right},
+                 {"default us", Table::Align::right},
+                 {"best us", Table::Align::right},
+                 {"gain", Table::Align::right},
+                 {"schedule"}});
+    nlohmann::ordered_json results = nlohmann::ordered_json::array();
+    for (const bench::Row &row : rows) {
+      if (interrupts)
+        break;
+      autotune::Candidates candidates =
+          autotune::candidatesFor(file.variant(), row.phase, target, storage, pinsFor(row));
+      if (!candidates.byDefault)
+        throw std::runtime_error("--pin: the default schedule of " + row.name() +
+                                 " has other values, and nothing can be compared with it; expected pins that it obeys");
+      const autotune::Tuned tuned = tune(row, candidates);
+      records::Contents contents = records::updateRecords(written, {tuned.entry});
+      for (const std::string &problem : contents.problems)
+        std::cerr << "tpac: " << problem << '\n';
+      const nlohmann::json &byDefault = candidates.fields[*candidates.byDefault];
+      const records::Candidate &chosen = records::chosenOf(tuned.entry, byDefault);
+      table.addRow({shapeOf(row),
+                    std::to_string(tuned.entry.evaluations) + " of " + std::to_string(candidates.texts.size()),
+                    rejectsOf(tuned.rejects), format("%.0f", tuned.seconds), format("%.1f", tuned.entry.defaultUs),
+                    format("%.1f", chosen.medianUs), format("%.3f", tuned.entry.defaultUs / chosen.medianUs),
+                    changesOf(chosen.schedule, byDefault)});
+      results.push_back({{"shape", shapeOf(row)},
+                         {"candidates", candidates.texts.size()},
+                         {"rejects", tuned.rejects},
+                         {"problems", tuned.problems},
+                         {"seconds", tuned.seconds},
+                         {"drift", tuned.drift},
+                         {"chosen", chosen.schedule},
+                         {"entry", records::toJson(tuned.entry)}});
+      if (std::abs(tuned.drift) > 0.03 && !options.json)
+        std::cerr << "tpac: " << shapeOf(row) << ": the default schedule took " << format("%+.0f", tuned.drift * 100)
+                  << " % longer in the final than at first: this machine is not steady\n";
+    }
+    if (options.json) {
+      std::cout << nlohmann::ordered_json{{"variant", file.variant().getName().str()},
+                                          {"records", written.string()},
+                                          {"results", results}}
+                       .dump(2)
+                << '\n';
+      return;
+    }
+    table.print(std::cout);
+    std::cout << "Records: " << written.string() << '\n';
+  }
+
+private:
+  static std::string shapeOf(const bench::Row &row) {
+    return std::string(phaseName(row.phase)) + "/cached:" + std::to_string(row.cached) +
+           "/tokens:" + std::to_string(row.tokens) + "/requests:" + std::to_string(row.requests);
+  }
+
+  /// Threads of a measurement take whole requests, so splits would not be measured: their default stays.
+  autotune::Pins pinsFor(const bench::Row &row) const {
+    autotune::Pins result = pins;
+    mlir::tpa::ScheduleAttr byDefault = take(defaultSchedule(file.variant(), row.phase, target, storage));
+    result.emplace("split", std::to_string(byDefault.getSplit()));
+    return result;
+  }
+
+  autotune::Tuned tune(const bench::Row &row, const autotune::Candidates &candidates) {
+    const QuestionKey question = questionKeyOf(file.variant(), row, storage, target);
+    autotune::TuneOptions how;
+    how.effort = records::effortOf(options.effort).value();
+    how.mostSeconds = options.seconds;
+    how.seed = options.seed;
+    how.portfolio = portfolioOf(
+        answersFor(records::readLayers(records::recordFiles(options.records)), question.key, question.fingerprint));
+    how.worker.command = {"/proc/self/exe", "tune-worker"};
+    how.worker.isStopped = [] { return interrupts > 1; };
+    how.isStopped = [] { return interrupts > 0; };
+    ProgressLine line;
+    how.onProgress = [&](const autotune::Progress &progress) {
+      std::string text = shapeOf(row);
+      if (progress.best && progress.byDefault)
+        text += ": " + format("%.1f", *progress.best * 1e6) + " us, default " +
+                format("%.1f", *progress.byDefault * 1e6) + ", rejected: " + rejectsOf(progress.rejects);
+      line.show(progress.evaluations, progress.mostEvaluations, progress.seconds, text);
+    };
+    autotune::Tuned tuned = autotune::tune({row, options.target, options.poolMegabytes << 20}, candidates, how);
+    tuned.entry.key = question.key;
+    tuned.entry.fingerprint = question.fingerprint;
+    tuned.entry.policy = {{"cold", true}, {"threads", threads}};
+    return tuned;
+  }
+
+  const TuneOptions &options;
+  VariantFile file;
+  CodeTarget target;
+  CacheStorage storage;
+  int threads;
+  std::vector<bench::Row> rows;
+  autotune::Pins pins;
+};
+
+} // namespace
+
+void addTuneCommand(CLI::App &app) {
+  CLI::App *command = app.add_subcommand(
+      "tune", "Search schedules on this machine and keep the fastest in tuning records (docs/autotuning.md).");
+  auto options = std::make_shared<TuneOptions>();
+  command->add_option("VARIANT", options->variant, "variant file (JSON)")->required();
+  command->add_option("--shape", options->shapes, bench::shapeHelp)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->capture_default_str();
+  command->add_option("--target", options->target, "host, or a CPU level that this machine runs")
+      ->capture_default_str();
+  command
+      ->add_option("--effort", options->effort,
+                   "schedules to measure at most: none (the default alone), quick (32), normal (200), full (all)")
+      ->check(CLI::IsMember({"none", "quick", "normal", "full"}))
+      ->capture_default_str();
+  command->add_option("--seconds", options->seconds, "of a search at most; ctrl-C, too, keeps what was found")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--pin", options->pins, "KNOB=VALUE: only schedules with this value; repeatable")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->add_option("--threads", options->threads, "threads, each with requests of its own; default: one per CPU");
+  command->add_option("--pool", options->poolMegabytes, "MiB that timed calls rotate through, so that caches are cold")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command->add_option("--seed", options->seed, "of the search")->capture_default_str();
+  command->add_option("--value-block", options->valueBlock, valueBlockHelp);
+  command->add_option("--page-size", options->pageSize, pageSizeHelp)->capture_default_str();
+  command->add_option("--records", options->records, recordsHelp);
+  command->add_flag("--json", options->json, "print JSON");
+  command->callback([options] { TuneRun(*options).run(); });
+
+  CLI::App *worker = app.add_subcommand("tune-worker", "What tpac tune starts: compiles and runs candidates.");
+  worker->group("");
+  worker->callback([] { autotune::serveTrials(std::cin, std::cout); });
+}
+
+} // namespace tpac
