@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the test suites of a finished build and counts what passed.
 
-A suite is one GoogleTest program of bin/tests/, the lit tests, or one script check (the table SCRIPT_CHECKS). Suites are
-independent and run side by side. It builds nothing: `./dev test` does that first. Standard library only.
+A suite is one GoogleTest program of bin/tests/, the lit tests, the Python package's tests, or one script check (the
+table SCRIPT_CHECKS). Suites are independent and run side by side. It builds nothing but the Python package: `./dev test`
+does that first. Standard library only.
 """
 import argparse
 import concurrent.futures
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+import xml.etree.ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +59,7 @@ class Runner:
     def __init__(self, options, scratch):
         self.build = Path(options.build).resolve()
         self.lit = options.lit
+        self.effort = options.effort
         self.timeout = SUITE_TIMEOUT_SECONDS[options.effort]
         self.scratch = Path(scratch)
         self.environment = dict(os.environ, TPAC_TEST_EFFORT=options.effort)
@@ -70,10 +73,11 @@ class Runner:
         programs = sorted(p for p in (self.build / "bin" / "tests").glob("*Tests") if os.access(p, os.X_OK))
         found += [("gtest", p.name, lambda p=p: self.gtest(p)) for p in programs]
         found.append(("lit", "lit", self.lit_suite))
+        found.append(("pytest", "pytest", self.pytest))
         return found
 
-    def run(self, command):
-        process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL,
+    def run(self, command, **environment):
+        process = subprocess.Popen(command, cwd=ROOT, env=self.environment | environment, stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
                                    start_new_session=True)
         problem = ""
@@ -126,6 +130,26 @@ class Runner:
                 else:
                     result.failed += 1
         self.add_process_failure(result, process, "lit")
+        return result
+
+    def pytest(self):
+        """Installs the Python package, then runs its tests; those of tpac.torch only where PyTorch can be imported."""
+        installed = self.run(["./dev", "python"])
+        if installed.code != 0:
+            return Result(failed=1, output=f"$ ./dev python\n{installed.output}{installed.problem}")
+        if self.effort == "full" and (torch := self.run(["./dev", "python", "--torch"])).code != 0:
+            installed.output += f"$ ./dev python --torch\n{torch.output}{torch.problem}"
+        report = self.scratch / "pytest.xml"
+        process = self.run([str(ROOT / "build/python/bin/python"), "-m", "pytest", "-q", "-p", "no:cacheprovider",
+                            f"--junit-xml={report}", "python"], TPAC=str(self.build / "bin" / "tpac"))
+        result = Result(output=installed.output + process.output)
+        if report.exists():
+            for suite in xml.etree.ElementTree.parse(report).getroot().iter("testsuite"):
+                count = {name: int(suite.get(name)) for name in ("tests", "failures", "errors", "skipped")}
+                result.failed += count["failures"] + count["errors"]
+                result.skipped += count["skipped"]
+                result.passed += count["tests"] - count["failures"] - count["errors"] - count["skipped"]
+        self.add_process_failure(result, process, "pytest")
         return result
 
     @staticmethod

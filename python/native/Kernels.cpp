@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "Kernels.h"
+
+#include "Errors.h"
+#include "Tensors.h"
+
+#include <algorithm>
+#include <optional>
+
+namespace tpac::python {
+
+namespace nb = nanobind;
+
+namespace {
+
+/// What a pack asks of its workspace.
+constexpr size_t workspaceAlignment = 64;
+
+int64_t word(const void *pointer) { return static_cast<int64_t>(reinterpret_cast<intptr_t>(pointer)); }
+
+} // namespace
+
+ThreadPool::ThreadPool(int32_t threads, bool pin, int64_t spinMicroseconds) {
+  const tpac_thread_pool_config config = {sizeof(config), threads, pin ? 1 : 0, spinMicroseconds};
+  tpac_thread_pool *created = nullptr;
+  check(tpac_thread_pool_create(&config, &created));
+  pool.reset(created);
+}
+
+void *WorkspaceCache::Piece::aligned(int64_t bytes) {
+  if (bytes == 0)
+    return nullptr;
+  size_t space = static_cast<size_t>(bytes) + workspaceAlignment;
+  if (memory.size() < space) {
+    memory.clear();
+    memory.resize(space);
+  }
+  void *address = memory.data();
+  return std::align(workspaceAlignment, static_cast<size_t>(bytes), address, space);
+}
+
+WorkspaceCache::Piece WorkspaceCache::take() {
+  const std::lock_guard lock(mutex);
+  if (pieces.empty())
+    return {};
+  Piece piece = std::move(pieces.back());
+  pieces.pop_back();
+  return piece;
+}
+
+void WorkspaceCache::giveBack(Piece piece) {
+  const std::lock_guard lock(mutex);
+  pieces.push_back(std::move(piece));
+}
+
+Kernels::Kernels(const std::string &path, nb::object pool) : pool(std::move(pool)) {
+  tpac_pack *opened = nullptr;
+  check(tpac_pack_open(path.c_str(), &opened));
+  pack.reset(opened);
+  load();
+}
+
+Kernels::Kernels(nb::bytes archive, nb::object pool) : pool(std::move(pool)) {
+  tpac_pack *opened = nullptr;
+  check(tpac_pack_open_memory(archive.c_str(), static_cast<int64_t>(archive.size()), &opened));
+  pack.reset(opened);
+  load();
+}
+
+void Kernels::load() {
+  const tpac_kernels_config config = {sizeof(config), TPAC_CPU, 0};
+  tpac_kernels *created = nullptr;
+  check(tpac_kernels_create(pack.get(), &config, &created));
+  kernels.reset(created);
+  phases = readPhases(manifest());
+  if (!pool.is_none())
+    executor = nb::cast<ThreadPool &>(pool).executor();
+}
+
+const PhaseDescription &Kernels::find(const std::string &name) const {
+  const auto found = std::ranges::find(phases, name, &PhaseDescription::name);
+  if (found == phases.end())
+    refuse("the pack has no phase '" + name + "'");
+  return *found;
+}
+
+int64_t Kernels::workspaceSize(const std::string &phase, int64_t tokens, int64_t batch, int64_t capacity) const {
+  int64_t bytes = 0;
+  check(tpac_kernels_workspace_size(kernels.get(), find(phase).number, tokens, batch, capacity, &bytes));
+  return bytes;
+}
+
+void Kernels::run(const std::string &name, nb::dict tensors, nb::object workspace) {
+  const PhaseDescription &phase = find(name);
+  std::vector<BorrowedTensor> borrowed;
+  borrowed.reserve(phase.tensors.size());
+  CallSizes sizes(phase);
+  for (const TensorDescription &described : phase.tensors) {
+    const nb::str key(described.name.c_str());
+    if (!tensors.contains(key))
+      throw nb::type_error((name + ": the tensor " + described.name + " is missing").c_str());
+    borrowed.emplace_back(name, described, tensors[key]);
+    sizes.add(described, borrowed.back().shape());
+  }
+  if (tensors.size() != borrowed.size())
+    for (const auto &[key, value] : tensors) {
+      const std::string given = nb::str(key).c_str();
+      if (std::ranges::find(phase.tensors, given, &TensorDescription::name) == phase.tensors.end())
+        throw nb::type_error((name + " takes no tensor " + given).c_str());
+    }
+
+  // The argument block of the pack's header, word by word: its own size, sizes, (data, strides) of each tensor, then
+  // executor, workspace and the workspace's size.
+  std::vector<int64_t> words = {0};
+  words.insert(words.end(), sizes.all().begin(), sizes.all().end());
+  for (const BorrowedTensor &tensor : borrowed) {
+    words.push_back(word(tensor.data()));
+    words.push_back(word(tensor.strides().data()));
+  }
+  words.push_back(word(executor));
+
+  std::optional<WorkspaceTensor> given;
+  WorkspaceCache::Piece piece;
+  const bool isCached = workspace.is(nb::handle(Py_True));
+  if (phase.hasWorkspace) {
+    void *memory = nullptr;
+    int64_t bytes = 0;
+    if (isCached) {
+      bytes = workspaceSize(name, sizes.at("tokens"), sizes.at("batch"), sizes.at("capacity"));
+      piece = workspaces.take();
+      memory = piece.aligned(bytes);
+    } else if (!workspace.is(nb::handle(Py_False))) {
+      given.emplace(name, workspace);
+      memory = given->data;
+      bytes = given->bytes;
+    }
+    words.push_back(word(memory));
+    words.push_back(bytes);
+  }
+  words.front() = static_cast<int64_t>(words.size() * sizeof(int64_t));
+
+  {
+    nb::gil_scoped_release released;
+    check(tpac_kernels_run(kernels.get(), phase.number, words.data()));
+  }
+  if (isCached)
+    workspaces.giveBack(std::move(piece));
+}
+
+} // namespace tpac::python

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "Phases.h"
+
+#include "Errors.h"
+#include "tpac/pack.h"
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+namespace tpac::python {
+
+namespace {
+
+const std::map<std::string, int32_t> phaseNumbers = {
+    {"append", TPAC_APPEND}, {"decode", TPAC_DECODE}, {"prefill", TPAC_PREFILL}, {"merge", TPAC_MERGE}};
+
+/// "47", "tokens", "batch + 1", "capacity / 32".
+Dimension readDimension(const std::string &text, const std::vector<std::string> &sizes) {
+  std::istringstream words(text);
+  std::string first, sign;
+  Dimension dimension;
+  words >> first;
+  if (const auto size = std::ranges::find(sizes, first); size != sizes.end())
+    dimension.size = static_cast<int>(size - sizes.begin());
+  else
+    dimension.extent = std::stoll(first);
+  if (words >> sign) {
+    int64_t &number = sign == "/" ? dimension.divisor : dimension.added;
+    words >> number;
+    if (sign == "-")
+      number = -number;
+  }
+  return dimension;
+}
+
+template <typename Items> std::string listed(const Items &items) {
+  std::ostringstream text;
+  text << "[";
+  const char *separator = "";
+  for (const auto &item : items) {
+    text << separator << item;
+    separator = ", ";
+  }
+  text << "]";
+  return text.str();
+}
+
+} // namespace
+
+std::vector<PhaseDescription> readPhases(const std::string &manifest) {
+  std::vector<PhaseDescription> phases;
+  try {
+    const nlohmann::json parsed = nlohmann::json::parse(manifest);
+    for (const nlohmann::json &described : parsed.at("phases")) {
+      PhaseDescription phase;
+      phase.name = described.at("name");
+      const auto number = phaseNumbers.find(phase.name);
+      if (number == phaseNumbers.end())
+        continue;
+      phase.number = number->second;
+      phase.sizes = described.at("sizes").get<std::vector<std::string>>();
+      phase.hasWorkspace = described.contains("workspace_size_function");
+      for (const nlohmann::json &tensor : described.at("tensors")) {
+        const std::vector<std::string> shape = tensor.at("shape");
+        TensorDescription description = {
+            tensor.at("name"), tensor.at("type"), listed(shape), {}, tensor.at("access") != "in"};
+        for (const std::string &dimension : shape)
+          description.shape.push_back(readDimension(dimension, phase.sizes));
+        phase.tensors.push_back(std::move(description));
+      }
+      phases.push_back(std::move(phase));
+    }
+  } catch (const std::exception &error) {
+    refuse(std::string("the pack's manifest: ") + error.what());
+  }
+  return phases;
+}
+
+void CallSizes::add(const TensorDescription &tensor, const std::vector<int64_t> &shape) {
+  auto fail = [&](const std::string &cause) {
+    refuse(phase.name + ": " + tensor.name + " has shape " + listed(shape) + "; expected " + tensor.shapeText + cause);
+  };
+  if (shape.size() != tensor.shape.size())
+    fail("");
+  for (size_t axis = 0; axis < shape.size(); ++axis) {
+    const Dimension &dimension = tensor.shape[axis];
+    if (dimension.size < 0) {
+      if (shape[axis] != dimension.extent)
+        fail("");
+      continue;
+    }
+    const auto size = static_cast<size_t>(dimension.size);
+    const int64_t found = dimension.sizeOf(shape[axis]);
+    if (origins[size] == nullptr) {
+      if (found < 0)
+        fail("");
+      values[size] = found;
+      origins[size] = &tensor;
+    } else if (values[size] != found) {
+      fail(" with " + phase.sizes[size] + " = " + std::to_string(values[size]) + ", as in " + origins[size]->name);
+    }
+  }
+}
+
+const std::vector<int64_t> &CallSizes::all() const {
+  for (size_t size = 0; size < values.size(); ++size)
+    if (origins[size] == nullptr)
+      refuse(phase.name + ": no tensor of this pack has the dimension '" + phase.sizes[size] +
+             "', from which its value could be taken");
+  return values;
+}
+
+int64_t CallSizes::at(const char *name) const {
+  return values[static_cast<size_t>(std::ranges::find(phase.sizes, name) - phase.sizes.begin())];
+}
+
+} // namespace tpac::python
