@@ -12,11 +12,6 @@ namespace t6 {
 
 namespace {
 
-void check(int32_t status) {
-  if (status != TPAC_SUCCESS)
-    throw std::runtime_error(tpac_runtime_status_message(status));
-}
-
 /// A dimension of a manifest: "47", "tokens", "batch + 1", "capacity / 32".
 int64_t extent(const std::string &dimension, const Sizes &sizes) {
   std::istringstream words(dimension);
@@ -31,6 +26,11 @@ int64_t extent(const std::string &dimension, const Sizes &sizes) {
 }
 
 } // namespace
+
+void requireSuccess(int32_t status) {
+  if (status != TPAC_SUCCESS)
+    throw std::runtime_error(tpac_runtime_status_message(status));
+}
 
 int64_t sizeOf(Type type) { return type == Type::f32 ? 4 : 2; }
 
@@ -83,18 +83,18 @@ Kernels::Kernels(const std::string &path, int threads) {
   poolConfig.struct_size = sizeof(poolConfig);
   poolConfig.threads = threads;
   tpac_thread_pool *createdPool = nullptr;
-  check(tpac_thread_pool_create(&poolConfig, &createdPool));
+  requireSuccess(tpac_thread_pool_create(&poolConfig, &createdPool));
   pool.reset(createdPool);
   executor = tpac_thread_pool_executor(createdPool);
 
   tpac_pack *opened = nullptr;
-  check(tpac_pack_open(path.c_str(), &opened));
+  requireSuccess(tpac_pack_open(path.c_str(), &opened));
   Handle<tpac_pack> pack(opened, tpac_pack_close);
   packName = tpac_pack_name(opened);
   manifest = nlohmann::json::parse(tpac_pack_manifest(opened));
   const tpac_kernels_config config = {sizeof(config), TPAC_CPU, 0};
   tpac_kernels *created = nullptr;
-  check(tpac_kernels_create(opened, &config, &created));
+  requireSuccess(tpac_kernels_create(opened, &config, &created));
   kernels.reset(created);
 
   const std::map<std::string, int32_t> numbers = {
@@ -131,8 +131,8 @@ void Kernels::run(const std::string &phaseName, const Sizes &sizes, const std::m
   }
   int64_t bytes = 0;
   if (sizes.contains("capacity"))
-    check(tpac_kernels_workspace_size(kernels.get(), phase.number, sizes.at("tokens"), sizes.at("batch"),
-                                      sizes.at("capacity"), &bytes));
+    requireSuccess(tpac_kernels_workspace_size(kernels.get(), phase.number, sizes.at("tokens"), sizes.at("batch"),
+                                               sizes.at("capacity"), &bytes));
   constexpr size_t alignment = 64;
   if (workspace.size() < static_cast<size_t>(bytes) + alignment)
     workspace.resize(static_cast<size_t>(bytes) + alignment);
@@ -143,7 +143,7 @@ void Kernels::run(const std::string &phaseName, const Sizes &sizes, const std::m
   add(bytes > 0 ? aligned : nullptr);
   words.push_back(bytes);
   words.front() = static_cast<int64_t>(words.size() * sizeof(int64_t));
-  check(tpac_kernels_run(kernels.get(), phase.number, words.data()));
+  requireSuccess(tpac_kernels_run(kernels.get(), phase.number, words.data()));
 }
 
 } // namespace t6

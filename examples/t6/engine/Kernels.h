@@ -20,7 +20,10 @@
 
 namespace t6 {
 
-/// Run-time sizes of a call: "tokens", "batch", "capacity".
+/// Throws std::runtime_error with the message of a status of the runtime that is not success.
+void requireSuccess(int32_t status);
+
+/// Run-time sizes of a call: "tokens", "batch", "capacity", "pages".
 using Sizes = std::map<std::string, int64_t>;
 
 /// Storage types that the engine converts to and from float.
@@ -55,6 +58,8 @@ public:
   /// The variant of the pack, as JSON.
   const nlohmann::json &variant() const { return manifest.at("variant"); }
   int64_t cacheBytesPerToken() const { return manifest.at("cache_bytes_per_token").at("total"); }
+  /// Tokens of a page of the caches; 0: they have none.
+  int64_t pageSize() const { return manifest.at("page_size"); }
   const char *target() const { return tpac_kernels_target(kernels.get()); }
   int threads() const { return executor->concurrency; }
 

@@ -38,18 +38,11 @@ struct Batch::Step {
 };
 
 Batch::Batch(const Weights &weights, const Kernels &kernels, int64_t requests, int64_t capacity)
-    : weights(weights), kernels(kernels), slots((capacity + 63) / 64 * 64), lengths(static_cast<size_t>(requests)),
-      caches(weights.layers.size()) {
-  const Sizes sizes = {{"batch", requests}, {"capacity", slots}, {"tokens", 0}};
-  for (const TensorInfo &tensor : kernels.tensors("append"))
-    if (tensor.name.ends_with("_cache"))
-      for (auto &layer : caches)
-        layer[tensor.name].resize(static_cast<size_t>(tensor.elements(sizes) * sizeOf(tensor.elementType())));
-}
+    : weights(weights), kernels(kernels), lengths(static_cast<size_t>(requests)),
+      cache(kernels, weights.layers.size(), requests, capacity) {}
 
 int64_t Batch::cacheBytes() const {
-  const int64_t tokens = std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
-  return tokens * kernels.cacheBytesPerToken() * static_cast<int64_t>(weights.layers.size());
+  return cache.bytesUsed(std::accumulate(lengths.begin(), lengths.end(), int64_t{0}));
 }
 
 std::vector<float> Batch::run(const std::vector<std::vector<int32_t>> &tokens, bool all) {
@@ -61,10 +54,10 @@ std::vector<float> Batch::run(const std::vector<std::vector<int32_t>> &tokens, b
   const auto width = static_cast<size_t>(weights.width);
   for (size_t request = 0; request < tokens.size(); ++request) {
     const auto count = static_cast<int64_t>(tokens[request].size());
-    if (lengths[request] + count > slots)
+    if (lengths[request] + count > capacity())
       throw std::runtime_error("request " + std::to_string(request) + " has " + std::to_string(lengths[request]) +
                                " tokens and " + std::to_string(count) + " new ones; its cache holds " +
-                               std::to_string(slots));
+                               std::to_string(capacity()));
     for (int32_t token : tokens[request]) {
       if (token < 0 || token >= weights.vocabulary)
         throw std::runtime_error("token " + std::to_string(token) + " is not of the vocabulary of " +
@@ -77,6 +70,9 @@ std::vector<float> Batch::run(const std::vector<std::vector<int32_t>> &tokens, b
     step.isPrefill |= count > 1;
     step.start.push_back(static_cast<int32_t>(step.tokens));
   }
+  for (size_t request = 0; request < tokens.size(); ++request)
+    cache.grow(request, static_cast<int64_t>(tokens[request].size()));
+  cache.update();
   if (step.tokens > 0)
     for (size_t layer = 0; layer < weights.layers.size(); ++layer) {
       attend(step, layer, x);
@@ -117,8 +113,8 @@ void Batch::attend(const Step &step, size_t index, std::span<float> x) {
     store(values, type, stored.data());
     data[name] = stored.data();
   }
-  for (auto &[name, cache] : caches[index])
-    data[name] = cache.data();
+  Sizes sizes = {{"tokens", step.tokens}};
+  cache.addTo(sizes, data, index);
   auto address = [](const std::vector<int32_t> &numbers) { return const_cast<int32_t *>(numbers.data()); };
   data["positions"] = address(step.positions);
   data["token_start"] = address(step.start);
@@ -130,7 +126,6 @@ void Batch::attend(const Step &step, size_t index, std::span<float> x) {
   data["out"] = out.data();
   data["lse"] = lse.data();
 
-  const Sizes sizes = {{"tokens", step.tokens}, {"batch", requests()}, {"capacity", slots}};
   data["lengths"] = address(step.before);
   kernels.run("append", sizes, data);
   data["lengths"] = address(step.after);

@@ -6,6 +6,7 @@
 #ifndef TPAC_EXAMPLES_T6_MODEL_H
 #define TPAC_EXAMPLES_T6_MODEL_H
 
+#include "examples/t6/engine/Cache.h"
 #include "examples/t6/engine/Kernels.h"
 #include "examples/t6/engine/Weights.h"
 
@@ -22,7 +23,7 @@ public:
 
   int64_t requests() const { return static_cast<int64_t>(lengths.size()); }
   int64_t length(int64_t request) const { return lengths[static_cast<size_t>(request)]; }
-  int64_t capacity() const { return slots; }
+  int64_t capacity() const { return cache.capacity(); }
   int64_t cacheBytes() const;
 
   /// Appends new tokens to every request (none for some, if so wished) and computes them: logits [requests, vocabulary]
@@ -39,10 +40,8 @@ private:
 
   const Weights &weights;
   const Kernels &kernels;
-  int64_t slots;
   std::vector<int32_t> lengths;
-  /// Cache tensors of each layer by name.
-  std::vector<std::map<std::string, std::vector<std::byte>>> caches;
+  Cache cache;
 };
 
 } // namespace t6
