@@ -21,11 +21,17 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def build_pack(tmp_path_factory):
-    """build_pack(variant, *options) -> directory of the pack. variant: a path in the repository, or (path, changes)."""
+def tpac_program():
     program = os.environ.get("TPAC") or shutil.which("tpac")
     if not program:
         pytest.fail("no tpac: set TPAC to the program, such as build/release/bin/tpac")
+    return Path(program).resolve()
+
+
+@pytest.fixture(scope="session")
+def build_pack(tpac_program, tmp_path_factory):
+    """build_pack(variant, *options, **changes): directory of the pack. variant: a file of the repository; changes:
+    fields of it that are replaced."""
     folder = tmp_path_factory.mktemp("packs")
     built = {}
 
@@ -36,7 +42,8 @@ def build_pack(tmp_path_factory):
             file = folder / f"{len(built)}.json"
             file.write_text(json.dumps(text))
             built[key] = folder / f"pack{len(built)}"
-            subprocess.run([program, "build", file, *options, "-o", built[key]], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([tpac_program, "build", file, *options, "-o", built[key]], check=True,
+                           stdout=subprocess.DEVNULL)
         return built[key]
 
     return build

@@ -157,7 +157,7 @@ def test_many_threads_call_one_pack(mini, cache, requests):
 
 
 def test_the_gil_is_released(mini, cache, requests):
-    """A thread that waits for the GIL runs during a call, though the interpreter would never take it from the caller."""
+    """A thread that waits for the GIL runs during a call, though the interpreter never takes it from the caller."""
     arguments = requests.query_arguments() | cache
     ready, ran = threading.Event(), []
     thread = threading.Thread(target=lambda: (ready.wait(), ran.append(True)))
