@@ -40,16 +40,26 @@ std::string phaseDescription(Phase phase) {
            " * of exponentials. A side with lse = -infinity has weight 0; where both have it, out = 0.";
   case Phase::project:
     return "Factors of tokens from their hidden states: factor = hidden * transposed weight, summed in double.";
+  case Phase::importCache:
+    return "The first lengths[b] tokens of each request b, at most `tokens`, enter the cache from plain tensors as "
+           "they "
+           "are:\n * rotated and quantised as append would store them. Devices alone have this phase.";
+  case Phase::exportCache:
+    return "The first lengths[b] tokens of each request b, at most `tokens`, go from the cache to plain tensors as "
+           "they "
+           "are\n * stored. Other elements are not written. Devices alone have this phase.";
   }
   throw std::invalid_argument("phaseDescription: no such phase");
 }
 
 std::string sizeDescription(llvm::StringRef name, const PhaseSignature &signature) {
   const Phase phase = signature.phase;
+  const bool isMove = phase == Phase::importCache || phase == Phase::exportCache;
   if (name == "tokens")
-    return phase == Phase::append  ? "new tokens of all requests together"
-           : phase == Phase::merge ? "rows of both states"
-                                   : "query tokens of all requests together";
+    return isMove                   ? "tokens that the plain tensors have for each request"
+           : phase == Phase::append ? "new tokens of all requests together"
+           : phase == Phase::merge  ? "rows of both states"
+                                    : "query tokens of all requests together";
   if (name == "batch")
     return "requests";
   if (name == "capacity") {
@@ -78,6 +88,17 @@ void addField(std::string &out, const std::string &code, const std::string &comm
   else
     out += "  /* " + comment + " */\n  " + code + "\n";
 }
+
+constexpr const char *libraryText =
+    " * All memory is the caller's: no function keeps a pointer after it returns. Functions may run in\n"
+    " * several threads at once as long as no call writes what another one reads or writes. An executor computes\n"
+    " * the work items of a call on its threads, and results do not depend on how many it has: they are the same\n"
+    " * bits as without one. Executor, argument block and memory must stay as they are until the call returns.\n";
+
+constexpr const char *gpuText =
+    " * Kernels for GPUs are run by tpac's runtime library (tpac/pack.h) with the argument blocks declared here: data\n"
+    " * is memory of the device then. There a cache is one piece of memory in a layout of its own: data of all cache\n"
+    " * tensors is its address, and their strides are NULL.\n";
 
 /// What all packs' headers share; guarded, so that several can be included together.
 constexpr const char *sharedDeclarations = R"(#ifndef TPAC_MUST_USE
@@ -147,7 +168,21 @@ std::string cpuLevelText(const std::string &prefix, const std::vector<std::strin
          cpuLevelName(prefix) + "(void);\n\n";
 }
 
-std::string phaseText(const std::string &prefix, const PhaseSignature &signature) {
+/// What the library's function of a phase promises.
+std::string functionText(const std::string &prefix, const PhaseSignature &signature) {
+  const std::string function = functionName(prefix, signature.phase);
+  std::string text = "/* " + phaseDescription(signature.phase) + "\n * Returns 0, or a status (" + prefix +
+                     "_status_message) where an argument is refused; then nothing was written. */\n";
+  text += "TPAC_MUST_USE int32_t " + function + "(const " + function + "_args *args);\n\n";
+  if (signature.split > 0)
+    text += workspaceText(prefix, signature);
+  return text;
+}
+
+/// Argument block of a phase, and its function where the pack has a library.
+std::string phaseText(const std::string &prefix, const Pack &pack, const PhaseSignature &signature) {
+  const bool isMove = signature.phase == Phase::importCache || signature.phase == Phase::exportCache;
+  const bool splitsOnGpu = pack.gpu && isAttention(signature.phase);
   const std::string function = functionName(prefix, signature.phase);
   std::string text = "/* Arguments of " + function + ". */\ntypedef struct " + function + "_args {\n";
   addField(text, "int64_t struct_size;", "sizeof(" + function + "_args)");
@@ -159,19 +194,20 @@ std::string phaseText(const std::string &prefix, const PhaseSignature &signature
       comment += ": " + commentText(tensor.description);
     addField(text, "tpac_tensor " + tensor.name + ";", comment);
   }
-  addField(text, "const tpac_executor *executor;", "runs the work items; NULL: the calling thread does");
-  if (signature.split > 0) {
-    addField(text, "void *workspace;", "for parts of split caches, see below; NULL: caches are not split");
-    addField(text, "int64_t workspace_size;", "bytes of it");
-  }
-  text += "} " + function + "_args;\n\n";
-  text += "/* " + phaseDescription(signature.phase) + "\n * Returns 0, or a status (" + prefix +
-          "_status_message) where an argument is refused; then nothing was "
-          "written. */\n";
-  text += "TPAC_MUST_USE int32_t " + function + "(const " + function + "_args *args);\n\n";
+  if (!isMove)
+    addField(text, "const tpac_executor *executor;", "runs the work items; NULL: the calling thread does");
   if (signature.split > 0)
-    text += workspaceText(prefix, signature);
-  return text;
+    addField(text, "void *workspace;",
+             "for parts of split caches, see below; NULL: caches are not split" +
+                 std::string(splitsOnGpu ? "; GPUs need one" : ""));
+  else if (splitsOnGpu)
+    addField(text, "void *workspace;", "GPUs need one; CPUs take no notice of it");
+  if (signature.split > 0 || splitsOnGpu)
+    addField(text, "int64_t workspace_size;", "bytes of it");
+  text += "} " + function + "_args;\n\n";
+  if (isMove || pack.targets.empty())
+    return text + "/* " + phaseDescription(signature.phase) + " */\n\n";
+  return text + functionText(prefix, signature);
 }
 
 } // namespace
@@ -182,13 +218,12 @@ llvm::Expected<std::string> headerText(const Pack &pack) {
   if (!constants)
     return constants.takeError();
 
-  std::string text =
-      "/* Kernel pack " + pack.name +
-      ": Tensor Product Attention, compiled by tpac. Generated.\n *\n"
-      " * All memory is the caller's: no function keeps a pointer after it returns. Functions may run in\n"
-      " * several threads at once as long as no call writes what another one reads or writes. An executor computes\n"
-      " * the work items of a call on its threads, and results do not depend on how many it has: they are the same\n"
-      " * bits as without one. Executor, argument block and memory must stay as they are until the call returns.\n"
+  std::string text = "/* Kernel pack " + pack.name + ": Tensor Product Attention, compiled by tpac. Generated.\n *\n";
+  if (!pack.targets.empty())
+    text += libraryText;
+  if (pack.gpu)
+    text += gpuText;
+  text +=
       " * C99 or later, C++17 or later. Set struct_size and every other field of an argument block. A block may end\n"
       " * (struct_size) behind its last tensor: fields behind that end count as NULL and 0.\n"
       " */\n";
@@ -208,11 +243,16 @@ llvm::Expected<std::string> headerText(const Pack &pack) {
               " */\n";
 
   text += "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n";
-  text += "/* Text of a status: never NULL, not to be freed. */\nconst char *" + prefix +
-          "_status_message(int32_t status);\n\n";
-  text += cpuLevelText(prefix, pack.targets);
+  if (!pack.targets.empty()) {
+    text += "/* Text of a status: never NULL, not to be freed. */\nconst char *" + prefix +
+            "_status_message(int32_t status);\n\n";
+    text += cpuLevelText(prefix, pack.targets);
+  }
   for (const PhaseSignature &signature : pack.signatures)
-    text += phaseText(prefix, signature);
+    text += phaseText(prefix, pack, signature);
+  if (pack.gpu)
+    for (const PhaseSignature &move : pack.gpu->moves)
+      text += phaseText(prefix, pack, move);
   text += "#ifdef __cplusplus\n}\n#endif\n\n#endif /* " + guard + " */\n";
   return text;
 }

@@ -24,10 +24,19 @@ namespace {
 
 constexpr const char *formatField = "tpac_pack";
 
-ordered_json phaseJson(const std::string &prefix, const PhaseSignature &signature) {
-  ordered_json phase;
-  phase["name"] = phaseName(signature.phase);
-  phase["function"] = functionName(prefix, signature.phase);
+ordered_json schedulesJson(const Pack &pack, Phase phase) {
+  ordered_json schedules = ordered_json::array();
+  for (const PhaseSchedule &schedule : pack.schedules) {
+    if (schedule.phase != phase)
+      continue;
+    schedules.push_back({{"target", schedule.target}, {"origin", schedule.origin}});
+    if (!schedule.text.empty())
+      schedules.back()["text"] = schedule.text;
+  }
+  return schedules;
+}
+
+void addSignature(ordered_json &phase, const PhaseSignature &signature) {
   phase["sizes"] = signature.sizes;
   phase["tensors"] = ordered_json::array();
   for (const PhaseTensor &tensor : signature.tensors) {
@@ -40,9 +49,17 @@ ordered_json phaseJson(const std::string &prefix, const PhaseSignature &signatur
       entry["shape"].push_back(dimensionText(dimension));
     phase["tensors"].push_back(entry);
   }
+}
+
+ordered_json phaseJson(const std::string &prefix, const Pack &pack, const PhaseSignature &signature) {
+  ordered_json phase;
+  phase["name"] = phaseName(signature.phase);
+  if (!pack.targets.empty())
+    phase["function"] = functionName(prefix, signature.phase);
+  addSignature(phase, signature);
   if (signature.split > 0)
     phase["workspace_size_function"] = workspaceSizeName(prefix, signature.phase);
-  phase["schedule"] = {{"origin", "reference"}};
+  phase["schedules"] = schedulesJson(pack, signature.phase);
   return phase;
 }
 
@@ -75,7 +92,8 @@ llvm::Expected<std::string> manifestText(const Pack &pack, llvm::ArrayRef<CodeTa
     targetJson["features"] = target.features;
     manifest["targets"].push_back(targetJson);
   }
-  manifest["cpu_level_function"] = cpuLevelName(prefix);
+  if (!pack.targets.empty())
+    manifest["cpu_level_function"] = cpuLevelName(prefix);
 
   const CacheStorage storage = storageOf(pack.signatures);
   manifest["value_block"] = storage.valueBlock;
@@ -83,7 +101,7 @@ llvm::Expected<std::string> manifestText(const Pack &pack, llvm::ArrayRef<CodeTa
 
   manifest["phases"] = ordered_json::array();
   for (const PhaseSignature &signature : pack.signatures)
-    manifest["phases"].push_back(phaseJson(prefix, signature));
+    manifest["phases"].push_back(phaseJson(prefix, pack, signature));
 
   const CacheBytes bytes = cacheBytesPerToken(pack.signatures);
   manifest["cache_bytes_per_token"] = {{"head", bytes.head},
@@ -91,6 +109,15 @@ llvm::Expected<std::string> manifestText(const Pack &pack, llvm::ArrayRef<CodeTa
                                        {"scale", bytes.scale},
                                        {"position", bytes.position},
                                        {"total", bytes.total()}};
+
+  if (pack.gpu) {
+    manifest["gpu"] = ordered_json::parse(pack.gpu->json);
+    manifest["gpu"]["moves"] = ordered_json::array();
+    for (const PhaseSignature &move : pack.gpu->moves) {
+      manifest["gpu"]["moves"].push_back({{"name", phaseName(move.phase)}});
+      addSignature(manifest["gpu"]["moves"].back(), move);
+    }
+  }
 
   manifest["files"] = ordered_json::array();
   for (const PackFile &file : files)

@@ -17,12 +17,6 @@
 
 namespace tpac {
 
-/// A file of a pack with its content; `path` is relative to the pack's directory, with '/'.
-struct PackFile {
-  std::string path;
-  std::string content;
-};
-
 /// Lower-case hexadecimal SHA-256.
 std::string sha256(llvm::StringRef content);
 

@@ -194,31 +194,22 @@ struct DirectoryRemover {
   }
 };
 
-/// Writes all files of the pack below `root`.
-llvm::Error fillDirectory(const fs::path &root, const Pack &pack, llvm::ArrayRef<CodeTarget> targets,
-                          const std::string &object) {
-  const std::string name = symbolName(pack.name);
-  auto header = headerText(pack);
-  if (!header)
-    return header.takeError();
+/// Writes the pack's libraries below `root`, and files with which builds find them; adds them to `files`.
+llvm::Error addLibraries(const fs::path &root, const std::string &name, const CodeTarget &target,
+                         const std::string &object, std::vector<PackFile> &files) {
   auto library = archive(object, name + ".o");
   if (!library)
     return library.takeError();
-
+  files.insert(files.end(), {{"lib/lib" + name + ".a", *library},
+                             {"lib/pkgconfig/" + name + ".pc", pkgConfigText(name)},
+                             {"lib/cmake/" + name + "/" + name + "Config.cmake", cmakeConfigText(name)}});
   const std::string sharedPath = "lib/lib" + name + ".so";
-  std::vector<PackFile> files = {{"include/" + name + ".h", *header},
-                                 {"lib/lib" + name + ".a", *library},
-                                 {"lib/pkgconfig/" + name + ".pc", pkgConfigText(name)},
-                                 {"lib/cmake/" + name + "/" + name + "Config.cmake", cmakeConfigText(name)}};
-  for (const PackFile &file : files)
-    if (llvm::Error error = writeFile(root / file.path, file.content))
-      return error;
-
+  fs::create_directories((root / sharedPath).parent_path());
   const fs::path objectPath = root / (name + ".o");
   if (llvm::Error error = writeFile(objectPath, object))
     return error;
   if (llvm::Error error =
-          linkSharedLibrary(targets.front(), objectPath.string(), (root / sharedPath).string(), "lib" + name + ".so"))
+          linkSharedLibrary(target, objectPath.string(), (root / sharedPath).string(), "lib" + name + ".so"))
     return error;
   std::error_code error;
   if (!fs::remove(objectPath, error))
@@ -227,7 +218,26 @@ llvm::Error fillDirectory(const fs::path &root, const Pack &pack, llvm::ArrayRef
   if (!shared)
     return shared.takeError();
   files.push_back({sharedPath, std::move(*shared)});
+  return llvm::Error::success();
+}
 
+/// Writes all files of the pack below `root`; `object` is the libraries' code, where it has any.
+llvm::Error fillDirectory(const fs::path &root, const Pack &pack, llvm::ArrayRef<CodeTarget> targets,
+                          const std::string &object) {
+  const std::string name = symbolName(pack.name);
+  auto header = headerText(pack);
+  if (!header)
+    return header.takeError();
+  std::vector<PackFile> files = {{"include/" + name + ".h", *header}};
+  if (!targets.empty())
+    if (llvm::Error error = addLibraries(root, name, targets.front(), object, files))
+      return error;
+  if (pack.gpu)
+    files.insert(files.end(), pack.gpu->files.begin(), pack.gpu->files.end());
+  for (const PackFile &file : files)
+    if (!llvm::StringRef(file.path).ends_with(".so"))
+      if (llvm::Error error = writeFile(root / file.path, file.content))
+        return error;
   auto manifest = manifestText(pack, targets, files);
   if (!manifest)
     return manifest.takeError();
@@ -271,9 +281,15 @@ llvm::Error writePack(llvm::ArrayRef<TargetModule> levels, const Pack &pack, llv
     if (llvm::Error error = checkReplaceable(directory))
       return error;
     const Pack described = describe(pack, levels);
-    auto object = compile(levels, described);
-    if (!object)
-      return object.takeError();
+    if (levels.empty() && !pack.gpu)
+      return makeError("a pack has no target; expected CPUs or GPUs");
+    std::string object;
+    if (!levels.empty()) {
+      auto compiled = compile(levels, described);
+      if (!compiled)
+        return compiled.takeError();
+      object = std::move(*compiled);
+    }
 
     fs::create_directories(directory.parent_path());
     const fs::path made = siblingOf(directory, "new");
@@ -282,7 +298,7 @@ llvm::Error writePack(llvm::ArrayRef<TargetModule> levels, const Pack &pack, llv
     std::vector<CodeTarget> targets;
     for (const TargetModule &level : levels)
       targets.push_back(level.target);
-    if (llvm::Error error = fillDirectory(made, described, targets, *object))
+    if (llvm::Error error = fillDirectory(made, described, targets, object))
       return error;
     return moveIntoPlace(made, directory);
   } catch (const fs::filesystem_error &error) {

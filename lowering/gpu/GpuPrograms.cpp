@@ -95,11 +95,6 @@ void buildMove(ModuleOp module, func::FuncOp append, const tpac::PhaseSignature 
 
 } // namespace
 
-std::string tpac::plainName(llvm::StringRef cached) {
-  cached.consume_back("_cache");
-  return cached.str();
-}
-
 llvm::Expected<OwningOpRef<ModuleOp>> tpac::buildGpuPrograms(tpa::VariantAttr variant,
                                                              ArrayRef<ScheduledPhase> phases) {
   auto programs = buildPrograms(variant, phases);
@@ -129,7 +124,9 @@ llvm::Expected<OwningOpRef<ModuleOp>> tpac::buildGpuPrograms(tpa::VariantAttr va
       annotate(itemOf("_item"), scheduled.schedule, layout, names, "rows");
       break;
     case Phase::project:
-      llvm_unreachable("project has no tile program");
+    case Phase::importCache:
+    case Phase::exportCache:
+      llvm_unreachable("no phase that has a schedule");
     }
   }
   return module;

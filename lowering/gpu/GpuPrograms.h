@@ -14,9 +14,6 @@ namespace tpac {
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> buildGpuPrograms(mlir::tpa::VariantAttr variant,
                                                                    llvm::ArrayRef<ScheduledPhase> phases);
 
-/// The plain tensor of the cached tensor `NAME_cache` in import and export: `NAME`.
-std::string plainName(llvm::StringRef cached);
-
 } // namespace tpac
 
 #endif // TPAC_LOWERING_GPU_GPUPROGRAMS_H

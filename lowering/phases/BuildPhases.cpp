@@ -101,6 +101,9 @@ SmallVector<Operand> operandsOf(VariantAttr variant, Phase phase) {
     list.add(factors, Access::out, "factor");
     break;
   }
+  case Phase::importCache:
+  case Phase::exportCache:
+    llvm_unreachable("moves have no op");
   }
   return std::move(list.operands);
 }
@@ -233,13 +236,50 @@ SmallVector<Value> buildBody(OpBuilder &b, Location loc, VariantAttr variant, Ph
     }
     return results;
   }
+  case Phase::importCache:
+  case Phase::exportCache:
+    break;
   }
-  llvm_unreachable("unknown phase");
+  llvm_unreachable("moves have no op");
 }
 
 } // namespace
 
+std::string tpac::plainName(StringRef cached) {
+  cached.consume_back("_cache");
+  return cached.str();
+}
+
+/// Import or export: plain tensors [batch, tokens, ...], then which requests and pages, then the cache.
+static tpac::PhaseSignature moveSignature(VariantAttr variant, tpac::Phase phase, tpac::CacheStorage storage) {
+  bool isImport = phase == tpac::Phase::importCache;
+  tpac::PhaseSignature plain = getPhaseSignature(variant, tpac::Phase::append);
+  tpac::PhaseSignature signature = getPhaseSignature(variant, tpac::Phase::append, storage);
+  signature.phase = phase;
+  std::vector<tpac::PhaseTensor> tensors;
+  for (tpac::PhaseTensor &tensor : plain.tensors)
+    if (isCache(tensor)) {
+      tensor.name = tpac::plainName(tensor.name);
+      tensor.shape[1] = {"tokens", 0};
+      tensor.access = isImport ? Access::in : Access::out;
+      tensor.description = "the first tokens of each request, as stored";
+      tensors.push_back(tensor);
+    }
+  for (tpac::PhaseTensor &tensor : signature.tensors) {
+    if (tensor.name == "lengths")
+      tensor.description = "tokens of each request to move; those from `tokens` on are left out";
+    if (isCache(tensor))
+      tensor.access = isImport ? Access::inout : Access::in;
+    if (tensor.name == "lengths" || tensor.name == tpac::blockTableName || isCache(tensor))
+      tensors.push_back(tensor);
+  }
+  signature.tensors = std::move(tensors);
+  return signature;
+}
+
 tpac::PhaseSignature tpac::getPhaseSignature(VariantAttr variant, Phase phase, CacheStorage storage) {
+  if (phase == Phase::importCache || phase == Phase::exportCache)
+    return moveSignature(variant, phase, storage);
   PhaseSignature signature;
   signature.phase = phase;
   signature.sizes = {"tokens"};

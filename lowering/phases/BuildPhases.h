@@ -16,6 +16,9 @@ namespace tpac {
 /// The tensors of a phase, by docs/variant.md, with caches as `storage` says.
 PhaseSignature getPhaseSignature(mlir::tpa::VariantAttr variant, Phase phase, CacheStorage storage = {});
 
+/// The plain tensor of the cached tensor `NAME_cache` in import and export: `NAME`.
+std::string plainName(llvm::StringRef cached);
+
 /// A module of `variant` (attribute tpa.variant) with one private `func.func @append`, `@decode`, `@prefill`, `@merge`
 /// per phase asked for. Arguments are the tensors of the signature, in its order and (as locations) with its names;
 /// results are the new values of those that are written. Caches are in pages of `pageSize` tokens (0: none): the

@@ -21,6 +21,10 @@ std::string_view phaseName(Phase phase) {
     return "merge";
   case Phase::project:
     return "project";
+  case Phase::importCache:
+    return "import";
+  case Phase::exportCache:
+    return "export";
   }
   throw std::invalid_argument("phaseName: no such phase");
 }

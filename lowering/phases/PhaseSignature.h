@@ -16,12 +16,13 @@
 namespace tpac {
 
 /// `project` makes factors from hidden states. It is compiled like the others, but no part of a pack: engines have
-/// matrix products of their own.
-enum class Phase { append, decode, prefill, merge, project };
+/// matrix products of their own. `importCache` and `exportCache` move cached tokens between plain tensors and the
+/// layout of a device; kernels for GPUs come with them, CPUs have no such layout.
+enum class Phase { append, decode, prefill, merge, project, importCache, exportCache };
 /// The phases of a pack.
 inline constexpr std::array<Phase, 4> packPhases = {Phase::append, Phase::decode, Phase::prefill, Phase::merge};
 
-/// "append", "decode", "prefill", "merge", "project".
+/// "append", "decode", "prefill", "merge", "project", "import", "export".
 std::string_view phaseName(Phase phase);
 
 /// Whether a phase passes over cached tokens: decode and prefill.

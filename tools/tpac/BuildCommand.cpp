@@ -3,6 +3,9 @@
 // tpac build: a kernel pack of a variant.
 
 #include "lowering/Compiler.h"
+#include "lowering/GpuPack.h"
+#include "lowering/TargetSchedule.h"
+#include "lowering/emit/Assembler.h"
 #include "lowering/emit/PackWriter.h"
 #include "lowering/emit/SignatureText.h"
 #include "lowering/phases/BuildPhases.h"
@@ -33,42 +36,89 @@ struct BuildOptions {
   bool json = false;
 };
 
+std::string textOf(mlir::Attribute attribute) {
+  std::string text;
+  llvm::raw_string_ostream(text) << attribute;
+  return text;
+}
+
+/// The CPUs among `names`, as findPackTargets orders them, and the GPUs.
+std::pair<std::vector<CodeTarget>, std::vector<CodeTarget>> findTargets(const std::vector<std::string> &names) {
+  std::vector<std::string> cpus;
+  std::vector<CodeTarget> gpus;
+  for (const std::string &name : names) {
+    CodeTarget target = take(findTarget(name));
+    if (!isGpu(target))
+      cpus.push_back(name);
+    else if (llvm::is_contained(llvm::map_range(gpus, [](const CodeTarget &gpu) { return gpu.name; }), name))
+      throw std::runtime_error("target '" + name + "' is given twice; expected each GPU once");
+    else
+      gpus.push_back(std::move(target));
+  }
+  return {cpus.empty() ? std::vector<CodeTarget>() : take(findPackTargets(cpus)), std::move(gpus)};
+}
+
+/// The phases' code for a CPU; adds how they are computed to `schedules`.
+mlir::OwningOpRef<mlir::ModuleOp> lower(mlir::tpa::VariantAttr variant, CodePath path, const CodeTarget &target,
+                                        CacheStorage storage, std::vector<PhaseSchedule> &schedules) {
+  if (path == CodePath::reference) {
+    for (Phase phase : packPhases)
+      schedules.push_back({phase, target.name, "reference", ""});
+    return take(lowerPhases(variant, packPhases, Stage::target, path, target, storage));
+  }
+  std::vector<ScheduledPhase> phases;
+  for (Phase phase : packPhases) {
+    phases.push_back({phase, take(defaultSchedule(variant, phase, target, storage))});
+    schedules.push_back({phase, target.name, "heuristic", textOf(phases.back().schedule)});
+  }
+  return take(lowerScheduled(variant, phases, target));
+}
+
 void build(const BuildOptions &options) {
   auto start = std::chrono::steady_clock::now();
   VariantFile file(options.variant);
   CodePath path = options.reference ? CodePath::reference : CodePath::fused;
-  std::vector<CodeTarget> targets = take(findPackTargets(options.targets));
-  for (const CodeTarget &target : targets)
-    if (isGpu(target))
-      throw std::runtime_error("--target: packs hold code of CPUs, found " + target.name + ", accepted: " +
-                               llvm::join(acceptedTargets(), ", ") + "; tpac show prints a GPU's kernels");
+  auto [targets, gpus] = findTargets(options.targets);
+  if (options.reference && !gpus.empty())
+    throw std::runtime_error("--reference: expected targets that are CPUs, found " + gpus.front().name);
+  if (targets.empty() && options.valueBlock.value_or(0) != 0)
+    throw std::runtime_error("--value-block: expected 0 for a pack of GPUs alone, which store tokens as rows, found " +
+                             std::to_string(*options.valueBlock));
   // Levels share their caches, which the highest one's kernels like best.
   CacheStorage storage = {
-      options.valueBlock.value_or(defaultValueBlock(file.variant(), path, targets.back(), options.pageSize)),
+      options.valueBlock.value_or(
+          targets.empty() ? 0 : defaultValueBlock(file.variant(), path, targets.back(), options.pageSize)),
       options.pageSize};
-  Pack pack{file.variant().getName().str(), file.json(), {}};
+  Pack pack{file.variant().getName().str(), file.json(), {}, {}};
   for (Phase phase : packPhases)
     pack.signatures.push_back(getPhaseSignature(file.variant(), phase, storage));
   std::vector<mlir::OwningOpRef<mlir::ModuleOp>> modules;
   std::vector<TargetModule> levels;
   std::vector<std::string> targetNames;
   for (CodeTarget &target : targets) {
-    modules.push_back(take(lowerPhases(file.variant(), packPhases, Stage::target, path, target, storage)));
+    modules.push_back(lower(file.variant(), path, target, storage, pack.schedules));
     targetNames.push_back(target.name);
     levels.push_back({*modules.back(), std::move(target)});
+  }
+  if (!gpus.empty()) {
+    pack.gpu = take(buildGpuPart(file.variant(), gpus, {options.pageSize, findPtxas().value_or("")}));
+    for (const CodeTarget &gpu : gpus)
+      targetNames.push_back(gpu.name);
   }
   if (llvm::Error error = writePack(levels, pack, options.directory))
     throw std::runtime_error(llvm::toString(std::move(error)));
   double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const double secondsPerKernel = seconds / static_cast<double>(targets.size() * pack.signatures.size());
+  const double secondsPerKernel = seconds / static_cast<double>(targetNames.size() * pack.signatures.size());
 
   std::string name = symbolName(std::string_view(pack.name));
-  std::vector<std::string> files = {"include/" + name + ".h",
-                                    "lib/lib" + name + ".a",
-                                    "lib/lib" + name + ".so",
-                                    "lib/pkgconfig/" + name + ".pc",
-                                    "lib/cmake/" + name + "/" + name + "Config.cmake",
-                                    name + ".json"};
+  std::vector<std::string> files = {"include/" + name + ".h"};
+  if (!levels.empty())
+    files.insert(files.end(), {"lib/lib" + name + ".a", "lib/lib" + name + ".so", "lib/pkgconfig/" + name + ".pc",
+                               "lib/cmake/" + name + "/" + name + "Config.cmake"});
+  if (pack.gpu)
+    for (const PackFile &file : pack.gpu->files)
+      files.push_back(file.path);
+  files.push_back(name + ".json");
   if (options.json) {
     nlohmann::ordered_json json = {{"name", pack.name},
                                    {"targets", targetNames},
@@ -97,7 +147,8 @@ void addBuildCommand(CLI::App &app) {
   command
       ->add_option("--target", options->targets,
                    "host, aarch64, or CPU levels of which the library picks one at run time: x86-64-v2, x86-64-v3, "
-                   "x86-64-v4, x86-64-amx; repeatable")
+                   "x86-64-v4, x86-64-amx; besides or alone GPUs: sm_80, sm_86, sm_89, sm_90a, sm_100a, sm_103a, "
+                   "sm_120a; repeatable")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->capture_default_str();

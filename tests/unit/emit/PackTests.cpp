@@ -201,7 +201,8 @@ TEST_F(PackTest, manifestDescribesThePack) {
   EXPECT_EQ(append["name"], "append");
   EXPECT_EQ(append["function"], "test_pack_1_append");
   EXPECT_EQ(append["sizes"], nlohmann::json({"tokens", "batch", "capacity"}));
-  EXPECT_EQ(append["schedule"]["origin"], "reference");
+  EXPECT_EQ(append["schedules"],
+            nlohmann::json::array({{{"target", "host"}, {"origin", "heuristic"}, {"text", "#a"}}}));
   EXPECT_EQ(append["tensors"][1]["shape"], nlohmann::json({"batch + 1"}));
   EXPECT_EQ(append["tensors"][3]["name"], "k_head_cache");
   EXPECT_EQ(append["tensors"][3]["access"], "inout");

@@ -116,7 +116,7 @@ Pack testPack() {
                         {"out1", ElementType::f32, {tokens, {"", 3}}, Access::in, ""},
                         {"out", ElementType::f32, {tokens, {"", 3}}, Access::out, ""},
                         {"lse", ElementType::f32, {tokens}, Access::out, ""}}};
-  return {"test-pack.1", variantJson, {append, merge}};
+  return {"test-pack.1", variantJson, {append, merge}, {"host"}, {{Phase::append, "host", "heuristic", "#a"}}};
 }
 
 mlir::OwningOpRef<mlir::ModuleOp> lowerToLlvmDialect(mlir::MLIRContext &context, const std::string &text) {

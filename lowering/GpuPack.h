@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a pack holds for GPUs: kernels of all phases, and the manifest's section that says how to launch them
+// (docs/packs.md).
+
+#ifndef TPAC_LOWERING_GPUPACK_H
+#define TPAC_LOWERING_GPUPACK_H
+
+#include "dialect/TPADialect.h"
+#include "lowering/emit/ObjectFile.h"
+#include "lowering/emit/Pack.h"
+
+#include "llvm/ADT/ArrayRef.h"
+
+namespace tpac {
+
+struct GpuPackOptions {
+  /// Tokens per page of the cache; 0: no pages.
+  int64_t pageSize = 0;
+  /// Path of ptxas; empty: images are PTX.
+  std::string ptxas;
+};
+
+/// Kernels of `variant` for each of `targets` (files gpu/NAME.TARGET.cubin, or .ptx without ptxas), and for other GPUs
+/// from compute capability 8.0 on as PTX of a schedule that fits into the shared memory of any of them (gpu/NAME.ptx);
+/// that one is left out where there is no such schedule. An error where a target has none.
+llvm::Expected<GpuPart> buildGpuPart(mlir::tpa::VariantAttr variant, llvm::ArrayRef<CodeTarget> targets,
+                                     const GpuPackOptions &options);
+
+} // namespace tpac
+
+#endif // TPAC_LOWERING_GPUPACK_H
