@@ -48,6 +48,8 @@ const char *tpac_runtime_status_message(int32_t status) {
     return "the operating system refused a call";
   case TPAC_OUT_OF_PAGES:
     return "too few free pages";
+  case TPAC_DEVICE_ERROR:
+    return "a device's driver is missing or refused a call";
   default:
     return "unknown status: no function of this library returns it";
   }

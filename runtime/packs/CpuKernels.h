@@ -5,37 +5,40 @@
 #ifndef TPAC_RUNTIME_PACKS_CPUKERNELS_H
 #define TPAC_RUNTIME_PACKS_CPUKERNELS_H
 
-#include "runtime/packs/Pack.h"
-#include "runtime/packs/PhaseNames.h"
+#include "runtime/packs/Kernels.h"
 
 #include <array>
 #include <memory>
 
 namespace tpac::runtime {
 
-/// Functions throw Failure.
-class CpuKernels {
+class CpuKernels : public Kernels {
 public:
   explicit CpuKernels(const Pack &pack);
 
-  const char *target() const { return level; }
-  void run(int32_t phase, const void *args) const;
-  int64_t workspaceSize(int32_t phase, int64_t tokens, int64_t batch, int64_t capacity) const;
+  const char *target() const override { return level; }
+  void launch(int32_t phase, const void *args, void *stream) const override;
+  int64_t workspaceSize(int32_t phase, int64_t tokens, int64_t batch, int64_t capacity) const override;
+  void cacheLayout(tpac_cache_layout &layout) const override;
 
 private:
   struct Phase {
     int32_t (*run)(const void *args) = nullptr;
     /// Null where the phase never splits.
     int64_t (*workspaceSize)(int64_t tokens, int64_t batch, int64_t capacity) = nullptr;
-    int64_t argumentBytes = 0;
+    PhaseArguments arguments;
   };
   const Phase &at(int32_t phase) const;
+  void report(const PhaseArguments &arguments, const void *args) const;
   template <typename Function> Function function(const std::string &name) const;
 
   std::shared_ptr<void> library;
   const char *level;
   const char *(*statusMessage)(int32_t status);
   std::array<Phase, phaseNames.size()> phases;
+  std::string packName;
+  int64_t pageSize, capacityUnit, tokenBytes;
+  bool isReporting;
 };
 
 } // namespace tpac::runtime

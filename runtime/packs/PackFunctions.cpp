@@ -6,6 +6,7 @@
 
 #include "runtime/Failure.h"
 #include "runtime/SizedStruct.h"
+#include "runtime/cuda/CudaKernels.h"
 #include "runtime/packs/CpuKernels.h"
 #include "runtime/packs/Pack.h"
 
@@ -18,7 +19,7 @@ struct tpac_pack {
 };
 
 struct tpac_kernels {
-  CpuKernels kernels;
+  std::unique_ptr<const Kernels> kernels;
 };
 
 namespace {
@@ -27,9 +28,18 @@ namespace {
 bool isPhase(const char *function, int32_t phase) {
   if (phase >= 0 && phase < static_cast<int32_t>(phaseNames.size()))
     return true;
-  (void)fail(TPAC_INVALID_ARGUMENT, "%s: phase is %d; expected TPAC_APPEND, TPAC_DECODE, TPAC_PREFILL or TPAC_MERGE",
+  (void)fail(TPAC_INVALID_ARGUMENT,
+             "%s: phase is %d; expected TPAC_APPEND, TPAC_DECODE, TPAC_PREFILL, TPAC_MERGE, TPAC_IMPORT or "
+             "TPAC_EXPORT",
              function, phase);
   return false;
+}
+
+int32_t launch(const char *function, const tpac_kernels *kernels, int32_t phase, const void *args, void *stream) {
+  if (kernels == nullptr || args == nullptr)
+    return refuseNull(function, kernels == nullptr ? "kernels" : "args");
+  return isPhase(function, phase) ? guarded(function, [&] { kernels->kernels->launch(phase, args, stream); })
+                                  : TPAC_INVALID_ARGUMENT;
 }
 
 } // namespace
@@ -72,26 +82,48 @@ int32_t tpac_kernels_create(const tpac_pack *pack, const tpac_kernels_config *co
   tpac_kernels_config checked = {};
   if (const int32_t status = readSized(function, "config", "tpac_kernels_config", config, checked))
     return status;
-  if (checked.device_type != TPAC_CPU)
-    return fail(TPAC_INVALID_ARGUMENT, "%s: config.device_type is %d; expected TPAC_CPU, which is %d", function,
-                checked.device_type, TPAC_CPU);
-  if (checked.device != 0)
+  const bool isCuda = checked.device_type == TPAC_CUDA;
+  if (checked.device_type != TPAC_CPU && !isCuda)
+    return fail(TPAC_INVALID_ARGUMENT,
+                "%s: config.device_type is %d; expected TPAC_CPU, which is %d, or TPAC_CUDA, which is %d", function,
+                checked.device_type, TPAC_CPU, TPAC_CUDA);
+  if (!isCuda && checked.device != 0)
     return fail(TPAC_INVALID_ARGUMENT, "%s: config.device is %d; expected 0", function, checked.device);
-  return guarded(function, [&] { *kernels = new tpac_kernels{CpuKernels(*pack->content)}; });
+  return guarded(function, [&] {
+    std::unique_ptr<const Kernels> loaded;
+    if (isCuda)
+      loaded = std::make_unique<cuda::CudaKernels>(*pack->content, checked.device);
+    else
+      loaded = std::make_unique<CpuKernels>(*pack->content);
+    *kernels = new tpac_kernels{std::move(loaded)};
+  });
 }
 
 void tpac_kernels_destroy(tpac_kernels *kernels) { delete kernels; }
 
 const char *tpac_kernels_target(const tpac_kernels *kernels) {
-  return kernels == nullptr ? nullptr : kernels->kernels.target();
+  return kernels == nullptr ? nullptr : kernels->kernels->target();
 }
 
 int32_t tpac_kernels_run(const tpac_kernels *kernels, int32_t phase, const void *args) {
-  constexpr const char *function = "tpac_kernels_run";
-  if (kernels == nullptr || args == nullptr)
-    return refuseNull(function, kernels == nullptr ? "kernels" : "args");
-  return isPhase(function, phase) ? guarded(function, [&] { kernels->kernels.run(phase, args); })
-                                  : TPAC_INVALID_ARGUMENT;
+  return launch("tpac_kernels_run", kernels, phase, args, nullptr);
+}
+
+int32_t tpac_kernels_launch(const tpac_kernels *kernels, int32_t phase, const void *args, void *stream) {
+  return launch("tpac_kernels_launch", kernels, phase, args, stream);
+}
+
+int32_t tpac_kernels_cache_layout(const tpac_kernels *kernels, tpac_cache_layout *layout) {
+  constexpr const char *function = "tpac_kernels_cache_layout";
+  if (kernels == nullptr)
+    return refuseNull(function, "kernels");
+  tpac_cache_layout checked = {};
+  if (const int32_t status = readSized(function, "layout", "tpac_cache_layout", layout, checked))
+    return status;
+  return guarded(function, [&] {
+    kernels->kernels->cacheLayout(checked);
+    *layout = checked;
+  });
 }
 
 int32_t tpac_kernels_workspace_size(const tpac_kernels *kernels, int32_t phase, int64_t tokens, int64_t batch,
@@ -100,7 +132,7 @@ int32_t tpac_kernels_workspace_size(const tpac_kernels *kernels, int32_t phase, 
   if (kernels == nullptr || bytes == nullptr)
     return refuseNull(function, kernels == nullptr ? "kernels" : "bytes");
   return isPhase(function, phase)
-             ? guarded(function, [&] { *bytes = kernels->kernels.workspaceSize(phase, tokens, batch, capacity); })
+             ? guarded(function, [&] { *bytes = kernels->kernels->workspaceSize(phase, tokens, batch, capacity); })
              : TPAC_INVALID_ARGUMENT;
 }
 }

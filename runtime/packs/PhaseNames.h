@@ -9,7 +9,7 @@
 
 namespace tpac::runtime {
 
-inline constexpr std::array<const char *, 4> phaseNames = {"append", "decode", "prefill", "merge"};
+inline constexpr std::array<const char *, 6> phaseNames = {"append", "decode", "prefill", "merge", "import", "export"};
 
 } // namespace tpac::runtime
 

@@ -35,7 +35,8 @@ enum {
   TPAC_INVALID_ARGUMENT = 1, /* the message names the argument, what was found and what is accepted */
   TPAC_OUT_OF_MEMORY = 2,
   TPAC_SYSTEM_ERROR = 3, /* the operating system refused; the message names the call and the cause */
-  TPAC_OUT_OF_PAGES = 4  /* fewer pages are free than a request needs; the message says how many */
+  TPAC_OUT_OF_PAGES = 4, /* fewer pages are free than a request needs; the message says how many */
+  TPAC_DEVICE_ERROR = 5  /* a device's driver is missing or refused a call; the message has the driver's own words */
 };
 
 #ifdef __cplusplus

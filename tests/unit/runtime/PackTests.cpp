@@ -112,7 +112,7 @@ std::vector<float> merge(tpac_pack *pack) {
                 .find("tpac_kernels_run: args.struct_size is 120; expected the size of the block of phase decode"),
             0u)
       << tpac_runtime_status_message(TPAC_INVALID_ARGUMENT);
-  EXPECT_EQ(tpac_kernels_run(kernels, 4, &args), TPAC_INVALID_ARGUMENT);
+  EXPECT_EQ(tpac_kernels_run(kernels, 6, &args), TPAC_INVALID_ARGUMENT);
   EXPECT_EQ(tpac_kernels_run(nullptr, TPAC_MERGE, &args), TPAC_INVALID_ARGUMENT);
 
   int64_t bytes = -1;
@@ -201,7 +201,7 @@ TEST_F(RuntimePack, refusesDevicesItDoesNotKnow) {
   const tpac_kernels_config other = {sizeof(other), 77, 0}, second = {sizeof(second), TPAC_CPU, 1};
   EXPECT_EQ(tpac_kernels_create(pack, &other, &kernels), TPAC_INVALID_ARGUMENT);
   EXPECT_EQ(std::string(tpac_runtime_status_message(TPAC_INVALID_ARGUMENT)),
-            "tpac_kernels_create: config.device_type is 77; expected TPAC_CPU, which is 1");
+            "tpac_kernels_create: config.device_type is 77; expected TPAC_CPU, which is 1, or TPAC_CUDA, which is 2");
   EXPECT_EQ(tpac_kernels_create(pack, &second, &kernels), TPAC_INVALID_ARGUMENT);
   EXPECT_EQ(tpac_kernels_create(pack, nullptr, &kernels), TPAC_INVALID_ARGUMENT);
   EXPECT_EQ(kernels, nullptr);
