@@ -131,10 +131,19 @@ void Driver::beginCapture() {
   CALL(cuStreamBeginCapture_v2, (Handle, int), stream, threadLocal);
 }
 
-std::vector<double> Driver::replay(int replays) {
-  Handle graph = nullptr, executable = nullptr, start = nullptr, end = nullptr;
+Function Driver::endCapture() {
+  Handle graph = nullptr;
+  Function executable;
   CALL(cuStreamEndCapture, (Handle, Handle *), stream, &graph);
-  CALL(cuGraphInstantiateWithFlags, (Handle *, Handle, unsigned long long), &executable, graph, 0);
+  CALL(cuGraphInstantiateWithFlags, (Handle *, Handle, unsigned long long), &executable.handle, graph, 0);
+  CALL(cuGraphDestroy, (Handle), graph);
+  return executable;
+}
+
+void Driver::launchGraph(Function graph) { CALL(cuGraphLaunch, (Handle, Handle), graph.handle, stream); }
+
+std::vector<double> Driver::replay(int replays) {
+  Handle executable = endCapture().handle, start = nullptr, end = nullptr;
   CALL(cuEventCreate, (Handle *, unsigned), &start, 0);
   CALL(cuEventCreate, (Handle *, unsigned), &end, 0);
   std::vector<double> seconds;
@@ -152,7 +161,6 @@ std::vector<double> Driver::replay(int replays) {
   CALL(cuEventDestroy_v2, (Handle), start);
   CALL(cuEventDestroy_v2, (Handle), end);
   CALL(cuGraphExecDestroy, (Handle), executable);
-  CALL(cuGraphDestroy, (Handle), graph);
   return seconds;
 }
 

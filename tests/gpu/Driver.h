@@ -54,6 +54,16 @@ public:
   void copy(DevicePointer to, DevicePointer from, size_t bytes);
   void launch(const Launch &launch);
   void synchronize();
+  /// The CUstream of all that is done here.
+  void *cudaStream() const { return stream; }
+
+  /// What `record` launches, as a CUDA graph that can be replayed any number of times. Nothing is computed meanwhile.
+  template <typename Record> Function capture(Record record) {
+    beginCapture();
+    record();
+    return endCapture();
+  }
+  void launchGraph(Function graph);
 
   /// Captures what `record` launches and copies as a graph, replays it, and gives the seconds of each replay.
   template <typename Record> std::vector<double> timeGraph(int replays, Record record) {
@@ -64,6 +74,7 @@ public:
 
 private:
   void beginCapture();
+  Function endCapture();
   std::vector<double> replay(int replays);
   void check(int result, const char *call);
   template <typename F> F symbol(const char *name);

@@ -34,34 +34,36 @@ bool isCacheName(const std::string &name) { return name.ends_with("_cache"); }
 } // namespace
 
 ElementKernels::ElementKernels(Driver &driver, const std::filesystem::path &folder, const nlohmann::json &description)
-    : driver(driver), json(description), variant(oracle::parseVariant(json.at("variant"))), layout(json.at("cache")) {
+    : driver(driver), json(description), variant(oracle::parseVariant(json.at("variant"))) {
   std::vector<char> image = readFile(folder / json.at("cubin").get<std::string>());
   for (const auto &[kernel, entry] : json.at("kernels").items())
     functions[kernel] = driver.load(image, entry.at("name"), entry.at("shared_bytes"));
 }
 
-void ElementKernels::launch(const std::string &kernel, int64_t blocks,
-                            const std::map<std::string, DeviceTensor> &tensors, DevicePointer cache,
-                            const std::vector<int64_t> &sizes) const {
-  const nlohmann::json &entry = json.at("kernels").at(kernel);
+void ElementKernels::launch(const Call &call) const {
+  const nlohmann::json &entry = json.at("kernels").at(call.kernel);
   Launch launch;
   for (const auto &tensor : entry.at("tensors"))
-    addParameters(launch, tensors.at(tensor));
-  if (cache != 0)
-    launch.parameters.push_back(cache);
+    addParameters(launch, call.tensors.at(tensor));
+  std::vector<int64_t> sizes = {call.tokens};
+  if (call.kernel != "merge") {
+    launch.parameters.push_back(call.cache);
+    sizes = {call.batch, call.capacity};
+    if (call.kernel != "append")
+      sizes.push_back(call.tokens);
+  }
   for (int64_t size : sizes)
     launch.parameters.push_back(static_cast<uint64_t>(size));
-  launch.function = functions.at(kernel);
-  launch.blocks = blocks;
+  launch.function = functions.at(call.kernel);
+  launch.blocks = call.blocks;
   launch.threads = entry.at("threads");
   launch.sharedBytes = entry.at("shared_bytes");
   driver.launch(launch);
-  driver.synchronize();
 }
 
 /// Each new element is within one rounding of the exact one, and what the arithmetic before it may lose; nothing else
 /// was written.
-void ElementKernels::checkAppended(const oracle::Variant &variant, const CacheMap &map, const ElementCase &item,
+void ElementChecker::checkAppended(const oracle::Variant &variant, const CacheMap &map, const ElementCase &item,
                                    int64_t capacity, const oracle::Tensors &exact, const std::vector<uint8_t> &bytes) {
   constexpr double unit = 0x1p-24;
   bool isQuantised = oracle::isQuantised(variant.token), isRotated = variant.rope && !variant.rotatesOnRead();
@@ -101,7 +103,7 @@ void ElementKernels::checkAppended(const oracle::Variant &variant, const CacheMa
       throw std::runtime_error("append: byte " + std::to_string(i) + " of the cache was written");
 }
 
-void ElementKernels::check(const ElementCase &item) const {
+void ElementChecker::check(const ElementCase &item) const {
   auto batch = static_cast<int64_t>(item.lengths.size());
   std::vector<int64_t> after;
   for (size_t b = 0; b < item.lengths.size(); ++b)
@@ -155,7 +157,8 @@ void ElementKernels::check(const ElementCase &item) const {
   std::vector<uint8_t> bytes(cacheBytes), first;
   for (int64_t blocks : {int64_t(1), int64_t(7), int64_t(4) * driver.multiprocessors()}) {
     driver.fill(cache, 0xff, cacheBytes);
-    launch("append", blocks, inputs, cache, {batch, capacity});
+    launcher.launch({"append", blocks, inputs, cache, rows, batch, capacity});
+    driver.synchronize();
     driver.download(bytes.data(), cache, cacheBytes);
     checkAppended(variant, map, item, capacity, exact, bytes);
     if (first.empty())
@@ -179,7 +182,8 @@ void ElementKernels::check(const ElementCase &item) const {
     plain[name] = tensors.place(segment.type, shape, item.isStrided);
     driver.fill(plain[name].pointer, 0xff, plain[name].bytes);
   }
-  launch("export", 97, plain, cache, {batch, capacity, longest});
+  launcher.launch({"export", 97, plain, cache, longest, batch, capacity});
+  driver.synchronize();
   for (const CacheMap::Segment &segment : map.segments()) {
     std::string name = segment.tensor.substr(0, segment.tensor.size() - 6);
     std::vector<int64_t> shape = exact.at(segment.tensor).shape;
@@ -197,7 +201,8 @@ void ElementKernels::check(const ElementCase &item) const {
         });
   }
   driver.fill(cache, 0xff, cacheBytes);
-  launch("import", 64, plain, cache, {batch, capacity, longest});
+  launcher.launch({"import", 64, plain, cache, longest, batch, capacity});
+  driver.synchronize();
   std::vector<uint8_t> imported(cacheBytes);
   driver.download(imported.data(), cache, cacheBytes);
   if (imported != bytes)
@@ -205,7 +210,7 @@ void ElementKernels::check(const ElementCase &item) const {
   checkMerge(item);
 }
 
-void ElementKernels::checkMerge(const ElementCase &item) const {
+void ElementChecker::checkMerge(const ElementCase &item) const {
   int64_t rows = std::accumulate(item.added.begin(), item.added.end(), int64_t(0));
   property::Random random(item.seed + 1);
   oracle::State states[2];
@@ -240,7 +245,8 @@ void ElementKernels::checkMerge(const ElementCase &item) const {
         driver.fill(tensor.pointer, 0xff, tensor.bytes);
       }
     }
-    launch("merge", 31, arguments, 0, {rows});
+    launcher.launch({"merge", 31, arguments, 0, rows, 0, 0});
+    driver.synchronize();
     oracle::Tensor out = tensors.download(outType, arguments["out"], expected.out.shape);
     oracle::Tensor lse = tensors.download(lseType, arguments["lse"], expected.lse.shape);
     for (const auto &[found, wanted, type] :

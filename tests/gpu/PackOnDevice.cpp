@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+#include "tests/gpu/PackOnDevice.h"
+
+#include <algorithm>
+
+namespace tpac::gputest {
+
+void PackOnDevice::check(int32_t status) {
+  if (status != TPAC_SUCCESS)
+    throw std::runtime_error(tpac_runtime_status_message(status));
+}
+
+int32_t PackOnDevice::numberOf(const std::string &phase) {
+  static const char *const names[] = {"append", "decode", "prefill", "merge", "import", "export"};
+  return static_cast<int32_t>(std::ranges::find(names, phase) - std::begin(names));
+}
+
+PackOnDevice::PackOnDevice(Driver &driver, const std::filesystem::path &folder, const nlohmann::json &description)
+    : driver(driver), parsed(oracle::parseVariant(description.at("variant"))) {
+  tpac_pack *pack = nullptr;
+  check(tpac_pack_open(folder.c_str(), &pack));
+  manifest = nlohmann::json::parse(tpac_pack_manifest(pack));
+  const tpac_kernels_config config = {sizeof(config), TPAC_CUDA, 0};
+  const int32_t status = tpac_kernels_create(pack, &config, &kernels);
+  tpac_pack_close(pack);
+  check(status);
+  tpac_cache_layout layout = {};
+  layout.struct_size = sizeof(layout);
+  check(tpac_kernels_cache_layout(kernels, &layout));
+  const nlohmann::json &written = cacheLayout();
+  if (layout.is_one_piece != 1 || layout.page_size != written.at("page_size") ||
+      layout.token_bytes != written.at("planes").get<int64_t>() * written.at("row_bytes").get<int64_t>())
+    throw std::runtime_error("tpac_kernels_cache_layout says other than the manifest");
+}
+
+PackOnDevice::~PackOnDevice() { tpac_kernels_destroy(kernels); }
+
+PackOnDevice::Block PackOnDevice::block(const std::string &phase, const Tensors &tensors, DevicePointer cache,
+                                        const Sizes &sizes, DevicePointer workspace, size_t workspaceBytes) const {
+  const std::map<std::string, int64_t> known = {
+      {"tokens", sizes.tokens}, {"batch", sizes.batch}, {"capacity", sizes.capacity}, {"pages", sizes.pages}};
+  for (const nlohmann::json *list : {&manifest.at("phases"), &manifest.at("gpu").at("moves")})
+    for (const nlohmann::json &entry : *list) {
+      if (entry.at("name") != phase)
+        continue;
+      Block block = {0};
+      for (const std::string size : entry.at("sizes"))
+        block.push_back(known.at(size));
+      for (const nlohmann::json &tensor : entry.at("tensors")) {
+        const std::string name = tensor.at("name");
+        if (name.ends_with("_cache")) {
+          block.insert(block.end(), {static_cast<int64_t>(cache), 0});
+          continue;
+        }
+        const DeviceTensor &own = tensors.at(name);
+        block.push_back(static_cast<int64_t>(own.pointer));
+        block.push_back(reinterpret_cast<int64_t>(own.strides.data()));
+      }
+      block.insert(block.end(), {0, static_cast<int64_t>(workspace), static_cast<int64_t>(workspaceBytes)});
+      block.front() = static_cast<int64_t>(block.size() * sizeof(int64_t));
+      return block;
+    }
+  throw std::runtime_error("the pack has no phase " + phase);
+}
+
+void PackOnDevice::run(const std::string &phase, const Block &block) const {
+  check(tpac_kernels_launch(kernels, numberOf(phase), block.data(), driver.cudaStream()));
+}
+
+size_t PackOnDevice::workspaceBytes(const std::string &phase, const Sizes &sizes) const {
+  int64_t bytes = 0;
+  check(tpac_kernels_workspace_size(kernels, numberOf(phase), sizes.tokens, sizes.batch, sizes.capacity, &bytes));
+  return static_cast<size_t>(bytes);
+}
+
+void PackOnDevice::launch(const Call &call) const {
+  const int64_t pageSize = cacheLayout().at("page_size");
+  // The pool's pages are not counted by anybody.
+  const int64_t pages = pageSize != 0 ? call.batch * call.capacity / pageSize : 0;
+  run(call.kernel, block(call.kernel, call.tensors, call.cache, {call.tokens, call.batch, call.capacity, pages}));
+}
+
+} // namespace tpac::gputest

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A pack opened by the runtime, called with tensors by name.
+
+#ifndef TPAC_TESTS_GPU_PACKONDEVICE_H
+#define TPAC_TESTS_GPU_PACKONDEVICE_H
+
+#include "tests/gpu/Elements.h"
+#include "tpac/pack.h"
+
+namespace tpac::gputest {
+
+class PackOnDevice : public ElementLauncher {
+public:
+  PackOnDevice(Driver &driver, const std::filesystem::path &folder, const nlohmann::json &description);
+  ~PackOnDevice() override;
+
+  /// The argument block of a phase. It points into `tensors`.
+  using Block = std::vector<int64_t>;
+  using Tensors = std::map<std::string, DeviceTensor>;
+  struct Sizes {
+    int64_t tokens, batch, capacity, pages;
+  };
+  Block block(const std::string &phase, const Tensors &tensors, DevicePointer cache, const Sizes &sizes,
+              DevicePointer workspace = 0, size_t workspaceBytes = 0) const;
+  /// Throws a std::runtime_error with the library's message where the call is refused.
+  void run(const std::string &phase, const Block &block) const;
+  /// The same, as an engine does it: what is measured.
+  int32_t runQuickly(int32_t phase, const Block &block) const {
+    return tpac_kernels_launch(kernels, phase, block.data(), driver.cudaStream());
+  }
+  size_t workspaceBytes(const std::string &phase, const Sizes &sizes) const;
+  const oracle::Variant &variant() const { return parsed; }
+  const nlohmann::json &cacheLayout() const { return manifest.at("gpu").at("cache"); }
+  const char *target() const { return tpac_kernels_target(kernels); }
+
+  void launch(const Call &call) const override;
+
+private:
+  static void check(int32_t status);
+  static int32_t numberOf(const std::string &phase);
+
+  Driver &driver;
+  oracle::Variant parsed;
+  nlohmann::json manifest;
+  tpac_kernels *kernels = nullptr;
+};
+
+} // namespace tpac::gputest
+
+#endif // TPAC_TESTS_GPU_PACKONDEVICE_H
