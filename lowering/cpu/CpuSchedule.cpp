@@ -68,7 +68,10 @@ int64_t blockBytes(VariantAttr variant, Phase phase, ScheduleAttr schedule) {
   if (perHead(variant.getK(), schedule.getScore() == ScoreOrder::rebuilt) ||
       perHead(variant.getV(), schedule.getValue() == ValueOrder::rebuilt))
     keys *= h;
-  return size * (keys + n * h * m + n * h * features);
+  // Queries as the columns of matrix tiles pass by in chunks: no more logits exist at once.
+  bool hasChunks =
+      phase == Phase::prefill && h == 1 && n % 32 == 0 && schedule.getOperands() != variant.getTypes().getCompute();
+  return size * (keys + (hasChunks ? 32 : n) * h * m + n * h * features);
 }
 
 /// Bytes of the token factors of a tile of queries, which stay for all heads of an item.
@@ -85,6 +88,10 @@ bool hasMatrixRows(FactorizationAttr side) {
   return side.getOrder() == 2 && !side.hasMap(HeadMap::one_hot) && !side.getToken().front().isLearned();
 }
 
+/// Cached tokens of a block where queries are columns: each chunk of queries loads and stores its sums once per block,
+/// and its weights, 16 KiB, stay in the L1 cache.
+constexpr int64_t largestColumnBlock = 256;
+
 /// A vector does 16 multiply-adds in the time of so many of a matrix unit, each.
 constexpr double matrixPace = 32;
 
@@ -99,8 +106,10 @@ ScheduleAttr columnSchedule(VariantAttr variant, tpac::CacheStorage storage) {
       !hasRows(v) || variant.getKeyFeatures() % 32 != 0 || variant.getValueFeatures() % 32 != 0)
     return {};
   // Matrix tiles read rows of one page.
-  int64_t tokens = storage.pageSize % 64 == 0 ? 64 : 32;
-  if (storage.pageSize % tokens != 0)
+  int64_t tokens = largestColumnBlock;
+  while (storage.pageSize % tokens != 0)
+    tokens /= 2;
+  if (tokens < 32)
     return {};
   // A query that is rounded anyway has no second part; rebuilt keys always have one.
   int64_t parts = variant.getQueryPrecision() == QueryPrecision::storage ? 1 : 2;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A MatrixLoop with queries as columns: they pass by a block of keys and values in chunks. While vectors weigh 32
-// tokens of a chunk, the matrix unit forms the scores of the next 32, then a share of the values of the chunk before:
-// what waits in between stays in the L1 cache.
+// tokens, the matrix unit forms the scores of the next 32; then it multiplies all of the block's values by the chunk's
+// weights. A chunk's queries, scores and weights stay in the L1 cache, past which keys, values and sums stream.
 
 #include "lowering/cpu/MatrixLoopEmitter.h"
 #include "lowering/cpu/VectorMath.h"
@@ -12,13 +12,16 @@
 #include "mlir/Interfaces/FunctionInterfaces.h"
 
 #include <limits>
-#include <memory>
 
 using namespace mlir;
 using namespace mlir::tpa;
 using namespace mlir::tpa::cpu;
 
-// --- Which columns
+/// Rows of the scores' buffer: 32 tokens that vectors weigh, the next 32, the first 32 of this chunk and of the next
+/// one, and a whole block of those that are weighed one stage after the other.
+static constexpr int64_t firstStepRow = 2 * matrixDepth, blockRow = 4 * matrixDepth;
+
+// --- Which columns and tokens
 
 /// Columns that some store keeps: nothing carries values from column to column, so no other is needed.
 Value MatrixLoopEmitter::activeColumns() {
@@ -41,70 +44,41 @@ Value MatrixLoopEmitter::activeColumns() {
   return arith::MaxSIOp::create(b, arith::MinSIOp::create(b, active, all), number(0));
 }
 
-MatrixLoopEmitter::Chunks MatrixLoopEmitter::visibleChunks(const Place &place) {
-  Value zero = number(0), chunk = number(chunkColumns);
-  auto add = [&](Value x, Value y) { return b.createOrFold<arith::AddIOp>(x, y); };
-  auto subtract = [&](Value x, Value y) { return b.createOrFold<arith::SubIOp>(x, y); };
-  Value count = arith::CeilDivUIOp::create(b, activeColumns(), chunk);
+MatrixLoopEmitter::Visible MatrixLoopEmitter::visibleTokens(const Place &place) {
+  Value zero = number(0), all = number(m.tokens);
   if (!m.mask)
-    return {zero, zero, canPipelineChunks() ? count : zero, count};
-  auto clamped = [&](Value chunks) -> Value {
-    return arith::MinSIOp::create(b, arith::MaxSIOp::create(b, chunks, zero), count);
-  };
-  auto choose = [&](Value condition, Value whenSo, Value otherwise) -> Value {
-    return arith::SelectOp::create(b, condition, whenSo, otherwise);
-  };
+    return {zero, zero, all, all};
   tile::MaskOp mask = m.mask;
-  Value blockEnd = add(place.token, number(m.tokens));
-  Value exists = arith::CmpIOp::create(b, arith::CmpIPredicate::sle, blockEnd, mask.getEnd());
+  auto smaller = [&](Value x, Value y) -> Value { return arith::MinSIOp::create(b, x, y); };
+  auto larger = [&](Value x, Value y) -> Value { return arith::MaxSIOp::create(b, x, y); };
+  auto clamped = [&](Value token) { return smaller(larger(token, zero), all); };
+  auto rounded = [&](Value token, int64_t up) -> Value {
+    Value steps = arith::DivUIOp::create(b, e.plus(clamped(token), up), number(matrixDepth));
+    return arith::MulIOp::create(b, steps, number(matrixDepth));
+  };
   // Column n sees the tokens [last(n) - window, last(n)), where last(n) = limit, plus n where the mask is causal.
-  Value first = zero, wholeFirst = zero, wholeEnd = count, end = count;
+  Value exists = arith::SubIOp::create(b, mask.getEnd(), place.token);
+  Value firstColumn = arith::SubIOp::create(b, mask.getLimit(), place.token), lastColumn = firstColumn;
   if (mask.getCausal()) {
-    Value sees = subtract(add(place.token, number(1)), mask.getLimit());
-    Value seesAll = subtract(blockEnd, mask.getLimit());
-    first = clamped(arith::FloorDivSIOp::create(b, sees, chunk));
-    wholeFirst = clamped(arith::CeilDivSIOp::create(b, seesAll, chunk));
-    if (mask.getWindow()) {
-      Value window = number(*mask.getWindow());
-      // Columns below these see the block's first token, and its last one.
-      Value seeFirst = add(subtract(add(place.token, window), mask.getLimit()), number(1));
-      Value seeLast = subtract(add(blockEnd, window), mask.getLimit());
-      wholeEnd = clamped(arith::FloorDivSIOp::create(b, seeFirst, chunk));
-      end = clamped(arith::CeilDivSIOp::create(b, seeLast, chunk));
-    }
-  } else {
-    Value isWhole = arith::CmpIOp::create(b, arith::CmpIPredicate::sle, blockEnd, mask.getLimit());
-    if (mask.getWindow()) {
-      Value begin = subtract(mask.getLimit(), number(*mask.getWindow()));
-      isWhole =
-          arith::AndIOp::create(b, isWhole, arith::CmpIOp::create(b, arith::CmpIPredicate::sle, begin, place.token));
-    }
-    wholeEnd = choose(isWhole, count, zero);
+    firstColumn = arith::AddIOp::create(b, firstColumn, place.column);
+    lastColumn = e.plus(firstColumn, chunkColumns - 1);
   }
-  // Where tokens do not exist there is no whole chunk.
-  wholeEnd = canPipelineChunks() ? choose(exists, wholeEnd, zero) : zero;
-  wholeEnd = arith::MaxSIOp::create(b, wholeFirst, wholeEnd);
-  return {first, wholeFirst, wholeEnd, end};
-}
-
-Value MatrixLoopEmitter::visibleTokens(const Place &place) {
-  if (!m.mask)
-    return number(m.tokens);
-  Value last = m.mask.getLimit();
-  if (m.mask.getCausal())
-    last = arith::AddIOp::create(b, last, e.plus(place.column, chunkColumns - 1));
-  last = arith::MinSIOp::create(b, last, m.mask.getEnd());
-  Value left = arith::SubIOp::create(b, last, place.token);
-  Value inside = arith::MaxSIOp::create(b, arith::MinSIOp::create(b, left, number(m.tokens)), number(0));
-  Value steps = arith::CeilDivUIOp::create(b, inside, number(matrixDepth));
-  return arith::MulIOp::create(b, steps, number(matrixDepth));
+  Value end = rounded(smaller(lastColumn, exists), matrixDepth - 1);
+  Value first = zero, wholeFirst = zero, wholeEnd = rounded(smaller(firstColumn, exists), 0);
+  if (mask.getWindow()) {
+    Value window = number(*mask.getWindow());
+    first = smaller(rounded(arith::SubIOp::create(b, firstColumn, window), 0), end);
+    wholeFirst = rounded(arith::SubIOp::create(b, lastColumn, window), matrixDepth - 1);
+  }
+  Value isAny = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, wholeFirst, wholeEnd);
+  return {first, arith::SelectOp::create(b, isAny, wholeFirst, first),
+          arith::SelectOp::create(b, isAny, wholeEnd, first), end};
 }
 
 // --- One block
 
 void MatrixLoopEmitter::emitColumns(const State &state) {
-  // Halves of scores for the pipeline, and a whole chunk where it is weighed again.
-  allocateStages(3, 2);
+  allocateStages(1, blockRow + m.tokens, 1);
   Place block;
   block.token = m.loop.getInductionVar();
   findPage(block);
@@ -112,144 +86,134 @@ void MatrixLoopEmitter::emitColumns(const State &state) {
   for (StringAttr axis : m.outer)
     block.outer[axis] = number(0);
   packOperands(block, activeTokens(block));
-  Chunks chunks = visibleChunks(block);
-  if (m.mask || !canPipelineChunks())
-    e.loop(chunks.first, chunks.end, 1, [&](Value chunk) {
-      Value before = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, chunk, chunks.wholeFirst);
-      Value behind = arith::CmpIOp::create(b, arith::CmpIPredicate::sge, chunk, chunks.wholeEnd);
-      auto isPart = scf::IfOp::create(b, arith::OrIOp::create(b, before, behind), /*withElseRegion=*/false);
-      OpBuilder::InsertionGuard guard(b);
-      b.setInsertionPointToStart(isPart.thenBlock());
-      Place place = block;
-      place.column = arith::MulIOp::create(b, chunk, number(chunkColumns));
-      emitChunk(place, state);
-    });
-  if (!canPipelineChunks())
-    return;
-  Value any = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, chunks.wholeFirst, chunks.wholeEnd);
+  Value columns = activeColumns();
+  e.loop(number(0), columns, chunkColumns, [&](Value column) {
+    Place place = block;
+    place.column = column;
+    Visible visible = visibleTokens(place);
+    if (!m.mask)
+      return emitChunk(place, visible, columns, state);
+    Value any = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, visible.first, visible.end);
+    auto conditional = scf::IfOp::create(b, any, /*withElseRegion=*/false);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(conditional.thenBlock());
+    emitChunk(place, visible, columns, state);
+  });
+}
+
+void MatrixLoopEmitter::emitChunk(Place place, const Visible &visible, Value columns, const State &state) {
+  SmallVector<Value> sums(groups, splat(b, f32, 0.0));
+  if (m.mask) {
+    if (m.mask.getWindow())
+      sums = weighMasked(place, visible.first, visible.wholeFirst, sums, state);
+    sums = weighMasked(place, visible.wholeEnd, visible.end, sums, state);
+  }
+  sums = weighWhole(place, visible, columns, sums, state);
+  place.firstToken = visible.first;
+  place.scoreShift = number(blockRow);
+  addSums(place, visible.end, sums, state);
+  valueStage(place, visible.end, state);
+}
+
+/// Adds the weights of tokens that the mask is evaluated for.
+SmallVector<Value> MatrixLoopEmitter::weighMasked(Place place, Value first, Value end, ArrayRef<Value> sums,
+                                                  const State &state) {
+  place.firstToken = first;
+  place.scoreShift = number(blockRow);
+  scoreStage(place, end);
+  setFirstMaximum(place, end, state);
+  return weigh(place, end, weightBase(place, state), sums, /*prefetch=*/false);
+}
+
+SmallVector<Value> MatrixLoopEmitter::weighWhole(Place place, const Visible &visible, Value columns,
+                                                 ArrayRef<Value> start, const State &state) {
+  place.isWhole = true;
+  auto isAny = [&](const Visible &tokens) -> Value {
+    return arith::CmpIOp::create(b, arith::CmpIPredicate::slt, tokens.wholeFirst, tokens.wholeEnd);
+  };
+  auto firstRow = [&](Value column) {
+    return e.plus(arith::AndIOp::create(b, column, number(chunkColumns)), firstStepRow);
+  };
+  static_assert(chunkColumns == matrixDepth, "chunks take turns with rows for one step");
+  Value any = isAny(visible);
+  // The first scores came with the last ones of the chunk before, if there is one that sees whole steps.
+  Place first = place;
+  first.firstToken = visible.wholeFirst;
+  first.scoreShift = arith::SubIOp::create(b, firstRow(place.column), visible.wholeFirst);
+  Value isFirstChunk = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, place.column, number(0));
+  Value needsScores = isFirstChunk;
+  if (m.mask) {
+    Place before = place;
+    before.column = e.plus(place.column, -chunkColumns);
+    Value none =
+        arith::XOrIOp::create(b, isAny(visibleTokens(before)), arith::ConstantOp::create(b, b.getBoolAttr(true)));
+    needsScores = arith::AndIOp::create(b, any, arith::OrIOp::create(b, isFirstChunk, none));
+  }
+  Value firstEnd = arith::MinSIOp::create(b, e.plus(visible.wholeFirst, matrixDepth), visible.wholeEnd);
+  {
+    auto conditional = scf::IfOp::create(b, needsScores, /*withElseRegion=*/false);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(conditional.thenBlock());
+    scoreStage(first, firstEnd);
+  }
+  setFirstMaximum(first, firstEnd, state);
+  SmallVector<Value> base = weightBase(place, state);
+
+  // What the last step looks ahead to. The last chunk's first scores are computed twice, the second time for nothing.
+  Place next = place;
+  next.column = e.plus(place.column, chunkColumns);
+  Value nextRow = firstRow(next.column);
+  next.column = arith::SelectOp::create(b, arith::CmpIOp::create(b, arith::CmpIPredicate::slt, next.column, columns),
+                                        next.column, place.column);
+  Value nextToken = visibleTokens(next).wholeFirst;
+  int64_t asked = std::max<int64_t>(1, matrixDepth * chunkColumns / m.columns);
+  return e.loop(visible.wholeFirst, visible.wholeEnd, matrixDepth, start, [&](Value token, ValueRange carried) {
+    SmallVector<Value> sums(carried);
+    auto select = [&](Value condition, Value whenSo, Value otherwise) -> Value {
+      return arith::SelectOp::create(b, condition, whenSo, otherwise);
+    };
+    Value step = arith::DivUIOp::create(b, token, number(matrixDepth));
+    Value row = arith::MulIOp::create(b, arith::AndIOp::create(b, step, number(1)), number(matrixDepth));
+    Value isFirst = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, token, visible.wholeFirst);
+    Value following = e.plus(token, matrixDepth);
+    Value isLast = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, following, visible.wholeEnd);
+
+    Place weighed = place;
+    weighed.scoreShift = arith::SubIOp::create(b, select(isFirst, firstRow(place.column), row), token);
+    Place scored = place;
+    scored.column = select(isLast, next.column, place.column);
+    Value scoredToken = select(isLast, nextToken, following);
+    Value scoredRow = select(isLast, nextRow, arith::SubIOp::create(b, number(matrixDepth), row).getResult());
+    scored.scoreShift = arith::SubIOp::create(b, scoredRow, scoredToken);
+    std::vector<Work> works = {chunkScoreWork(scored, scoredToken),
+                               weightWork(weighed, token, matrixDepth, base, sums)};
+    if (!m.mask) {
+      // The next block, a part of it beside each step.
+      Value chunk = arith::DivUIOp::create(b, place.column, number(chunkColumns));
+      Value steps = arith::AddIOp::create(b, arith::MulIOp::create(b, chunk, number(m.tokens / matrixDepth)), step);
+      Value row = arith::MulIOp::create(b, steps, number(asked));
+      works.push_back(prefetchWork(place, place, place, row, asked, m.tokens));
+    }
+    interleave(works);
+    return sums;
+  });
+}
+
+/// The maximum of columns that have none yet: that of the tokens up to `end`. Others keep theirs (addSums).
+void MatrixLoopEmitter::setFirstMaximum(const Place &place, Value end, const State &state) {
+  Value minusInfinity = splat(b, f32, -std::numeric_limits<double>::infinity());
+  SmallVector<Value> old, isEmpty;
+  Value isAny;
+  for (int64_t group = 0; group < groups; ++group) {
+    old.push_back(stateVector(state.max, place, group));
+    isEmpty.push_back(arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, old[group], minusInfinity));
+    isAny = isAny ? Value(arith::OrIOp::create(b, isAny, isEmpty[group])) : isEmpty[group];
+  }
+  Value any = vector::ReductionOp::create(b, vector::CombiningKind::OR, isAny);
   auto conditional = scf::IfOp::create(b, any, /*withElseRegion=*/false);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(conditional.thenBlock());
-  pipelineChunks(block, chunks, state);
-}
-
-/// All stages of one chunk, one after the other.
-void MatrixLoopEmitter::emitChunk(const Place &place, const State &state) {
-  Value active = visibleTokens(place);
-  scoreStage(place, active);
-  maxStage(place, active, state);
-  weightStage(place, active, state, /*prefetch=*/false);
-  valueStage(place, active, state);
-}
-
-// --- Pipeline
-
-bool MatrixLoopEmitter::canPipelineChunks() const {
-  int64_t steps = m.tokens / matrixDepth, passes = m.valueSize / matrixRows / passFeatures();
-  return steps % 2 == 0 && (passes % steps == 0 || steps % passes == 0);
-}
-
-void MatrixLoopEmitter::pipelineChunks(const Place &block, const Chunks &chunks, const State &state) {
-  Value last = arith::SubIOp::create(b, chunks.wholeEnd, number(1));
-  auto placeAt = [&](Value chunk, Value parity) {
-    Place place = block;
-    place.column = arith::MulIOp::create(b, chunk, number(chunkColumns));
-    place.parity = parity;
-    place.scoreHalf = place.scoreToken = number(0);
-    place.isWhole = true;
-    return place;
-  };
-  scoreStage(placeAt(chunks.wholeFirst, number(0)), number(matrixDepth));
-  // Before the first chunk there is none: it weighs nothing.
-  clearWeights(number(1));
-  Value parity =
-      e.loop(chunks.wholeFirst, chunks.wholeEnd, 1, ValueRange{number(0)}, [&](Value chunk, ValueRange carried) {
-        Value half = carried.front();
-        Value other = arith::SubIOp::create(b, number(1), half);
-        // The last chunk's first scores are computed twice, the second time for nothing.
-        Value next = arith::MinSIOp::create(b, e.plus(chunk, 1), last);
-        Value previous = arith::MaxSIOp::create(b, e.plus(chunk, -1), chunks.wholeFirst);
-        Value index = arith::SubIOp::create(b, chunk, chunks.wholeFirst);
-        pipelineChunk(placeAt(next, other), placeAt(chunk, half), placeAt(previous, other), index, state);
-        return SmallVector<Value>{other};
-      })[0];
-  Place end = placeAt(last, arith::SubIOp::create(b, number(1), parity));
-  valueStage(end, number(m.tokens), state);
-}
-
-void MatrixLoopEmitter::pipelineChunk(const Place &next, const Place &current, const Place &previous, Value chunk,
-                                      const State &state) {
-  // The first block's maximum is that of its first tokens.
-  Value isFirst;
-  for (int64_t group = 0; group < groups; ++group) {
-    Value max = stateVector(state.max, current, group);
-    Value minusInfinity = splat(b, f32, -std::numeric_limits<double>::infinity());
-    Value isEmpty = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, max, minusInfinity);
-    isFirst = isFirst ? Value(arith::OrIOp::create(b, isFirst, isEmpty)) : isEmpty;
-  }
-  Value any = vector::ReductionOp::create(b, vector::CombiningKind::OR, isFirst);
-  auto conditional = scf::IfOp::create(b, any, /*withElseRegion=*/false);
-  {
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(conditional.thenBlock());
-    maxStage(current, number(matrixDepth), state);
-  }
-
-  SmallVector<Value> base, sums;
-  for (int64_t group = 0; group < groups; ++group) {
-    base.push_back(stateVector(state.max, current, group));
-    sums.push_back(splat(b, f32, 0.0));
-  }
-  int64_t steps = m.tokens / matrixDepth;
-  int64_t asked = std::max<int64_t>(1, matrixDepth * chunkColumns / m.columns);
-  sums = e.loop(number(0), number(steps), 1, sums, [&](Value i, ValueRange carried) {
-    SmallVector<Value> partial(carried);
-    Value token = arith::MulIOp::create(b, i, number(matrixDepth));
-    Value half = arith::AndIOp::create(b, i, number(1));
-    Place weighed = current;
-    weighed.scoreHalf = half;
-    weighed.scoreToken = token;
-    // The next 32 tokens, or the first ones of the next chunk.
-    Value isLast = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, i, number(steps - 1));
-    Place scored = current;
-    scored.column = arith::SelectOp::create(b, isLast, next.column, current.column);
-    scored.scoreHalf = arith::SubIOp::create(b, number(1), half);
-    scored.scoreToken = arith::SelectOp::create(b, isLast, number(0), e.plus(token, matrixDepth));
-    Work products = chunkScoreWork(scored, scored.scoreToken);
-    llvm::append_range(products, valueShare(previous, i, state));
-    std::vector<Work> works = {std::move(products), weightWork(weighed, token, matrixDepth, base, partial)};
-    if (!m.mask) {
-      // The next block, a part of it beside each step.
-      Value row = arith::MulIOp::create(b, arith::AddIOp::create(b, arith::MulIOp::create(b, chunk, number(steps)), i),
-                                        number(asked));
-      works.push_back(prefetchWork(current, current, current, row, asked, m.tokens));
-    }
-    interleave(works);
-    return partial;
-  });
-  addSums(current, sums, state);
-}
-
-Work MatrixLoopEmitter::valueShare(const Place &place, Value i, const State &state) {
-  // As many steps of 32 tokens as there are passes over the accumulator: whole passes, or a part of one.
-  int64_t steps = m.tokens / matrixDepth, features = passFeatures();
-  int64_t passes = m.valueSize / matrixRows / features;
-  int64_t whole = std::max<int64_t>(1, passes / steps), parts = std::max<int64_t>(1, steps / passes);
-  int64_t share = steps / parts;
-  Value firstPass = parts == 1 ? arith::MulIOp::create(b, i, number(whole)).getResult()
-                               : arith::DivUIOp::create(b, i, number(parts)).getResult();
-  Value first = arith::MulIOp::create(b, arith::RemUIOp::create(b, i, number(parts)), number(share * matrixDepth));
-  Work work;
-  for (int64_t p = 0; p < whole; ++p) {
-    Value feature = arith::MulIOp::create(b, e.plus(firstPass, p), number(features * matrixRows));
-    Pass pass{feature, features, 0, groups};
-    auto sums = std::make_shared<SmallVector<Value>>();
-    work.push_back([this, sums, place, pass, state] { *sums = loadAccumulator(place, state, pass); });
-    for (int64_t t = 0; t < share; ++t)
-      for (size_t k = 0; k < m.values.size(); ++k)
-        for (auto &piece : valueWork(place, e.plus(first, t * matrixDepth), static_cast<int64_t>(k), pass, *sums))
-          work.push_back([sums, piece] { piece(); });
-    work.push_back([this, sums, place, pass, state] { storeAccumulator(place, state, pass, *sums); });
-  }
-  return work;
+  SmallVector<Value> max = maximumOf(place, end, SmallVector<Value>(groups, minusInfinity));
+  for (int64_t group = 0; group < groups; ++group)
+    writeState(state.max, place, group, arith::SelectOp::create(b, isEmpty[group], max[group], old[group]));
 }

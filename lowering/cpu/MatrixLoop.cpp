@@ -294,6 +294,24 @@ StringAttr MatrixLoop::packedLane(Value keysOrValues) { return lastAxis(typeOf(k
 
 std::optional<MatrixLoop> MatrixLoop::match(scf::ForOp loop) { return Matcher(loop).run(); }
 
+void MatrixLoop::dropTranspositions() {
+  // Parts of a query take part in several products.
+  llvm::SmallSetVector<tile::ConvertOp, 4> transpositions;
+  for (const Score &score : scores)
+    for (const Product &product : score.products) {
+      auto convert = product.query.getDefiningOp<tile::ConvertOp>();
+      if (hasQueryColumns() && convert && lastAxis(typeOf(convert.getInput())) == keyFeatures &&
+          typeOf(convert.getInput()).getElementType() == convert.getType().getElementType())
+        transpositions.insert(convert);
+    }
+  for (tile::ConvertOp convert : transpositions) {
+    convert.getResult().replaceUsesWithIf(convert.getInput(),
+                                          [&](OpOperand &use) { return staged.contains(use.getOwner()); });
+    if (convert.use_empty())
+      convert.erase();
+  }
+}
+
 bool cpu::isDirectRows(Value tile, StringAttr features) {
   auto load = tile.getDefiningOp<tile::LoadOp>();
   return load && readsRows(load) && axesOf(load) == SmallVector<StringRef>{"m", features.getValue()} &&

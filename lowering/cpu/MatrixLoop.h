@@ -50,6 +50,10 @@ struct MatrixLoop {
   /// tpa-tile-layouts, with vectors along the columns.
   static std::optional<MatrixLoop> match(scf::ForOp loop);
 
+  /// Queries that were given another order of axes for this loop alone are read as they were: packing them transposes
+  /// pairs of features, half as many vectors. What was matched holds no longer.
+  void dropTranspositions();
+
   scf::ForOp loop;
   tile::SoftmaxStepOp step;
   /// The accumulator's update by the step's correction.

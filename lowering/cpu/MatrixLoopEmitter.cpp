@@ -101,7 +101,7 @@ void MatrixLoopEmitter::emitBlock(const Tile &max, const Tile &sum, const Tile &
   State state{max, sum, accumulator};
   if (m.hasQueryColumns())
     return emitColumns(state);
-  allocateStages(1, 1);
+  allocateStages(1, m.tokens, 1);
 
   Place place;
   place.token = m.loop.getInductionVar();

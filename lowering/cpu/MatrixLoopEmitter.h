@@ -48,10 +48,11 @@ private:
     Value parity;
     /// First column of the chunk; null: 0, there is one chunk.
     Value column;
-    /// Which half the scores are in, where it is not that of the weights; and the first token whose scores these are,
-    /// null: the block's.
-    Value scoreHalf, scoreToken;
-    /// Whether every column sees every token of the block, whatever the mask says.
+    /// First token of the block that the stages work on; null: 0.
+    Value firstToken;
+    /// Row of the scores' buffer where token 0 of the block would be; null: 0.
+    Value scoreShift;
+    /// Whether every column sees every token that is weighed, whatever the mask says.
     bool isWhole = false;
     /// Index of each outer axis, and all of them as one.
     Point outer;
@@ -62,8 +63,8 @@ private:
   };
 
   // --- Memory
-  /// Scores and weights of so many blocks or chunks at once.
-  void allocateStages(int64_t scoreHalves, int64_t weightHalves);
+  /// Scores, rows of tokens, and weights of so many blocks at once.
+  void allocateStages(int64_t scoreHalves, int64_t scoreRows, int64_t weightHalves);
   /// Where the scores of token `m` and column `column` are.
   SmallVector<Value> scoreIndices(const Place &place, Value m, Value column);
   Value matrixBuffer(ArrayRef<int64_t> shape, Type element);
@@ -85,6 +86,8 @@ private:
   Rows keyRows(Value keys, const Place &place, Value m, int64_t feature);
   /// Features from `feature` on of 32 tokens from `m` of the block on.
   Rows valueRows(Value values, const Place &place, Value m, Value feature);
+  SmallVector<Value> tileIndices(Value token, int64_t feature);
+  Value keyBuffer();
   void packQuery(Value query, Value memory);
   void packOperands(const Place &place, Value active);
   void packKeys(Value keys, const Place &place, Value active);
@@ -112,8 +115,15 @@ private:
   Work chunkScoreWork(const Place &place, Value m);
   void scoreStage(const Place &place, Value active);
   void maxStage(const Place &place, Value active, const State &state);
+  SmallVector<Value> maximumOf(const Place &place, Value end, ArrayRef<Value> start);
+  Value firstToken(const Place &place);
   /// Probabilities and weights of `count` tokens from `m` on; `base` and `sums`: one vector per group of columns.
   Work weightWork(const Place &place, Value m, int64_t count, ArrayRef<Value> base, SmallVectorImpl<Value> &sums);
+  /// What logits are taken relative to, one vector per group of columns.
+  SmallVector<Value> weightBase(const Place &place, const State &state);
+  /// Weights of the tokens up to `active`; their sums, added to `start`.
+  SmallVector<Value> weigh(const Place &place, Value active, ArrayRef<Value> base, ArrayRef<Value> start,
+                           bool prefetch);
   void weightStage(const Place &place, Value active, const State &state, bool prefetch);
   Work prefetchWork(const Place &keys, const Place &heads, const Place &values, Value m, int64_t count, int64_t ahead);
   /// Sums that the value product keeps in tiles: `features` x 16 features by `groupCount` x 16 columns.
@@ -135,28 +145,25 @@ private:
   /// Tokens per iteration of the pipeline's inner loop.
   int64_t pipelineStep() const;
   void pipelineBlock(const Place &next, const Place &current, const Place &previous, const State &state);
-  /// Adds the sums of a block or chunk that was weighed by an earlier maximum, or weighs it again by its own.
-  void addSums(const Place &place, ArrayRef<Value> sums, const State &state);
+  /// Adds the sums of tokens up to `active` that were weighed by an earlier maximum, or weighs them again by their own.
+  void addSums(const Place &place, Value active, ArrayRef<Value> sums, const State &state);
   /// Weights of tokens that do not count, in the half `parity`.
   void clearWeights(Value parity);
 
   // --- Chunks of columns
-  /// Chunks [first, end) see tokens of a block, of which [wholeFirst, wholeEnd) see all of them.
-  struct Chunks {
+  /// Tokens [first, end) of a block that some column of a chunk sees, in whole steps of the value product; all columns
+  /// see those in [wholeFirst, wholeEnd).
+  struct Visible {
     Value first, wholeFirst, wholeEnd, end;
   };
   void emitColumns(const State &state);
   Value activeColumns();
-  Chunks visibleChunks(const Place &place);
-  /// Tokens of the block that the chunk's last column sees, in whole steps of the value product.
-  Value visibleTokens(const Place &place);
-  void emitChunk(const Place &place, const State &state);
-  void pipelineChunks(const Place &block, const Chunks &chunks, const State &state);
-  /// Whether the passes over the accumulator can be shared out among the steps of a chunk.
-  bool canPipelineChunks() const;
-  void pipelineChunk(const Place &next, const Place &current, const Place &previous, Value number, const State &state);
-  /// The share of step `i` in the value product of a chunk.
-  Work valueShare(const Place &place, Value i, const State &state);
+  Visible visibleTokens(const Place &place);
+  void emitChunk(Place place, const Visible &visible, Value columns, const State &state);
+  SmallVector<Value> weighMasked(Place place, Value first, Value end, ArrayRef<Value> sums, const State &state);
+  SmallVector<Value> weighWhole(Place place, const Visible &visible, Value columns, ArrayRef<Value> start,
+                                const State &state);
+  void setFirstMaximum(const Place &place, Value end, const State &state);
 
   Value number(int64_t value) { return e.index(value); }
   /// First column of the chunk's group `group`, and its number among all groups.
@@ -179,7 +186,8 @@ private:
   SmallVector<Value> scores, weightWords;
   /// Elements from row to row, of the loads that the stages read themselves.
   llvm::DenseMap<Operation *, Value> rowStrides;
-  /// Keys and values that are not read where they stand: bf16 [token][feature], [32 tokens][feature][token].
+  /// Keys and values that are not read where they stand: bf16 [16 tokens][32 features][token][feature],
+  /// [32 tokens][feature][token].
   llvm::MapVector<Value, Value> packed;
 };
 

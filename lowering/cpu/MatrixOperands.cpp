@@ -109,9 +109,19 @@ Value MatrixLoopEmitter::rowStride(tile::LoadOp load, StringAttr axis) {
   return stride;
 }
 
+/// Where packed keys have the features from `feature` on of token `token`: tiles stand one after the other.
+SmallVector<Value> MatrixLoopEmitter::tileIndices(Value token, int64_t feature) {
+  return {b.createOrFold<arith::DivUIOp>(token, number(matrixRows)), number(feature / matrixDepth),
+          b.createOrFold<arith::RemUIOp>(token, number(matrixRows)), number(feature % matrixDepth)};
+}
+
+Value MatrixLoopEmitter::keyBuffer() {
+  return matrixBuffer({m.tokens / matrixRows, m.keySize / matrixDepth, matrixRows, matrixDepth}, b.getBF16Type());
+}
+
 MatrixLoopEmitter::Rows MatrixLoopEmitter::keyRows(Value keys, const Place &place, Value token, int64_t feature) {
   if (Value memory = packed.lookup(keys))
-    return {memory, {token, number(feature)}, Value()};
+    return {memory, tileIndices(token, feature), Value()};
   auto load = keys.getDefiningOp<tile::LoadOp>();
   StringAttr rows = b.getStringAttr("m");
   Point point;
@@ -166,7 +176,7 @@ void MatrixLoopEmitter::copyRows(tile::LoadOp load, const Place &place, Value me
     for (int64_t d = 0; d < m.keySize; d += matrixDepth) {
       point[m.keyFeatures] = number(d);
       Value row = vector::LoadOp::create(b, type, source, loadIndices(load, place, point));
-      vector::StoreOp::create(b, arith::SelectOp::create(b, exists, row, zero), target, ValueRange{token, number(d)});
+      vector::StoreOp::create(b, arith::SelectOp::create(b, exists, row, zero), target, tileIndices(token, d));
     }
   });
 }
@@ -199,7 +209,7 @@ void MatrixLoopEmitter::packKeys(Value keys, const Place &place, Value active) {
     return;
   if (!load)
     return packRows(keys, place, active);
-  Value memory = matrixBuffer({m.tokens, m.keySize}, b.getBF16Type());
+  Value memory = keyBuffer();
   copyRows(load, place, memory, active);
   packed[keys] = memory;
 }
@@ -209,7 +219,7 @@ void MatrixLoopEmitter::packRows(Value keys, const Place &place, Value active) {
   if (!m.packed.contains(split))
     split = {};
   auto allocateRows = [&](Value part) {
-    Value memory = matrixBuffer({m.tokens, m.keySize}, b.getBF16Type());
+    Value memory = keyBuffer();
     packed[part] = memory;
     return asBits(b, memory);
   };
@@ -228,13 +238,13 @@ void MatrixLoopEmitter::packRows(Value keys, const Place &place, Value active) {
     }
     for (int64_t i = 0; i < static_cast<int64_t>(halves.size()); i += 2) {
       Value rounded = narrowed(b, halves[i], halves[i + 1]);
-      vector::StoreOp::create(b, rounded, high, ValueRange{token, number(i * matrixColumns)});
+      vector::StoreOp::create(b, rounded, high, tileIndices(token, i * matrixColumns));
       if (!low)
         continue;
       auto [first, second] = widened(b, rounded);
       Value rest =
           narrowed(b, arith::SubFOp::create(b, halves[i], first), arith::SubFOp::create(b, halves[i + 1], second));
-      vector::StoreOp::create(b, rest, low, ValueRange{token, number(i * matrixColumns)});
+      vector::StoreOp::create(b, rest, low, tileIndices(token, i * matrixColumns));
     }
   });
 }

@@ -80,10 +80,10 @@ void MatrixLoopEmitter::pipelineBlock(const Place &next, const Place &current, c
         return SmallVector<Value>(ArrayRef<Value>(end).take_front(groups));
       });
 
-  addSums(current, blockSums, state);
+  addSums(current, number(m.tokens), blockSums, state);
 }
 
-void MatrixLoopEmitter::addSums(const Place &place, ArrayRef<Value> sums, const State &state) {
+void MatrixLoopEmitter::addSums(const Place &place, Value active, ArrayRef<Value> sums, const State &state) {
   // The maximum is that of earlier blocks. Weights above 1 do no harm until they are near the range of f32; then the
   // block is weighed again, by its own maximum. Padding holds anything.
   Value large;
@@ -99,15 +99,11 @@ void MatrixLoopEmitter::addSums(const Place &place, ArrayRef<Value> sums, const 
   auto conditional = scf::IfOp::create(b, any, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(conditional.thenBlock());
-  Place again = place;
-  if (place.scoreHalf) {
-    // Scores are there no more.
-    again.scoreHalf = number(2);
-    again.scoreToken = Value();
-    scoreStage(again, number(m.tokens));
-  }
-  maxStage(again, number(m.tokens), state);
-  weightStage(again, number(m.tokens), state, /*prefetch=*/false);
+  // Chunks of columns keep no more than the scores at hand.
+  if (m.hasQueryColumns())
+    scoreStage(place, active);
+  maxStage(place, active, state);
+  weightStage(place, active, state, /*prefetch=*/false);
   b.setInsertionPointToStart(conditional.elseBlock());
   for (int64_t group = 0; group < groups; ++group) {
     Value sum = stateVector(state.sum, place, group);
@@ -128,7 +124,7 @@ void MatrixLoopEmitter::clearWeights(Value parity) {
 
 void MatrixLoopEmitter::emitPipeline(const Tile &max, const Tile &sum, const Tile &accumulator) {
   State state{max, sum, accumulator};
-  allocateStages(2, 2);
+  allocateStages(2, m.tokens, 2);
   Value begin = m.loop.getLowerBound(), end = m.loop.getUpperBound();
   Value any = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, begin, end);
   auto conditional = scf::IfOp::create(b, any, /*withElseRegion=*/false);

@@ -121,9 +121,25 @@ Work MatrixLoopEmitter::chunkScoreWork(const Place &place, Value token) {
 void MatrixLoopEmitter::scoreStage(const Place &place, Value active) {
   overOuter(place, [&](const Place &inner) {
     if (m.hasQueryColumns())
-      e.loop(number(0), active, 2 * matrixRows, [&](Value token) { runAll(chunkScoreWork(inner, token)); });
+      e.loop(firstToken(inner), active, 2 * matrixRows, [&](Value token) { runAll(chunkScoreWork(inner, token)); });
     else
       e.loop(number(0), active, matrixRows, [&](Value token) { runAll(scoreWork(inner, token)); });
+  });
+}
+
+Value MatrixLoopEmitter::firstToken(const Place &place) { return place.firstToken ? place.firstToken : number(0); }
+
+/// The largest logits of the tokens up to `end`, and of `start`.
+SmallVector<Value> MatrixLoopEmitter::maximumOf(const Place &place, Value end, ArrayRef<Value> start) {
+  return e.loop(firstToken(place), end, 1, start, [&](Value token, ValueRange carried) {
+    SmallVector<Value> next;
+    for (int64_t group = 0; group < groups; ++group) {
+      Point point = place.outer;
+      point[b.getStringAttr("m")] = token;
+      point[m.column] = columnOf(place, group);
+      next.push_back(maximum(b, evaluate(m.step.getLogits(), place, point, m.column), carried[group]));
+    }
+    return next;
   });
 }
 
@@ -133,21 +149,12 @@ void MatrixLoopEmitter::maxStage(const Place &place, Value active, const State &
     SmallVector<Value> old;
     for (int64_t group = 0; group < groups; ++group)
       old.push_back(stateVector(state.max, inner, group));
-    SmallVector<Value> max = e.loop(number(0), active, 1, old, [&](Value token, ValueRange carried) {
-      SmallVector<Value> next;
-      for (int64_t group = 0; group < groups; ++group) {
-        Point point = inner.outer;
-        point[b.getStringAttr("m")] = token;
-        point[m.column] = columnOf(place, group);
-        next.push_back(maximum(b, evaluate(m.step.getLogits(), inner, point, m.column), carried[group]));
-      }
-      return next;
-    });
+    SmallVector<Value> max = maximumOf(inner, active, old);
     SmallVector<Value> factors;
     Value one = splat(b, f32, 1.0);
     for (int64_t group = 0; group < groups; ++group) {
       // Nothing seen yet: there is nothing to correct.
-      Value factor = exp2OfWeights(b, arith::SubFOp::create(b, old[group], max[group]));
+      Value factor = exp2Avx512(b, arith::SubFOp::create(b, old[group], max[group]));
       factors.push_back(selectIfMinusInfinity(b, old[group], one, factor));
       writeState(state.max, inner, group, max[group]);
     }
@@ -264,22 +271,33 @@ Work MatrixLoopEmitter::prefetchWork(const Place &keys, const Place &heads, cons
   return work;
 }
 
+SmallVector<Value> MatrixLoopEmitter::weightBase(const Place &place, const State &state) {
+  SmallVector<Value> base;
+  for (int64_t group = 0; group < groups; ++group) {
+    Value max = stateVector(state.max, place, group);
+    // Nothing visible yet: differences to 0 instead, which stay -infinity.
+    base.push_back(selectIfMinusInfinity(b, max, splat(b, f32, 0.0), max));
+  }
+  return base;
+}
+
+SmallVector<Value> MatrixLoopEmitter::weigh(const Place &place, Value active, ArrayRef<Value> base,
+                                            ArrayRef<Value> start, bool prefetch) {
+  return e.loop(firstToken(place), active, 2, start, [&](Value token, ValueRange carried) {
+    SmallVector<Value> next(carried);
+    runAll(weightWork(place, token, 2, base, next));
+    if (prefetch)
+      runAll(prefetchWork(place, place, place, token, 2, std::min<int64_t>(m.tokens, 128)));
+    return next;
+  });
+}
+
 void MatrixLoopEmitter::weightStage(const Place &place, Value active, const State &state, bool prefetch) {
   overOuter(place, [&](const Place &inner) {
-    SmallVector<Value> base, start;
-    for (int64_t group = 0; group < groups; ++group) {
-      Value max = stateVector(state.max, inner, group);
-      // Nothing visible yet: differences to 0 instead, which stay -infinity.
-      base.push_back(selectIfMinusInfinity(b, max, splat(b, f32, 0.0), max));
+    SmallVector<Value> start;
+    for (int64_t group = 0; group < groups; ++group)
       start.push_back(stateVector(state.sum, inner, group));
-    }
-    SmallVector<Value> sums = e.loop(number(0), active, 2, start, [&](Value token, ValueRange carried) {
-      SmallVector<Value> next(carried);
-      runAll(weightWork(inner, token, 2, base, next));
-      if (prefetch)
-        runAll(prefetchWork(inner, inner, inner, token, 2, std::min<int64_t>(m.tokens, 128)));
-      return next;
-    });
+    SmallVector<Value> sums = weigh(inner, active, weightBase(inner, state), start, prefetch);
     for (int64_t group = 0; group < groups; ++group)
       writeState(state.sum, inner, group, sums[group]);
   });
@@ -321,19 +339,40 @@ void MatrixLoopEmitter::storeAccumulator(const Place &place, const State &state,
 Work MatrixLoopEmitter::valueWork(const Place &place, Value token, int64_t k, const Pass &pass,
                                   SmallVectorImpl<Value> &sums) {
   Work work;
-  for (int64_t i = 0; i < pass.features; ++i)
-    work.push_back([this, place, token, k, i, pass, &sums] {
-      MLIRContext *context = b.getContext();
-      Rows rows = valueRows(m.values[k].values, place, token, e.plus(pass.feature, i * matrixRows));
-      Value values = amx::TileLoadOp::create(b, operandTile(context), rows.memory, rows.indices, rows.stride);
-      Value pair = arith::ShRUIOp::create(b, token, number(1));
+  MLIRContext *context = b.getContext();
+  auto loadValues = [this, place, token, k, pass, context](int64_t i) -> Value {
+    Rows rows = valueRows(m.values[k].values, place, token, e.plus(pass.feature, i * matrixRows));
+    return amx::TileLoadOp::create(b, operandTile(context), rows.memory, rows.indices, rows.stride);
+  };
+  auto loadWeights = [this, place, token, k, pass, context](int64_t j) -> Value {
+    Value pair = arith::ShRUIOp::create(b, token, number(1));
+    return amx::TileLoadOp::create(b, operandTile(context), weightWords[k],
+                                   ValueRange{place.parity, place.outerIndex, number(pass.group + j), pair, number(0)},
+                                   Value());
+  };
+  auto multiply = [this, pass, context, &sums](Value values, Value weights, int64_t i, int64_t j) {
+    Value &sum = sums[i * pass.groupCount + j];
+    sum = amx::TileMulFOp::create(b, sumTile(context), values, weights, sum);
+  };
+  if (m.hasQueryColumns()) {
+    // Nothing else is in work: both rows of values stay in registers.
+    work.push_back([=] {
+      SmallVector<Value> values;
+      for (int64_t i = 0; i < pass.features; ++i)
+        values.push_back(loadValues(i));
       for (int64_t j = 0; j < pass.groupCount; ++j) {
-        Value columns = amx::TileLoadOp::create(
-            b, operandTile(context), weightWords[k],
-            ValueRange{place.parity, place.outerIndex, number(pass.group + j), pair, number(0)}, Value());
-        Value &sum = sums[i * pass.groupCount + j];
-        sum = amx::TileMulFOp::create(b, sumTile(context), values, columns, sum);
+        Value weights = loadWeights(j);
+        for (int64_t i = 0; i < pass.features; ++i)
+          multiply(values[i], weights, i, j);
       }
+    });
+    return work;
+  }
+  for (int64_t i = 0; i < pass.features; ++i)
+    work.push_back([=] {
+      Value values = loadValues(i);
+      for (int64_t j = 0; j < pass.groupCount; ++j)
+        multiply(values, loadWeights(j), i, j);
     });
   return work;
 }
@@ -345,20 +384,21 @@ void MatrixLoopEmitter::valueStage(const Place &place, Value active, const State
       e.loop(number(0), number(m.valueSize), features * matrixRows, [&](Value feature) {
         Pass pass{feature, features, group, std::min<int64_t>(4, groups - group)};
         SmallVector<Value> start = loadAccumulator(inner, state, pass);
-        SmallVector<Value> sums = e.loop(number(0), active, matrixDepth, start, [&](Value token, ValueRange carried) {
-          SmallVector<Value> next(carried);
-          for (size_t k = 0; k < m.values.size(); ++k)
-            runAll(valueWork(inner, token, k, pass, next));
-          return next;
-        });
+        SmallVector<Value> sums =
+            e.loop(firstToken(inner), active, matrixDepth, start, [&](Value token, ValueRange carried) {
+              SmallVector<Value> next(carried);
+              for (size_t k = 0; k < m.values.size(); ++k)
+                runAll(valueWork(inner, token, k, pass, next));
+              return next;
+            });
         storeAccumulator(inner, state, pass, sums);
       });
   });
 }
 
-void MatrixLoopEmitter::allocateStages(int64_t scoreHalves, int64_t weightHalves) {
+void MatrixLoopEmitter::allocateStages(int64_t scoreHalves, int64_t scoreRows, int64_t weightHalves) {
   for (size_t j = 0; j < m.scores.size(); ++j)
-    scores.push_back(matrixBuffer({scoreHalves, outerSize, m.tokens, groups * matrixColumns}, b.getF32Type()));
+    scores.push_back(matrixBuffer({scoreHalves, outerSize, scoreRows, groups * matrixColumns}, b.getF32Type()));
   for (size_t k = 0; k < m.values.size(); ++k)
     weightWords.push_back(matrixBuffer({weightHalves, outerSize, groups, m.tokens / 2, matrixColumns}, b.getI32Type()));
 }
@@ -366,7 +406,7 @@ void MatrixLoopEmitter::allocateStages(int64_t scoreHalves, int64_t weightHalves
 SmallVector<Value> MatrixLoopEmitter::scoreIndices(const Place &place, Value token, Value column) {
   if (place.column)
     column = b.createOrFold<arith::SubIOp>(column, place.column);
-  if (place.scoreToken)
-    token = b.createOrFold<arith::SubIOp>(token, place.scoreToken);
-  return {place.scoreHalf ? place.scoreHalf : place.parity, place.outerIndex, token, column};
+  if (place.scoreShift)
+    token = b.createOrFold<arith::AddIOp>(token, place.scoreShift);
+  return {place.parity, place.outerIndex, token, column};
 }

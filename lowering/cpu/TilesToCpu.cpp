@@ -44,8 +44,10 @@ public:
     llvm::SmallPtrSet<Operation *, 4> matrixLoops;
     if (amx)
       function.walk([&](scf::ForOp loop) {
-        if (MatrixLoop::match(loop))
+        if (auto match = MatrixLoop::match(loop)) {
+          match->dropTranspositions();
           matrixLoops.insert(loop);
+        }
       });
     // Readers before what they read.
     function.walk<WalkOrder::PostOrder, ReverseIterator>([&](Operation *op) {

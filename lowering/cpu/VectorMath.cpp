@@ -197,7 +197,7 @@ Value cpu::exp2Avx512(ImplicitLocOpBuilder &b, Value x) {
 Value cpu::exp2OfWeights(ImplicitLocOpBuilder &b, Value x) {
   // (2^r - 1) / r on [0, 1), fitted for the least largest relative error of 1 + r p(r).
   Value p = polynomial(b, fractionAvx512(b, x, /*floor=*/true),
-                       {0.013426684289533822, 0.05224247418757171, 0.24128020477403792, 0.6930448448986966, 1.0});
+                       {0.07706737961323816, 0.22764462403139105, 0.6951168691429978, 1.0});
   return scaledAvx512(b, p, x);
 }
 
