@@ -148,6 +148,10 @@ llvm::Expected<std::unique_ptr<llvm::Module>> translate(mlir::ModuleOp module, l
   if (!translated)
     return makeError("the module cannot be translated to LLVM IR:" + diagnostics);
   translated->setPICLevel(llvm::PICLevel::BigPIC);
+  // Else LLVM makes memset of loops that clear a buffer, and of memset, which packs do not link, a loop over bytes.
+  for (llvm::Function &function : *translated)
+    if (!function.isDeclaration())
+      function.addFnAttr("no-builtins");
   if (llvm::Error error = mlir::makeOptimizingTransformer(2, 0, &machine)(translated.get()))
     return std::move(error);
   return translated;
