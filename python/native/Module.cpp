@@ -12,6 +12,8 @@ namespace nb = nanobind;
 using namespace tpac::python;
 
 NB_MODULE(_native, module) {
+  // Packs and pools that live to the end of the process are no leaks.
+  nb::set_leak_warnings(false);
   module.doc() = "The runtime's C ABI for the Python code of tpac.";
 
   nb::register_exception_translator([](const std::exception_ptr &thrown, void *) {

@@ -44,7 +44,7 @@ class Phase:
         return tuple(tensor for tensor in self.tensors.values() if tensor.access == "out")
 
     @functools.cached_property
-    def _token_tensor(self) -> str:
+    def token_tensor(self) -> str:
         """A tensor to read the number of tokens from, and the framework of results."""
         return next(t.name for t in self.tensors.values() if t.access == "in" and t.shape[0] == "tokens")
 
@@ -178,9 +178,9 @@ class Pack:
         phase = self.phases[name]
         for output in phase.outputs:
             if tensors.get(output.name) is None:
-                like = tensors.get(phase._token_tensor)
+                like = tensors.get(phase.token_tensor)
                 if like is None:
-                    raise TypeError(f"{name}: the tensor {phase._token_tensor} is missing")
+                    raise TypeError(f"{name}: the tensor {phase.token_tensor} is missing")
                 tensors[output.name] = arrays.empty_like(like, output)
         self.run(name, tensors, workspace=workspace, stream=stream)
         return tensors["out"], tensors["lse"]

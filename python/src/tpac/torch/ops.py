@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The phases of packs as operators: registered, with their mutations and with shapes for tracing."""
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ..arrays import torch_type
+from ..errors import InvalidArgument
+from ..pack import Pack, Phase
+
+_packs: dict[str, Pack] = {}
+
+
+def register(pack: Pack) -> str:
+    """The name by which the operators call `pack`, which lives from now on. It is made of what the pack says of itself,
+    so that compiled graphs that are kept for later processes never meet another pack under it."""
+    digest = hashlib.sha256(json.dumps(pack.manifest, sort_keys=True).encode()).hexdigest()
+    handle = f"{pack.name}-{pack.device}-{digest[:16]}"
+    _packs.setdefault(handle, pack)
+    return handle
+
+
+def _phase(handle: str, phase: str) -> tuple[Pack, Phase]:
+    pack = _packs.get(handle)
+    if pack is None:
+        raise InvalidArgument(f"tpac::{phase}: pack is {handle!r}; expected what tpac.torch.register has returned")
+    return pack, pack.phases[phase]
+
+
+def _input_names(phase: Phase) -> list[str]:
+    return [t.name for t in phase.tensors.values() if t.access == "in" and not t.name.endswith("_cache")]
+
+
+def _cache_names(phase: Phase) -> list[str]:
+    return [name for name in phase.tensors if name.endswith("_cache")]
+
+
+def _named(phase: Phase, inputs: Sequence[Tensor], caches: Sequence[Tensor]) -> dict[str, Tensor]:
+    names = _input_names(phase), _cache_names(phase)
+    for what, expected, found in (("inputs", names[0], inputs), ("caches", names[1], caches)):
+        if len(expected) != len(found):
+            raise InvalidArgument(f"tpac::{phase.name}: {what} has {len(found)} tensors; expected "
+                                  f"{', '.join(expected)}")
+    # The operators have no derivatives, and say so when asked for them. DLPack refuses tensors that ask for one.
+    return {name: tensor.detach() for name, tensor in zip(names[0] + names[1], [*inputs, *caches])}
+
+
+def _new_results(phase: Phase, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    like = inputs[_input_names(phase).index(phase.token_tensor)]
+    out, lse = (like.new_empty(t.extents({"tokens": like.shape[0]}), dtype=torch_type(t.type)) for t in phase.outputs)
+    return out, lse
+
+
+@torch.library.custom_op("tpac::append", mutates_args=("caches",))
+def append(pack: str, inputs: Sequence[Tensor], caches: Sequence[Tensor]) -> None:
+    """New tokens enter the caches. inputs, caches: the phase's tensors in the pack's order."""
+    opened, phase = _phase(pack, "append")
+    opened.append(**_named(phase, inputs, caches))
+
+
+@append.register_fake
+def _(pack: str, inputs: Sequence[Tensor], caches: Sequence[Tensor]) -> None:
+    return None
+
+
+def _attention(name: str) -> Any:
+    def attend(pack: str, inputs: Sequence[Tensor], caches: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        opened, phase = _phase(pack, name)
+        return getattr(opened, name)(**_named(phase, inputs, caches))
+
+    # Annotations as objects: the operator's schema is made of them.
+    attend.__annotations__ = {"pack": str, "inputs": Sequence[Tensor], "caches": Sequence[Tensor],
+                              "return": tuple[Tensor, Tensor]}
+    operator = torch.library.custom_op(f"tpac::{name}", attend, mutates_args=())
+    operator.register_fake(lambda pack, inputs, caches: _new_results(_phase(pack, name)[1], inputs))
+    return operator
+
+
+decode = _attention("decode")
+prefill = _attention("prefill")
+
+
+@torch.library.custom_op("tpac::merge", mutates_args=())
+def merge(pack: str, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """inputs: out0, lse0, out1, lse1."""
+    opened, phase = _phase(pack, "merge")
+    return opened.merge(**_named(phase, inputs, ()))
+
+
+@merge.register_fake
+def _(pack: str, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    return _new_results(_phase(pack, "merge")[1], inputs)
+
+
+class Kernels:
+    """Calls the operators of a pack with tensors by name. Caches are mappings of names to tensors."""
+
+    def __init__(self, pack: Pack):
+        self.pack = pack
+        self.handle = register(pack)
+        self._inputs = {name: _input_names(phase) for name, phase in pack.phases.items()}
+        self._caches = _cache_names(pack.phases["append"])
+
+    def append(self, cache: Mapping[str, Tensor], **tensors: Tensor) -> None:
+        torch.ops.tpac.append(self.handle, self._ordered("append", tensors), [cache[name] for name in self._caches])
+
+    def decode(self, cache: Mapping[str, Tensor], **tensors: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ops.tpac.decode(self.handle, self._ordered("decode", tensors),
+                                     [cache[name] for name in self._caches])
+
+    def prefill(self, cache: Mapping[str, Tensor], **tensors: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ops.tpac.prefill(self.handle, self._ordered("prefill", tensors),
+                                      [cache[name] for name in self._caches])
+
+    def merge(self, out0: Tensor, lse0: Tensor, out1: Tensor, lse1: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ops.tpac.merge(self.handle, [out0, lse0, out1, lse1])
+
+    def _ordered(self, phase: str, tensors: Mapping[str, Tensor]) -> list[Tensor]:
+        names = self._inputs[phase]
+        if missing := [name for name in names if name not in tensors]:
+            raise TypeError(f"{phase}: the tensor {missing[0]} is missing")
+        if unknown := [name for name in tensors if name not in names]:
+            raise TypeError(f"{phase} takes no tensor {unknown[0]}")
+        return [tensors[name] for name in names]
