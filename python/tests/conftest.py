@@ -14,10 +14,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def pytest_collection_modifyitems(items):
-    if os.environ.get("TPAC_TEST_EFFORT") != "full":
-        for item in items:
-            if "slow" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason="takes a minute: TPAC_TEST_EFFORT=full runs it"))
+    effort = os.environ.get("TPAC_TEST_EFFORT", "normal")
+    for item in items:
+        if "slow" in item.keywords and effort != "full":
+            item.add_marker(pytest.mark.skip(reason="takes a minute: TPAC_TEST_EFFORT=full runs it"))
+        if "thorough" in item.keywords and effort == "quick":
+            item.add_marker(pytest.mark.skip(reason="compiles packs of its own: left out of a quick run"))
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from conftest import ROOT
 
 
+@pytest.mark.thorough
 def test_every_snippet(tpac_program, tmp_path, monkeypatch):
     extract = ROOT / "tests/lit/tools/Inputs/doc_files.py"
     names = subprocess.run([sys.executable, extract, ROOT / "docs/integrate.md", tmp_path], check=True,

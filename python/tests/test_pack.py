@@ -193,6 +193,7 @@ def test_bf16_as_bits(build_pack, requests):
     assert_close((values, lse), requests.expected(), 3e-2)
 
 
+@pytest.mark.thorough
 def test_head_ranges_are_parts_of_the_whole(mini, build_pack, cache, requests):
     """Two shards, each with its slice of the head factors and the whole token factors."""
     out, lse = mini.prefill(**requests.query_arguments(), **cache)
@@ -206,7 +207,8 @@ def test_head_ranges_are_parts_of_the_whole(mini, build_pack, cache, requests):
             assert_close(phase(**part(requests.query_arguments()), **own), (out[:, begin:end], lse[:, begin:end]))
 
 
-@pytest.mark.parametrize("page_size", [1, 7, 64])
+@pytest.mark.parametrize("page_size", [pytest.param(1, marks=pytest.mark.thorough), 7,
+                                       pytest.param(64, marks=pytest.mark.thorough)])
 def test_pages(build_pack, requests, page_size):
     """Pages of a pool: a request, another that shares its first tokens and goes on by itself, one that came back."""
     pack = tpac.open(build_pack(MINI, "--page-size", str(page_size)))
