@@ -152,3 +152,12 @@ void tile::buildPartsItem(ProgramBuilder &p, VariantAttr variant, ScheduleAttr s
   p.store(loop.getResult(0), "out", {tokens, heads, features});
   p.store(loop.getResult(1), "lse", {tokens, heads});
 }
+
+void tile::buildPartResult(ProgramBuilder &p, VariantAttr variant, ScheduleAttr schedule, const WorkItem &item) {
+  Axes axes = {{"n", schedule.getQueries()}, {"h", schedule.getHeads()}, {"e", variant.getValueFeatures()}};
+  Along tokens = {item.token, "n", item.tokens};
+  Along heads = {item.head, "h", item.heads};
+  Along features = {p.index(0), "e"};
+  p.store(p.load("part_out", {tokens, {item.part}, heads, features}, axes), "out", {tokens, heads, features});
+  p.store(p.load("part_lse", {tokens, {item.part}, heads}, axes), "lse", {tokens, heads});
+}

@@ -12,6 +12,8 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Utils/IndexingUtils.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 #include <array>
 #include <numeric>
@@ -199,12 +201,15 @@ public:
   }
 
   void build() {
-    func::FuncOp item = buildItem();
+    bool splits = isAttention(phase) && schedule.getSplit() > 0;
+    func::FuncOp part = splits ? buildPartItem() : func::FuncOp();
+    // Items of several tiles of heads have more of a state than one wants to keep.
+    func::FuncOp item = splits && schedule.getItemHeads() == 0 ? buildWholeItem(part) : buildItem();
     func::FuncOp count = buildCount();
     func::FuncOp run = buildRun(item);
     buildSerial(count, run);
-    if (isAttention(phase) && schedule.getSplit() > 0)
-      buildSplit(item);
+    if (splits)
+      buildSplit(item, part);
   }
 
 private:
@@ -445,8 +450,7 @@ private:
   /// Programs over parts of `split` cached tokens. Besides the tensors they take the part tensors:
   /// `@PHASE_split_items`, `@PHASE_split_run` compute the parts; then `@PHASE_items` calls of `@PHASE_merge_run` merge
   /// them. A request of one part is written directly.
-  void buildSplit(func::FuncOp item) {
-    func::FuncOp partItem = buildPartItem();
+  void buildSplit(func::FuncOp item, func::FuncOp partItem) {
     buildCount("_split_items", /*hasParts=*/true);
     buildSplitRun(item, partItem);
     buildMergeRun(buildPartsItem());
@@ -465,6 +469,43 @@ private:
     tile::buildAttentionItem(p, variant, schedule, itemOf(function, partItemNames()));
     func::ReturnOp::create(b, loc);
     return function;
+  }
+
+  /// `@PHASE_item` where there is a program of parts: the part that is the whole. Its state goes to memory of the item
+  /// and from there to the results, so that the loop over cached tokens exists once.
+  func::FuncOp buildWholeItem(func::FuncOp partItem) {
+    OpBuilder::InsertionGuard guard(b);
+    func::FuncOp function = createFunction("_item", itemNames());
+    ProgramBuilder p = programOf(function.getArguments());
+    WorkItem item = itemOf(function, itemNames());
+    SmallVector<Value> memory(function.getArguments().take_front(memoryTypes.size()));
+    for (auto [partName, type] : llvm::zip(partNames, partTypes())) {
+      Value window = allocateState(p, cast<MemRefType>(type), item);
+      memory.push_back(window);
+      p.setMemory(partName, window);
+    }
+    item.part = p.index(0);
+    callItem(partItem, memory, item, partItemNames());
+    tile::buildPartResult(p, variant, schedule, item);
+    func::ReturnOp::create(b, loc);
+    return function;
+  }
+
+  /// Memory for the state of one item, as a part tensor of `type` that has the item's rows and heads alone: others are
+  /// beyond its ends.
+  Value allocateState(ProgramBuilder &p, MemRefType type, const WorkItem &item) {
+    SmallVector<int64_t> shape = {schedule.getQueries(), 1, headsOfItem()};
+    llvm::append_range(shape, type.getShape().drop_front(shape.size()));
+    Value state = memref::AllocaOp::create(b, loc, MemRefType::get(shape, type.getElementType()),
+                                           b.getI64IntegerAttr(64));
+    SmallVector<int64_t> strides = computeStrides(shape);
+    Value before = p.add(arith::MulIOp::create(b, loc, item.token, p.index(strides[0])),
+                         arith::MulIOp::create(b, loc, item.head, p.index(strides[2])));
+    SmallVector<OpFoldResult> sizes = getAsIndexOpFoldResult(b.getContext(), type.getShape());
+    sizes[0] = p.add(item.token, p.index(schedule.getQueries()));
+    sizes[1] = b.getIndexAttr(1);
+    return memref::ReinterpretCastOp::create(b, loc, type, state, p.sub(p.index(0), before), sizes,
+                                             getAsIndexOpFoldResult(b.getContext(), strides));
   }
 
   func::FuncOp buildPartsItem() {

@@ -130,6 +130,7 @@ private:
         .Case([&](memref::LoadOp load) { return execute(load, frame); })
         .Case([&](memref::CastOp cast) { return execute(cast, frame); })
         .Case([&](memref::SubViewOp subview) { return execute(subview, frame); })
+        .Case([&](memref::ReinterpretCastOp view) { return execute(view, frame); })
         .Default([&](Operation *other) { return executeTile(other, frame); });
   }
 
@@ -298,6 +299,18 @@ private:
     if (llvm::Error error = checkMemory(memory.view, type))
       return failure(op, std::move(error));
     return single(memory);
+  }
+
+  ExpectedData execute(memref::ReinterpretCastOp op, Frame &frame) {
+    // Offsets count from the start of the memory, which views do not know.
+    if (!isa_and_present<memref::AllocOp, memref::AllocaOp>(op.getSource().getDefiningOp()))
+      return failure(op, "expected memory that was just allocated");
+    Memory memory = frame.memory(op.getSource());
+    memory.view.data = memory.view.at(frame.mixed(op.getMixedOffsets()).front());
+    SmallVector<int64_t> sizes = frame.mixed(op.getMixedSizes()), strides = frame.mixed(op.getMixedStrides());
+    memory.view.shape.assign(sizes.begin(), sizes.end());
+    memory.view.strides.assign(strides.begin(), strides.end());
+    return single(std::move(memory));
   }
 
   ExpectedData execute(memref::SubViewOp op, Frame &frame) {

@@ -31,6 +31,9 @@ void buildMergeItem(ProgramBuilder &p, VariantAttr variant, ScheduleAttr schedul
 /// Merges the parts 0 .. `parts` of a split cache into out and lse.
 void buildPartsItem(ProgramBuilder &p, VariantAttr variant, ScheduleAttr schedule, const WorkItem &item, Value parts);
 
+/// Stores the state of `item.part`, the only part of its cache, to out and lse.
+void buildPartResult(ProgramBuilder &p, VariantAttr variant, ScheduleAttr schedule, const WorkItem &item);
+
 /// Name of the feature axis of Q and K, and of V.
 inline constexpr StringRef keyFeatures = "d", valueFeatures = "e";
 

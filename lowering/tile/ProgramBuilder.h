@@ -49,6 +49,8 @@ public:
   Value readIndex(StringRef name, Value at);
   bool has(StringRef name) const { return memory.count(name.str()) != 0; }
   Value get(StringRef name) const { return memory.at(name.str()); }
+  /// From here on `name` means `tensor`.
+  void setMemory(StringRef name, Value tensor) { memory[name.str()] = tensor; }
 
   // Tiles. Sizes of axes are those of `axes`; results are of the arithmetic type unless one is given.
   Value load(StringRef name, ArrayRef<Along> dimensions, const Axes &axes, std::optional<Pages> pages = std::nullopt);
