@@ -144,20 +144,21 @@ ScheduleAttr matrixSchedule(VariantAttr variant, Phase phase, tpac::CacheStorage
     return {};
   // A query that is rounded anyway has no second part.
   int64_t parts = variant.getQueryPrecision() == QueryPrecision::storage ? 1 : 2;
-  // One query reads each block once, and its stages run as a pipeline; several share the block while it is in L2.
+  // Queries share a block while it is in L2; those that a call has not are not computed.
   bool isDecode = phase == Phase::decode;
-  int64_t queries = isDecode ? 1 : 8;
   for (int64_t tokens : {256, 128, 64, 32}) {
     // Matrix tiles read rows of one page. Blocks of 32 are for pages that hold no larger ones.
     if ((!isDecode && tokens > 128) || storage.pageSize % tokens != 0 || (tokens == 32 && storage.pageSize == 0))
       continue;
-    auto schedule = ScheduleAttr::get(variant.getContext(), tokens, queries, heads, ScoreOrder::merged,
-                                      ValueOrder::factored, BFloat16Type::get(variant.getContext()), parts,
-                                      isDecode ? splitTokens : 0, storage.valueBlock, storage.pageSize);
-    if (llvm::Error error = tpac::checkCpuSchedule(variant, phase, schedule))
-      llvm::consumeError(std::move(error));
-    else
-      return schedule;
+    for (int64_t queries : {16, 8, 4, 2, 1}) {
+      auto schedule = ScheduleAttr::get(variant.getContext(), tokens, queries, heads, ScoreOrder::merged,
+                                        ValueOrder::factored, BFloat16Type::get(variant.getContext()), parts,
+                                        isDecode ? splitTokens : 0, storage.valueBlock, storage.pageSize);
+      if (llvm::Error error = tpac::checkCpuSchedule(variant, phase, schedule))
+        llvm::consumeError(std::move(error));
+      else
+        return schedule;
+    }
   }
   return {};
 }

@@ -68,6 +68,11 @@ MemRefType Emitter::bufferType(TileType type) const {
 // --- Loops
 // --------------------------------------------------------------------------------------------------------------
 
+Value Emitter::extent(StringAttr axis, int64_t size) {
+  Value count = extents.lookup(axis);
+  return count ? count : index(size);
+}
+
 Value Emitter::index(int64_t value) { return arith::ConstantIndexOp::create(b, value); }
 
 Value Emitter::plus(Value base, int64_t offset) {
@@ -111,7 +116,7 @@ void Emitter::loops(ArrayRef<std::pair<StringAttr, int64_t>> axes, Point &point,
   };
   if (size == 1)
     return step(index(0));
-  loop(index(0), index(size), 1, step);
+  loop(index(0), extent(axis, size), 1, step);
 }
 
 void Emitter::groups(int64_t count, int64_t group, llvm::function_ref<void(Value, int64_t)> body, bool unrolled) {

@@ -119,6 +119,10 @@ public:
   // --- Loops
   // ----------------------------------------------------------------------------------------------------------
 
+  /// Ops need compute no more than the first `counts[axis]` elements of an axis: numbers from 1 up to its size.
+  void setExtents(llvm::SmallDenseMap<StringAttr, Value> counts) { extents = std::move(counts); }
+  /// How many of the `size` elements of `axis` are needed.
+  Value extent(StringAttr axis, int64_t size);
   Value index(int64_t value);
   Value plus(Value base, int64_t offset);
   void loop(Value from, Value to, int64_t step, llvm::function_ref<void(Value)> body);
@@ -263,6 +267,7 @@ private:
   bool avx512;
   std::function<Tile(tile::TileType)> allocate;
   std::function<void(const Tile &)> release;
+  llvm::SmallDenseMap<StringAttr, Value> extents;
   /// Innermost loop last.
   SmallVector<Prefetches> prefetches;
 };

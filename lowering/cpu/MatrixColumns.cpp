@@ -9,7 +9,6 @@
 
 #include "mlir/Dialect/AMX/AMXDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Interfaces/FunctionInterfaces.h"
 
 #include <limits>
 
@@ -23,26 +22,8 @@ static constexpr int64_t firstStepRow = 2 * matrixDepth, blockRow = 4 * matrixDe
 
 // --- Which columns and tokens
 
-/// Columns that some store keeps: nothing carries values from column to column, so no other is needed.
-Value MatrixLoopEmitter::activeColumns() {
-  Value all = number(m.columns), active;
-  auto function = m.loop->getParentOfType<FunctionOpInterface>();
-  WalkResult walked = function.walk([&](tile::StoreOp store) {
-    if (!store.getValue().getType().hasAxis(m.column))
-      return WalkResult::advance();
-    Value limit;
-    for (auto [axis, value] : llvm::zip(store.getLimited().getAsRange<StringAttr>(), store.getLimits()))
-      if (axis == m.column && isa<BlockArgument>(value))
-        limit = value;
-    if (!limit || (active && limit != active))
-      return WalkResult::interrupt();
-    active = limit;
-    return WalkResult::advance();
-  });
-  if (walked.wasInterrupted() || !active)
-    return all;
-  return arith::MaxSIOp::create(b, arith::MinSIOp::create(b, active, all), number(0));
-}
+/// Columns that some store keeps.
+Value MatrixLoopEmitter::activeColumns() { return e.extent(m.column, m.columns); }
 
 MatrixLoopEmitter::Visible MatrixLoopEmitter::visibleTokens(const Place &place) {
   Value zero = number(0), all = number(m.tokens);

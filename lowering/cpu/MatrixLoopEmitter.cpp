@@ -75,26 +75,47 @@ SmallVector<Value> MatrixLoopEmitter::loadIndices(tile::LoadOp load, const Place
   return indices;
 }
 
-void MatrixLoopEmitter::overOuter(Place place, llvm::function_ref<void(const Place &)> body) {
+Value MatrixLoopEmitter::outerExtent(StringAttr axis) {
+  return e.extent(axis, cast<TileType>(m.step.getLogits().getType()).sizeOf(axis.getValue()));
+}
+
+Value MatrixLoopEmitter::outerCount() {
+  Value count = number(1);
+  for (StringAttr axis : m.outer)
+    count = b.createOrFold<arith::MulIOp>(count, outerExtent(axis));
+  return count;
+}
+
+void MatrixLoopEmitter::setOuter(Place &place, Value index) {
   auto logits = cast<TileType>(m.step.getLogits().getType());
-  std::function<void(size_t)> nest = [&](size_t depth) {
-    if (depth == m.outer.size())
-      return body(place);
-    int64_t size = logits.sizeOf(m.outer[depth].getValue());
-    Value before = place.outerIndex;
-    auto step = [&](Value i) {
-      place.outer[m.outer[depth]] = i;
-      place.outerIndex = b.createOrFold<arith::AddIOp>(b.createOrFold<arith::MulIOp>(before, number(size)), i);
-      nest(depth + 1);
-    };
-    if (size == 1)
-      step(number(0));
-    else
-      e.loop(number(0), number(size), 1, step);
-    place.outerIndex = before;
-  };
   place.outerIndex = number(0);
-  nest(0);
+  int64_t stride = 1;
+  for (StringAttr axis : llvm::reverse(m.outer)) {
+    int64_t size = logits.sizeOf(axis.getValue());
+    Value i = number(0);
+    if (size != 1) {
+      Value extent = outerExtent(axis);
+      i = b.createOrFold<arith::RemUIOp>(index, extent);
+      index = b.createOrFold<arith::DivUIOp>(index, extent);
+    }
+    place.outer[axis] = i;
+    Value offset = b.createOrFold<arith::MulIOp>(i, number(stride));
+    place.outerIndex = b.createOrFold<arith::AddIOp>(place.outerIndex, offset);
+    stride *= size;
+  }
+}
+
+void MatrixLoopEmitter::overOuter(Place place, llvm::function_ref<void(const Place &)> body) {
+  if (place.outerIndex)
+    return body(place);
+  auto step = [&](Value index) {
+    setOuter(place, index);
+    body(place);
+  };
+  if (outerSize == 1)
+    step(number(0));
+  else
+    e.loop(number(0), outerCount(), 1, step);
 }
 
 void MatrixLoopEmitter::emitBlock(const Tile &max, const Tile &sum, const Tile &accumulator) {
@@ -109,8 +130,10 @@ void MatrixLoopEmitter::emitBlock(const Tile &max, const Tile &sum, const Tile &
   place.parity = number(0);
   Value active = activeTokens(place);
   packOperands(place, active);
-  scoreStage(place, active);
-  maxStage(place, active, state);
-  weightStage(place, active, state, /*prefetch=*/!m.mask);
-  valueStage(place, active, state);
+  overOuter(place, [&](const Place &inner) {
+    scoreStage(inner, active);
+    maxStage(inner, active, state);
+    weightStage(inner, active, state, /*prefetch=*/!m.mask);
+    valueStage(inner, active, state);
+  });
 }

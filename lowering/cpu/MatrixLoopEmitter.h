@@ -74,7 +74,12 @@ private:
   /// The place of tokens that come `ahead` of those from `m` of the block on; its page is that of the first of them.
   Place placeAhead(const Place &place, int64_t ahead, Value m);
   SmallVector<Value> loadIndices(tile::LoadOp load, const Place &place, const Point &point);
+  /// body for each index of the outer axes that counts, or for that of `place` where it has one.
   void overOuter(Place place, llvm::function_ref<void(const Place &)> body);
+  /// How many indices of the outer axes count together, of one of them, and the place of one.
+  Value outerCount();
+  Value outerExtent(StringAttr axis);
+  void setOuter(Place &place, Value index);
 
   // --- Operands
   struct Rows {
@@ -145,6 +150,8 @@ private:
   /// Tokens per iteration of the pipeline's inner loop.
   int64_t pipelineStep() const;
   void pipelineBlock(const Place &next, const Place &current, const Place &previous, const State &state);
+  /// Asks for what is read some way behind `count` tokens from `m` of the current block on.
+  Work pipelinePrefetch(const Place &next, const Place &current, const Place &previous, Value m, int64_t count);
   /// Adds the sums of tokens up to `active` that were weighed by an earlier maximum, or weighs them again by their own.
   void addSums(const Place &place, Value active, ArrayRef<Value> sums, const State &state);
   /// Weights of tokens that do not count, in the half `parity`.
@@ -181,8 +188,7 @@ private:
   int64_t outerSize = 1, groups = 1;
   VectorType f32, i32;
 
-  /// Scores: f32 [parity][outer][token][column]; weights: [parity][outer][group][token pair][column], as
-  /// pairs of bf16.
+  /// Scores: f32 [parity][token][column]; weights: [parity][group][token pair][column], as pairs of bf16.
   SmallVector<Value> scores, weightWords;
   /// Elements from row to row, of the loads that the stages read themselves.
   llvm::DenseMap<Operation *, Value> rowStrides;

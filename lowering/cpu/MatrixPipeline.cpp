@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A MatrixLoop whose stages work on three blocks of cached tokens at once.
+// A MatrixLoop whose stages work on three blocks of cached tokens at once. Where several queries share the blocks, each
+// passes by a block in its turn: it is these passes that follow each other through the stages.
 
 #include "lowering/cpu/MatrixLoopEmitter.h"
 #include "lowering/cpu/MatrixTiles.h"
@@ -18,7 +19,7 @@ bool MatrixLoopEmitter::canPipeline() {
     auto load = tile.getDefiningOp<tile::LoadOp>();
     return isDirect(tile) && load.getLimits().empty();
   };
-  return !m.mask && !m.hasQueryColumns() && outerSize == 1 && groups <= 4 && m.tokens % (2 * matrixDepth) == 0 &&
+  return !m.mask && !m.hasQueryColumns() && groups <= 4 && m.tokens % (2 * matrixDepth) == 0 &&
          pipelineStep() != 0 &&
          llvm::all_of(m.scores,
                       [&](const MatrixLoop::Score &score) {
@@ -38,7 +39,27 @@ int64_t MatrixLoopEmitter::pipelineStep() const {
   return 0;
 }
 
-/// One block: its weights, the scores of the next one, the value product of the previous one.
+Work MatrixLoopEmitter::pipelinePrefetch(const Place &next, const Place &current, const Place &previous, Value token,
+                                         int64_t count) {
+  int64_t ahead = std::min<int64_t>(m.tokens, 128);
+  if (outerSize == 1)
+    return prefetchWork(next, current, previous, token, count, ahead);
+  // The passes over a block share its successor among them, of which the first reads all.
+  Value passes = outerCount(), whole = number(m.tokens);
+  Value isShared = arith::CmpIOp::create(b, arith::CmpIPredicate::ugt, passes, number(1));
+  auto behind = [&](int64_t otherwise) {
+    Place place = current;
+    Value shift = arith::SelectOp::create(b, isShared, whole, number(otherwise));
+    place.token = arith::AddIOp::create(b, current.token, shift);
+    place.token = arith::MaxSIOp::create(b, place.token, m.loop.getLowerBound());
+    return place;
+  };
+  Value before = arith::MulIOp::create(b, current.outerIndex, whole);
+  Value share = arith::DivUIOp::create(b, arith::AddIOp::create(b, before, token), passes);
+  return prefetchWork(behind(m.tokens), behind(0), behind(-m.tokens), share, count, ahead);
+}
+
+/// One pass: its weights, the scores of the next one, the value product of the previous one.
 void MatrixLoopEmitter::pipelineBlock(const Place &next, const Place &current, const Place &previous,
                                       const State &state) {
   int64_t step = pipelineStep();
@@ -71,7 +92,7 @@ void MatrixLoopEmitter::pipelineBlock(const Place &next, const Place &current, c
               for (int64_t t = 0; t < valueTokens; t += matrixDepth)
                 for (size_t k = 0; k < m.values.size(); ++k)
                   llvm::append_range(works[2], valueWork(previous, e.plus(valueToken, t), k, pass, tiles));
-              works[3] = prefetchWork(next, current, previous, token, step, std::min<int64_t>(m.tokens, 128));
+              works[3] = pipelinePrefetch(next, current, previous, token, step);
               interleave(works);
               llvm::append_range(sums, tiles);
               return sums;
@@ -118,7 +139,7 @@ void MatrixLoopEmitter::clearWeights(Value parity) {
   for (Value words : weightWords)
     for (int64_t group = 0; group < groups; ++group)
       for (int64_t pair = 0; pair < m.tokens / 2; pair += matrixRows)
-        amx::TileStoreOp::create(b, words, ValueRange{parity, number(0), number(group), number(pair), number(0)}, zero,
+        amx::TileStoreOp::create(b, words, ValueRange{parity, number(group), number(pair), number(0)}, zero,
                                  Value());
 }
 
@@ -133,31 +154,40 @@ void MatrixLoopEmitter::emitPipeline(const Tile &max, const Tile &sum, const Til
 
   Value whole = number(m.tokens);
   Value blocks = arith::CeilDivSIOp::create(b, arith::SubIOp::create(b, end, begin), whole);
-  Value last =
-      arith::AddIOp::create(b, begin, arith::MulIOp::create(b, arith::SubIOp::create(b, blocks, number(1)), whole));
-  auto placeAt = [&](Value token, Value parity) {
+  Value passesPerBlock = outerCount();
+  Value passes = b.createOrFold<arith::MulIOp>(blocks, passesPerBlock);
+  Value last = arith::SubIOp::create(b, passes, number(1));
+  auto placeAt = [&](Value pass, Value parity) {
     Place place;
-    place.token = token;
+    Value block = b.createOrFold<arith::DivUIOp>(pass, passesPerBlock);
+    place.token = arith::AddIOp::create(b, begin, arith::MulIOp::create(b, block, whole));
     findPage(place);
     place.parity = parity;
-    for (StringAttr axis : m.outer)
-      place.outer[axis] = number(0);
-    place.outerIndex = number(0);
+    setOuter(place, b.createOrFold<arith::RemUIOp>(pass, passesPerBlock));
     return place;
   };
-  Place first = placeAt(begin, number(0));
-  scoreStage(first, whole);
-  maxStage(first, whole, state);
-  // Before the first block there is none: it weighs nothing.
+  // Maxima of the first block; the scores of the first pass are what stays.
+  auto start = [&](Value pass) {
+    Place first = placeAt(pass, number(0));
+    scoreStage(first, whole);
+    maxStage(first, whole, state);
+  };
+  if (outerSize == 1)
+    start(number(0));
+  else
+    e.loop(number(0), passesPerBlock, 1, [&](Value i) {
+      start(arith::SubIOp::create(b, arith::SubIOp::create(b, passesPerBlock, number(1)), i));
+    });
+  // Before the first pass there is none: it weighs nothing.
   clearWeights(number(1));
 
-  Value parity = e.loop(begin, end, m.tokens, ValueRange{number(0)}, [&](Value token, ValueRange carried) {
+  Value parity = e.loop(number(0), passes, 1, ValueRange{number(0)}, [&](Value pass, ValueRange carried) {
     Value half = carried.front();
     Value other = arith::SubIOp::create(b, number(1), half);
-    // The last block's scores are computed twice, the second time for nothing.
-    Value next = arith::MinSIOp::create(b, arith::AddIOp::create(b, token, whole), last);
-    Value previous = arith::MaxSIOp::create(b, arith::SubIOp::create(b, token, whole), begin);
-    pipelineBlock(placeAt(next, other), placeAt(token, half), placeAt(previous, other), state);
+    // The last pass's scores are computed twice, the second time for nothing.
+    Value next = arith::MinSIOp::create(b, e.plus(pass, 1), last);
+    Value previous = arith::MaxSIOp::create(b, e.plus(pass, -1), number(0));
+    pipelineBlock(placeAt(next, other), placeAt(pass, half), placeAt(previous, other), state);
     return SmallVector<Value>{other};
   })[0];
   valueStage(placeAt(last, arith::SubIOp::create(b, number(1), parity)), whole, state);

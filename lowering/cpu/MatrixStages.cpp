@@ -65,7 +65,7 @@ Work MatrixLoopEmitter::scoreWork(const Place &place, Value token) {
         });
       work.push_back([this, sum, place, token, j, group] {
         amx::TileStoreOp::create(b, scores[j],
-                                 ValueRange{place.parity, place.outerIndex, token, number(group * matrixColumns)}, *sum,
+                                 ValueRange{place.parity, token, number(group * matrixColumns)}, *sum,
                                  Value());
       });
     }
@@ -204,7 +204,7 @@ Work MatrixLoopEmitter::weightWork(const Place &place, Value token, int64_t coun
             }
             Value pair = arith::ShRUIOp::create(b, e.plus(token, i), number(1));
             vector::StoreOp::create(b, pairOf(b, low[k], weight), weightWords[k],
-                                    ValueRange{place.parity, place.outerIndex, number(group), pair, number(0)});
+                                    ValueRange{place.parity, number(group), pair, number(0)});
           }
         }
       });
@@ -234,10 +234,11 @@ Work MatrixLoopEmitter::prefetchWork(const Place &keys, const Place &heads, cons
       // A line holds one feature of 32 tokens, who share the features among them.
       int64_t lines = m.valueSize * count / matrixDepth;
       int64_t feature = load.getDimOfAxis(m.valueFeatures);
-      work.push_back([this, ask, load, values, ahead, token, count, lines, feature]() mutable {
+      work.push_back([this, ask, load, values, ahead, token, lines, feature]() mutable {
         Place next = placeAhead(values, ahead, token);
         Value within = arith::RemUIOp::create(b, token, number(matrixDepth));
-        Value first = arith::MulIOp::create(b, arith::DivUIOp::create(b, within, number(count)), number(lines));
+        Value first = arith::DivUIOp::create(b, arith::MulIOp::create(b, within, number(m.valueSize)),
+                                             number(matrixDepth));
         Rows rows = valueRows(load.getResult(), next, token, first);
         for (int64_t line = 0; line < lines; ++line) {
           SmallVector<Value> at = rows.indices;
@@ -347,7 +348,7 @@ Work MatrixLoopEmitter::valueWork(const Place &place, Value token, int64_t k, co
   auto loadWeights = [this, place, token, k, pass, context](int64_t j) -> Value {
     Value pair = arith::ShRUIOp::create(b, token, number(1));
     return amx::TileLoadOp::create(b, operandTile(context), weightWords[k],
-                                   ValueRange{place.parity, place.outerIndex, number(pass.group + j), pair, number(0)},
+                                   ValueRange{place.parity, number(pass.group + j), pair, number(0)},
                                    Value());
   };
   auto multiply = [this, pass, context, &sums](Value values, Value weights, int64_t i, int64_t j) {
@@ -398,9 +399,9 @@ void MatrixLoopEmitter::valueStage(const Place &place, Value active, const State
 
 void MatrixLoopEmitter::allocateStages(int64_t scoreHalves, int64_t scoreRows, int64_t weightHalves) {
   for (size_t j = 0; j < m.scores.size(); ++j)
-    scores.push_back(matrixBuffer({scoreHalves, outerSize, scoreRows, groups * matrixColumns}, b.getF32Type()));
+    scores.push_back(matrixBuffer({scoreHalves, scoreRows, groups * matrixColumns}, b.getF32Type()));
   for (size_t k = 0; k < m.values.size(); ++k)
-    weightWords.push_back(matrixBuffer({weightHalves, outerSize, groups, m.tokens / 2, matrixColumns}, b.getI32Type()));
+    weightWords.push_back(matrixBuffer({weightHalves, groups, m.tokens / 2, matrixColumns}, b.getI32Type()));
 }
 
 SmallVector<Value> MatrixLoopEmitter::scoreIndices(const Place &place, Value token, Value column) {
@@ -408,5 +409,5 @@ SmallVector<Value> MatrixLoopEmitter::scoreIndices(const Place &place, Value tok
     column = b.createOrFold<arith::SubIOp>(column, place.column);
   if (place.scoreShift)
     token = b.createOrFold<arith::AddIOp>(token, place.scoreShift);
-  return {place.parity, place.outerIndex, token, column};
+  return {place.parity, token, column};
 }

@@ -54,6 +54,7 @@ public:
       if (!matrixLoops.contains(op->getParentOp()) && canDefer(op))
         deferred.insert(op);
     });
+    findExtents();
     if (failed(lower(function.getBody().front())))
       return failure();
     // Tile ops have no effect any more; loops and branches lose the tiles that they carried, innermost first.
@@ -69,6 +70,51 @@ public:
   }
 
 private:
+  // --- Extents
+  // --------------------------------------------------------------------------------------------------------
+
+  /// Axes along which all stores keep the same number of elements, an argument of the function: where no op carries
+  /// anything from one element to another, no others need be computed.
+  void findExtents() {
+    llvm::MapVector<StringAttr, std::pair<Value, int64_t>> kept;
+    llvm::SmallDenseSet<StringAttr> needed;
+    function.walk([&](Operation *op) {
+      if (auto store = dyn_cast<tile::StoreOp>(op)) {
+        TileType type = store.getValue().getType();
+        for (auto [axis, size] : llvm::zip(type.getAxes(), type.getSizes())) {
+          Value limit;
+          for (auto [limited, value] : llvm::zip(store.getLimited().getAsRange<StringAttr>(), store.getLimits()))
+            if (limited == axis && isa<BlockArgument>(value) && value.getParentBlock() == &function.getBody().front())
+              limit = value;
+          auto known = kept.insert({axis, {limit, size}}).first;
+          if (!limit || known->second != std::pair(limit, size))
+            needed.insert(axis);
+        }
+      } else if (isa<tile::TileDialect>(op->getDialect())) {
+        // Other ops along an axis that they keep go element by element.
+        if (auto rope = dyn_cast<tile::RopeOp>(op))
+          needed.insert(rope.getAxisAttr());
+        if (isa<tile::HeadFunctionOp>(op))
+          needed.insert(b.getStringAttr("h"));
+        if (auto slice = dyn_cast<tile::SliceOp>(op))
+          needed.insert_range(ArrayRef{slice.getFromAttr(), slice.getToAttr()});
+        for (Value operand : op->getOperands())
+          if (isTile(operand))
+            for (StringAttr axis : cast<TileType>(operand.getType()).getAxes())
+              if (!llvm::all_of(op->getResultTypes(), [&](Type type) { return cast<TileType>(type).hasAxis(axis); }))
+                needed.insert(axis);
+      }
+    });
+    llvm::SmallDenseMap<StringAttr, Value> extents;
+    b.setInsertionPointToStart(&function.getBody().front());
+    for (auto &[axis, limit] : kept)
+      if (!needed.contains(axis)) {
+        Value some = arith::MaxSIOp::create(b, limit.first, emitter.index(1));
+        extents[axis] = arith::MinSIOp::create(b, some, emitter.index(limit.second));
+      }
+    emitter.setExtents(std::move(extents));
+  }
+
   // --- Buffers
   // --------------------------------------------------------------------------------------------------------
 
