@@ -139,8 +139,8 @@ ScheduleAttr columnSchedule(VariantAttr variant, tpac::CacheStorage storage) {
 ScheduleAttr matrixSchedule(VariantAttr variant, Phase phase, tpac::CacheStorage storage) {
   int64_t heads = tpac::largestHeadTile(variant);
   if (!isAttention(phase) || !variant.getTypes().getCompute().isF32() || heads <= 8 || variant.rotatesKeysOnRead() ||
-      variant.getV().isShared() || !hasMatrixRows(variant.getK()) || !hasMatrixRows(variant.getV()) ||
-      variant.getKeyFeatures() % 32 != 0 || variant.getValueFeatures() % 16 != 0)
+      !hasMatrixRows(variant.getK()) || !hasMatrixRows(variant.getV()) || variant.getKeyFeatures() % 32 != 0 ||
+      variant.getValueFeatures() % 16 != 0)
     return {};
   // A query that is rounded anyway has no second part.
   int64_t parts = variant.getQueryPrecision() == QueryPrecision::storage ? 1 : 2;

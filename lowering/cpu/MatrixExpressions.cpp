@@ -114,6 +114,13 @@ Value MatrixLoopEmitter::evaluate(Value value, const Place &place, Point &point,
   auto rounded = [&](Value vector) { return roundTo(b, vector, element); };
   if (auto load = dyn_cast<tile::LoadOp>(op))
     return evaluateLoad(load, place, point, lane);
+  if (auto slice = dyn_cast<tile::SliceOp>(op)) {
+    // The first features of rows in memory.
+    Point from = point;
+    from[slice.getFromAttr()] = point.lookup(slice.getToAttr());
+    return evaluateLoad(slice.getInput().getDefiningOp<tile::LoadOp>(), place, from,
+                        lane == slice.getToAttr() ? slice.getFromAttr() : lane);
+  }
   if (isa<tile::MulOp>(op))
     return rounded(arith::MulFOp::create(b, operand(0), operand(1), contract));
   if (isa<tile::AddOp>(op))

@@ -31,6 +31,7 @@ public:
       for (const MatrixLoop::ValueProduct &product : m.values)
         addPacked(product.values, m.valueFeatures);
     }
+    addSlicedRows();
     // Nothing else may read what the stages keep to themselves.
     for (Operation *op : m.staged)
       for (Operation *user : op->getUsers())
@@ -135,6 +136,13 @@ private:
     TileType type = typeOf(tile);
     return type.hasAxis("m") && type.hasAxis(features) &&
            type.getNumElements() == type.sizeOf("m") * type.sizeOf(features);
+  }
+
+  /// Values that are the first features of rows that stand in memory: they are packed from there.
+  void addSlicedRows() {
+    for (const MatrixLoop::ValueProduct &product : m.values)
+      if (isSlicedRows(product.values))
+        m.packed.insert(product.values.getDefiningOp());
   }
 
   /// Elementwise ops and loads from which `value` is computed, where they can be read along its vectors as it is
@@ -290,7 +298,11 @@ SmallVector<StringRef> axesOf(tile::LoadOp load) {
 
 } // namespace
 
-StringAttr MatrixLoop::packedLane(Value keysOrValues) { return lastAxis(typeOf(keysOrValues)); }
+StringAttr MatrixLoop::packedLane(Value keysOrValues) {
+  if (isSlicedRows(keysOrValues))
+    return keysOrValues.getDefiningOp<tile::SliceOp>().getToAttr();
+  return lastAxis(typeOf(keysOrValues));
+}
 
 std::optional<MatrixLoop> MatrixLoop::match(scf::ForOp loop) { return Matcher(loop).run(); }
 
@@ -316,6 +328,11 @@ bool cpu::isDirectRows(Value tile, StringAttr features) {
   auto load = tile.getDefiningOp<tile::LoadOp>();
   return load && readsRows(load) && axesOf(load) == SmallVector<StringRef>{"m", features.getValue()} &&
          cast<StringAttr>(load.getAxes().getValue().back()) == features;
+}
+
+bool cpu::isSlicedRows(Value tile) {
+  auto slice = tile.getDefiningOp<tile::SliceOp>();
+  return slice && !slice.getOffset() && isDirectRows(slice.getInput(), slice.getFromAttr());
 }
 
 bool cpu::isDirectBlocks(Value tile, StringAttr features) {

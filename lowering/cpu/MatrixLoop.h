@@ -88,6 +88,8 @@ struct MatrixLoop {
 
 /// A tile that is read from memory as it stands there: rows along the axis m, elements of a row together.
 bool isDirectRows(Value tile, StringAttr features);
+/// A tile that is the first features of one that is read as it stands in memory.
+bool isSlicedRows(Value tile);
 /// A tile whose memory keeps the features of `matrixDepth` tokens together, feature by feature.
 bool isDirectBlocks(Value tile, StringAttr features);
 

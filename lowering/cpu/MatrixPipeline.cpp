@@ -19,8 +19,7 @@ bool MatrixLoopEmitter::canPipeline() {
     auto load = tile.getDefiningOp<tile::LoadOp>();
     return isDirect(tile) && load.getLimits().empty();
   };
-  return !m.mask && !m.hasQueryColumns() && groups <= 4 && m.tokens % (2 * matrixDepth) == 0 &&
-         pipelineStep() != 0 &&
+  return !m.mask && !m.hasQueryColumns() && groups <= 4 && m.tokens % (2 * matrixDepth) == 0 && pipelineStep() != 0 &&
          llvm::all_of(m.scores,
                       [&](const MatrixLoop::Score &score) {
                         return llvm::all_of(score.products,
@@ -139,8 +138,7 @@ void MatrixLoopEmitter::clearWeights(Value parity) {
   for (Value words : weightWords)
     for (int64_t group = 0; group < groups; ++group)
       for (int64_t pair = 0; pair < m.tokens / 2; pair += matrixRows)
-        amx::TileStoreOp::create(b, words, ValueRange{parity, number(group), number(pair), number(0)}, zero,
-                                 Value());
+        amx::TileStoreOp::create(b, words, ValueRange{parity, number(group), number(pair), number(0)}, zero, Value());
 }
 
 void MatrixLoopEmitter::emitPipeline(const Tile &max, const Tile &sum, const Tile &accumulator) {
@@ -175,9 +173,8 @@ void MatrixLoopEmitter::emitPipeline(const Tile &max, const Tile &sum, const Til
   if (outerSize == 1)
     start(number(0));
   else
-    e.loop(number(0), passesPerBlock, 1, [&](Value i) {
-      start(arith::SubIOp::create(b, arith::SubIOp::create(b, passesPerBlock, number(1)), i));
-    });
+    e.loop(number(0), passesPerBlock, 1,
+           [&](Value i) { start(arith::SubIOp::create(b, arith::SubIOp::create(b, passesPerBlock, number(1)), i)); });
   // Before the first pass there is none: it weighs nothing.
   clearWeights(number(1));
 

@@ -64,8 +64,7 @@ Work MatrixLoopEmitter::scoreWork(const Place &place, Value token) {
           }
         });
       work.push_back([this, sum, place, token, j, group] {
-        amx::TileStoreOp::create(b, scores[j],
-                                 ValueRange{place.parity, token, number(group * matrixColumns)}, *sum,
+        amx::TileStoreOp::create(b, scores[j], ValueRange{place.parity, token, number(group * matrixColumns)}, *sum,
                                  Value());
       });
     }
@@ -237,8 +236,8 @@ Work MatrixLoopEmitter::prefetchWork(const Place &keys, const Place &heads, cons
       work.push_back([this, ask, load, values, ahead, token, lines, feature]() mutable {
         Place next = placeAhead(values, ahead, token);
         Value within = arith::RemUIOp::create(b, token, number(matrixDepth));
-        Value first = arith::DivUIOp::create(b, arith::MulIOp::create(b, within, number(m.valueSize)),
-                                             number(matrixDepth));
+        Value first =
+            arith::DivUIOp::create(b, arith::MulIOp::create(b, within, number(m.valueSize)), number(matrixDepth));
         Rows rows = valueRows(load.getResult(), next, token, first);
         for (int64_t line = 0; line < lines; ++line) {
           SmallVector<Value> at = rows.indices;
@@ -348,8 +347,7 @@ Work MatrixLoopEmitter::valueWork(const Place &place, Value token, int64_t k, co
   auto loadWeights = [this, place, token, k, pass, context](int64_t j) -> Value {
     Value pair = arith::ShRUIOp::create(b, token, number(1));
     return amx::TileLoadOp::create(b, operandTile(context), weightWords[k],
-                                   ValueRange{place.parity, number(pass.group + j), pair, number(0)},
-                                   Value());
+                                   ValueRange{place.parity, number(pass.group + j), pair, number(0)}, Value());
   };
   auto multiply = [this, pass, context, &sums](Value values, Value weights, int64_t i, int64_t j) {
     Value &sum = sums[i * pass.groupCount + j];

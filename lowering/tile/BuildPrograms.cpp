@@ -496,8 +496,8 @@ private:
   Value allocateState(ProgramBuilder &p, MemRefType type, const WorkItem &item) {
     SmallVector<int64_t> shape = {schedule.getQueries(), 1, headsOfItem()};
     llvm::append_range(shape, type.getShape().drop_front(shape.size()));
-    Value state = memref::AllocaOp::create(b, loc, MemRefType::get(shape, type.getElementType()),
-                                           b.getI64IntegerAttr(64));
+    Value state =
+        memref::AllocaOp::create(b, loc, MemRefType::get(shape, type.getElementType()), b.getI64IntegerAttr(64));
     SmallVector<int64_t> strides = computeStrides(shape);
     Value before = p.add(arith::MulIOp::create(b, loc, item.token, p.index(strides[0])),
                          arith::MulIOp::create(b, loc, item.head, p.index(strides[2])));

@@ -16,12 +16,14 @@ FUNCTION = re.compile(r"([A-Za-z_][\w.$]*):")
 BLOCK = re.compile(r"\.L(BB\d+_\d+):|(?:#|//) %(bb\.\d+):")
 HEADER = re.compile(r"=>\s*This (Inner )?Loop Header:")
 MEMBER = re.compile(r"in Loop: Header=(BB\d+_\d+) ")
+CALL = re.compile(r"\t(?:callq|bl)\t")
 SPILL = re.compile(r"(\d+)-byte (?:Folded )?(?:Spill|Reload)")
 
 
 def count(lines, vector_bytes):
-    """(spills of vectors by loop, innermost loops, spills of tiles). A loop is a function and a block, None outside of loops."""
-    spills, innermost, tiles = collections.Counter(), set(), 0
+    """(spills of vectors by loop, innermost loops, spills of tiles). A loop is a function and a block, None outside of loops.
+    Loops that call functions, which keep no vector register, have none."""
+    spills, innermost, calling, tiles = collections.Counter(), set(), set(), 0
     function = block = loop = None
     for line in lines:
         if match := FUNCTION.match(line):
@@ -35,11 +37,15 @@ def count(lines, vector_bytes):
                 innermost.add(loop)
         elif match := MEMBER.search(line):
             loop = (function, match[1])
+        if CALL.search(line):
+            calling.add(loop)
         if match := SPILL.search(line):
             size = int(match[1])
             tiles += size >= TILE_BYTES
             if loop and vector_bytes <= size < TILE_BYTES:
                 spills[loop] += 1
+    for loop in calling & spills.keys():
+        spills[loop] = 0
     return spills, innermost, tiles
 
 
