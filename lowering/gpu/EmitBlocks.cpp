@@ -39,6 +39,7 @@ LogicalResult Emitter::emitItem(func::FuncOp function) {
   }
   if (loops.empty())
     return function.emitOpError("expected a loop over blocks");
+  identify(isa.freshThread());
   if (failed(emitChain(loops)))
     return failure();
   for (tile::StoreOp store : stores)
@@ -78,7 +79,12 @@ Emitter::Values Emitter::findPagesIf(Value isAny, ValueRange tokens) {
   return llvm::to_vector_of<Value>(found.getResults());
 }
 
-void Emitter::issueCopies(Value stageNumber, Value token, Value isNeeded, ValueRange pages) {
+/// Of warps that are through with a stage, one arrival each.
+Value Emitter::readersBarrier(Value slot) {
+  return isa.shared(isa.shared(sharedMemory, 8 * plan.groups * plan.stages), isa.mul(slot, 8));
+}
+
+void Emitter::issueCopies(Value stageNumber, Value token, Value isNeeded, ValueRange pages, Value readersParity) {
   Value slot = isa.add(isa.mul(group, plan.stages), stageNumber);
   const int64_t pieces = plan.pieces(), pieceBytes = plan.stageBytes() / pieces;
   auto target = [&](int64_t piece) {
@@ -98,6 +104,8 @@ void Emitter::issueCopies(Value stageNumber, Value token, Value isNeeded, ValueR
   if (plan.bulk) {
     Value isLeader = isa.both(isa.equals(warpInGroup, 0), isa.equals(lane, 0));
     scf::IfOp::create(isa.b, isa.both(isNeeded, isLeader), [&](OpBuilder &, Location) {
+      if (readersParity)
+        isa.waitBarrier(readersBarrier(slot), readersParity);
       Value barrier = isa.shared(sharedMemory, isa.mul(slot, 8));
       isa.expectBytes(barrier, isa.i32(plan.stageBytes()));
       for (int64_t piece = 0; piece < pieces; ++piece)
@@ -167,11 +175,12 @@ static bool isInvariant(Value tile, scf::ForOp loop, const llvm::DenseMap<Value,
   });
 }
 
-SmallVector<Value> Emitter::loadQuery(int64_t offset, int64_t step) {
+SmallVector<Value> Emitter::loadQuery(int64_t offset, int64_t step, int64_t rowTile) {
   auto type = VectorType::get({4}, isa.b.getI32Type());
-  Value pointer = isa.shared(isa.shared(sharedMemory, offset),
-                             isa.add(isa.mul(rowWarp, querySteps.lookup(offset) * 512), isa.mul(lane, 16)));
-  Value vector = isa.load(type, isa.shared(pointer, 512 * step), 16);
+  int64_t steps = querySteps.lookup(offset);
+  Value pointer =
+      isa.shared(isa.shared(sharedMemory, offset), isa.add(isa.mul(rowWarp, steps * 512), isa.mul(lane, 16)));
+  Value vector = isa.load(type, isa.shared(pointer, 512 * (rowTile * plan.rows.warps() * steps + step)), 16);
   Values values;
   for (int64_t i = 0; i < 4; ++i)
     values.push_back(LLVM::ExtractElementOp::create(isa.b, vector, isa.i32(i)));
@@ -229,34 +238,36 @@ void Emitter::prepareQueries(ArrayRef<scf::ForOp> loops) {
     int64_t steps = type.sizeOf(contracted) / 16;
     SmallVector<int64_t> offsets;
     for (Value operand : operands) {
-      offsets.push_back(reserve(plan.rows.warps() * steps * 512));
+      offsets.push_back(reserve(plan.rows.rows() / rowsOfWarp * steps * 512));
       queryFragments[operand] = offsets.back();
       querySteps[offsets.back()] = steps;
-      registers += 4 * steps;
+      registers += 4 * steps * plan.rows.tiles;
     }
     Value end = isa.i32(steps), increment = isa.i32(plan.groups * plan.columnParts);
     Value own = isa.add(isa.mul(group, plan.columnParts), columnWarp);
     scf::ForOp::create(isa.b, own, end, increment, ValueRange(), [&](OpBuilder &, Location, Value step, ValueRange) {
       Scope scope(*this);
       Value place = isa.add(isa.mul(isa.add(isa.mul(rowWarp, steps), step), 512), isa.mul(lane, 16));
-      for (auto [operand, offset] : llvm::zip(operands, offsets)) {
-        // As multiplyWide and multiplyNarrow give the other operand.
-        bool isPermuted = narrowOperands.contains(operand);
-        Value first = isa.add(isa.mul(step, 16), isPermuted ? isa.mul(lanePair, 2) : lanePair);
-        int64_t distance = isPermuted ? 1 : 8, next = isPermuted ? 2 : 1;
-        Value vector = LLVM::PoisonOp::create(isa.b, VectorType::get({4}, isa.b.getI32Type()));
-        int64_t number = 0;
-        for (int64_t columns : {int64_t(0), distance})
-          for (int64_t half : {0, 1}) {
-            Point point = rowPoint(half);
-            point[contracted] = isa.add(first, columns);
-            Value low = element(operand, point);
-            point[contracted] = isa.add(first, columns + next);
-            Value packed = isa.pack(low, element(operand, point), operandType);
-            vector = LLVM::InsertElementOp::create(isa.b, vector, packed, isa.i32(number++));
-          }
-        isa.store(vector, isa.shared(isa.shared(sharedMemory, offset), place), 16);
-      }
+      for (auto [operand, offset] : llvm::zip(operands, offsets))
+        for (int64_t rowTile = 0; rowTile < plan.rows.tiles; ++rowTile) {
+          // As multiplyWide and multiplyNarrow give the other operand.
+          bool isPermuted = narrowOperands.contains(operand);
+          Value first = isa.add(isa.mul(step, 16), isPermuted ? isa.mul(lanePair, 2) : lanePair);
+          int64_t distance = isPermuted ? 1 : 8, next = isPermuted ? 2 : 1;
+          Value vector = LLVM::PoisonOp::create(isa.b, VectorType::get({4}, isa.b.getI32Type()));
+          int64_t number = 0;
+          for (int64_t columns : {int64_t(0), distance})
+            for (int64_t half : {0, 1}) {
+              Point point = rowPoint(2 * rowTile + half);
+              point[contracted] = isa.add(first, columns);
+              Value low = element(operand, point);
+              point[contracted] = isa.add(first, columns + next);
+              Value packed = isa.pack(low, element(operand, point), operandType);
+              vector = LLVM::InsertElementOp::create(isa.b, vector, packed, isa.i32(number++));
+            }
+          int64_t itsOffset = offset + rowTile * plan.rows.warps() * steps * 512;
+          isa.store(vector, isa.shared(isa.shared(sharedMemory, itsOffset), place), 16);
+        }
       scf::YieldOp::create(isa.b);
     });
   }
@@ -267,8 +278,9 @@ void Emitter::prepareQueries(ArrayRef<scf::ForOp> loops) {
     for (Value operand : operands) {
       Values values;
       int64_t offset = queryFragments[operand];
-      for (int64_t step = 0; step < querySteps[offset]; ++step)
-        llvm::append_range(values, loadQuery(offset, step));
+      for (int64_t rowTile = 0; rowTile < plan.rows.tiles; ++rowTile)
+        for (int64_t step = 0; step < querySteps[offset]; ++step)
+          llvm::append_range(values, loadQuery(offset, step, rowTile));
       queryRegisters[operand] = values;
     }
   // Head factors that no token has, and what else the rows alone decide.
@@ -303,19 +315,22 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
   auto tokenOf = [&](Value number) {
     return isa.add(first, isa.mul(isa.add(group, isa.mul(number, plan.groups)), tokens));
   };
+  auto isBeyond = [&](Value number) { return isa.compare(arith::CmpIPredicate::sge, number, isa.i32(plan.stages)); };
   auto wrapped = [&](Value number) {
-    Value isBeyond = isa.compare(arith::CmpIPredicate::sge, number, isa.i32(plan.stages));
-    return isa.select(isBeyond, isa.sub(number, isa.i32(plan.stages)), number);
+    return isa.select(isBeyond(number), isa.sub(number, isa.i32(plan.stages)), number);
   };
+  // Blocks that are asked for ahead of the one at hand. Where stages are plenty, warps may be a block apart.
+  constexpr int64_t plentyStages = 4;
+  const int64_t ahead = plan.stages - (countsReaders() && plan.stages >= plentyStages ? 2 : 1);
   // All lookups before the first copy, so that they are under way together; the last one is for the loop.
   Values firstTokens;
-  for (int64_t i = 0; i < plan.stages; ++i)
+  for (int64_t i = 0; i <= ahead; ++i)
     firstTokens.push_back(tokenOf(isa.i32(i)));
   Values firstPages = findPagesIf(isa.less(isa.i32(0), count), firstTokens);
-  size_t pagesOfBlock = firstPages.size() / plan.stages;
-  for (int64_t i = 0; i < plan.stages - 1; ++i) {
+  size_t pagesOfBlock = firstPages.size() / firstTokens.size();
+  for (int64_t i = 0; i < ahead; ++i) {
     issueCopies(wrapped(isa.add(stage, i)), firstTokens[i], isa.less(isa.i32(i), count),
-                ArrayRef<Value>(firstPages).slice(i * pagesOfBlock, pagesOfBlock));
+                ArrayRef<Value>(firstPages).slice(i * pagesOfBlock, pagesOfBlock), /*readersParity=*/Value());
     if (!plan.bulk)
       isa.commitCopies();
   }
@@ -342,6 +357,8 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
   Value lower = isa.i32(0), one = isa.i32(1);
   for (auto [i, upper] : llvm::enumerate(counts)) {
     scf::ForOp loop = loops[i];
+    if (i > 0)
+      identify(isa.freshThread());
     auto emitted = scf::ForOp::create(
         isa.b, lower, upper, one, carried, [&](OpBuilder &, Location, Value number, ValueRange inner) {
           Scope scope(*this);
@@ -350,11 +367,16 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
           if (!plan.bulk)
             isa.waitCopies(plan.stages - 2);
           // The group is through with the stage that is filled next.
-          syncGroup();
-          Value ahead = isa.add(number, plan.stages - 1);
-          issueCopies(wrapped(isa.add(current, plan.stages - 1)), tokenOf(ahead), isa.less(ahead, count),
-                      inner.drop_back(2).take_back(nextPages.size()));
-          Values laterPages = findPages(tokenOf(isa.add(ahead, 1)));
+          Value filled = isa.add(current, ahead), readersParity;
+          if (countsReaders())
+            readersParity = isa.select(isBeyond(filled), parity, isa.bitXor(parity, isa.i32(1)));
+          else
+            syncGroup();
+          hasMet = false;
+          Value next = isa.add(number, ahead);
+          issueCopies(wrapped(filled), tokenOf(next), isa.less(next, count),
+                      inner.drop_back(2).take_back(nextPages.size()), readersParity);
+          Values laterPages = findPages(tokenOf(isa.add(next, 1)));
           if (!plan.bulk)
             isa.commitCopies();
           Value slot = isa.add(isa.mul(group, plan.stages), current);
@@ -363,17 +385,26 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
           stageRows = isa.shared(isa.shared(sharedMemory, pipelineOffset), isa.mul(slot, plan.stageBytes()));
           scalars[loop.getInductionVar()] = tokenOf(number);
           Values yielded;
+          int64_t products = isa.products;
           if (succeeded(emitBlock(loop)))
             for (Value tile : loop.getBody()->getTerminator()->getOperands())
               llvm::append_range(yielded, fragment(tile));
+          blockProducts = isa.products - products;
           if (size_t others = 2 + nextPages.size(); yielded.size() + others != carried.size()) {
             fail(loop, "this target cannot compute what the loop carries");
             llvm::append_range(yielded = {}, inner.drop_back(others));
           }
+          if (countsReaders()) {
+            isa.syncWarp();
+            scf::IfOp::create(isa.b, isa.equals(lane, 0), [&](OpBuilder &, Location) {
+              isa.arrive(readersBarrier(slot));
+              scf::YieldOp::create(isa.b);
+            });
+          }
           llvm::append_range(yielded, laterPages);
-          Value next = isa.add(current, 1);
-          Value wraps = isa.compare(arith::CmpIPredicate::eq, next, isa.i32(plan.stages));
-          yielded.push_back(isa.select(wraps, isa.i32(0), next));
+          Value later = isa.add(current, 1);
+          Value wraps = isa.compare(arith::CmpIPredicate::eq, later, isa.i32(plan.stages));
+          yielded.push_back(isa.select(wraps, isa.i32(0), later));
           yielded.push_back(isa.select(wraps, isa.bitXor(parity, isa.i32(1)), parity));
           scf::YieldOp::create(isa.b, yielded);
         });
@@ -386,6 +417,7 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
   phase = carried[carried.size() - 1];
   if (!plan.bulk)
     isa.waitCopies(0);
+  identify(isa.freshThread());
   mergeGroups(loops);
   return status;
 }
@@ -431,28 +463,28 @@ void Emitter::mergeGroups(ArrayRef<scf::ForOp> loops) {
     return assign(sumTile, sum);
 
   Value infinity = isa.f32(-std::numeric_limits<double>::infinity());
-  int64_t rows = plan.rows.warps() * rowsOfWarp;
+  int64_t rows = plan.rows.rows();
   auto pairType = VectorType::get({2}, isa.b.getF32Type());
   Value states = isa.shared(sharedMemory, reserve(plan.groups * rows * 8));
   Value writesState = isa.equals(lanePair, 0);
   if (plan.columnParts > 1)
     writesState = isa.both(writesState, isa.equals(columnWarp, 0));
   scf::IfOp::create(isa.b, writesState, [&](OpBuilder &, Location) {
-    for (int64_t half : {0, 1}) {
+    for (auto [itsMax, itsSum, itsRow] : llvm::zip(max, sum, row)) {
       Value pair = LLVM::PoisonOp::create(isa.b, pairType);
-      pair = LLVM::InsertElementOp::create(isa.b, pair, max[half], isa.i32(0));
-      pair = LLVM::InsertElementOp::create(isa.b, pair, sum[half], isa.i32(1));
-      isa.store(pair, isa.shared(states, isa.mul(isa.add(isa.mul(group, rows), row[half]), 8)), 8);
+      pair = LLVM::InsertElementOp::create(isa.b, pair, itsMax, isa.i32(0));
+      pair = LLVM::InsertElementOp::create(isa.b, pair, itsSum, isa.i32(1));
+      isa.store(pair, isa.shared(states, isa.mul(isa.add(isa.mul(group, rows), itsRow), 8)), 8);
     }
     scf::YieldOp::create(isa.b);
   });
   isa.syncThreads();
   Values scale;
-  for (int64_t half : {0, 1}) {
+  for (auto [itsMax, itsSum, itsRow] : llvm::zip(max, sum, row)) {
     Values groupMax, groupSum;
     Value largest = infinity;
     for (int64_t i = 0; i < plan.groups; ++i) {
-      Value pair = isa.load(pairType, isa.shared(isa.shared(states, isa.mul(row[half], 8)), i * rows * 8), 8);
+      Value pair = isa.load(pairType, isa.shared(isa.shared(states, isa.mul(itsRow, 8)), i * rows * 8), 8);
       groupMax.push_back(LLVM::ExtractElementOp::create(isa.b, pair, isa.i32(0)));
       groupSum.push_back(LLVM::ExtractElementOp::create(isa.b, pair, isa.i32(1)));
       largest = isa.fmax(largest, groupMax.back());
@@ -460,14 +492,14 @@ void Emitter::mergeGroups(ArrayRef<scf::ForOp> loops) {
     Value isEmpty = arith::CmpFOp::create(isa.b, arith::CmpFPredicate::OEQ, largest, infinity);
     Value reference = isa.select(isEmpty, isa.f32(0.0), largest);
     Value total = isa.f32(0.0);
-    for (auto [itsMax, itsSum] : llvm::zip(groupMax, groupSum))
-      total = isa.fma(itsSum, isa.exp2(isa.fsub(itsMax, reference)), total);
-    scale.push_back(isa.exp2(isa.fsub(max[half], reference)));
-    max[half] = largest;
-    sum[half] = total;
+    for (auto [oneMax, oneSum] : llvm::zip(groupMax, groupSum))
+      total = isa.fma(oneSum, isa.exp2(isa.fsub(oneMax, reference)), total);
+    scale.push_back(isa.exp2(isa.fsub(itsMax, reference)));
+    itsMax = largest;
+    itsSum = total;
   }
   for (auto [i, value] : llvm::enumerate(acc))
-    value = isa.fmul(value, scale[i / 2 % 2]);
+    value = isa.fmul(value, scale[rowOf(i, acc.size())]);
 
   // Every group writes its part, in accumulator order; then each sums some of the columns over all groups.
   auto quadType = VectorType::get({4}, isa.b.getF32Type());
@@ -486,21 +518,23 @@ void Emitter::mergeGroups(ArrayRef<scf::ForOp> loops) {
   }
   isa.syncThreads();
   Values sums;
-  for (int64_t first = 0; first < quads; first += plan.groups) {
-    Value quadNumber = isa.add(group, first);
-    Value isLast = isa.less(quadNumber, isa.i32(quads));
-    mergedQuads.push_back({quadNumber, first + plan.groups <= quads ? Value() : isLast});
-    if (mergedQuads.back().second)
-      quadNumber = isa.select(isLast, quadNumber, isa.i32(0));
-    Value source = isa.shared(exchange, isa.mul(quadNumber, 512));
-    Values own(4, isa.f32(0.0));
-    for (int64_t i = 0; i < plan.groups; ++i) {
-      Value quad = isa.load(quadType, isa.shared(source, i * groupBytes), 16);
-      for (int64_t j = 0; j < 4; ++j)
-        own[j] = isa.fadd(own[j], LLVM::ExtractElementOp::create(isa.b, quad, isa.i32(j)));
+  int64_t quadsOfTile = quads / plan.rows.tiles;
+  for (int64_t rowTile = 0; rowTile < plan.rows.tiles; ++rowTile)
+    for (int64_t first = 0; first < quadsOfTile; first += plan.groups) {
+      Value quadNumber = isa.add(group, first);
+      Value isLast = isa.less(quadNumber, isa.i32(quadsOfTile));
+      mergedQuads.push_back({quadNumber, first + plan.groups <= quadsOfTile ? Value() : isLast});
+      if (mergedQuads.back().second)
+        quadNumber = isa.select(isLast, quadNumber, isa.i32(0));
+      Value source = isa.shared(isa.shared(exchange, rowTile * quadsOfTile * 512), isa.mul(quadNumber, 512));
+      Values own(4, isa.f32(0.0));
+      for (int64_t i = 0; i < plan.groups; ++i) {
+        Value quad = isa.load(quadType, isa.shared(source, i * groupBytes), 16);
+        for (int64_t j = 0; j < 4; ++j)
+          own[j] = isa.fadd(own[j], LLVM::ExtractElementOp::create(isa.b, quad, isa.i32(j)));
+      }
+      llvm::append_range(sums, own);
     }
-    llvm::append_range(sums, own);
-  }
   assign(accTile, sums);
   assign(maxTile, max);
   assign(sumTile, sum);
@@ -518,29 +552,31 @@ void Emitter::storeFragments(tile::StoreOp store) {
   Value isFirst = isa.both(isa.equals(lanePair, 0), isa.equals(group, 0));
   if (plan.columnParts > 1)
     isFirst = isa.both(isFirst, isa.equals(columnWarp, 0));
-  for (int64_t half : {0, 1}) {
-    Value inside = rowInside[half];
+  size_t quadsOfTile = values.size() / 4 / plan.rows.tiles;
+  for (size_t number = 0; number < row.size(); ++number) {
+    Value inside = rowInside[number];
     for (auto [limited, limit] : llvm::zip(store.getLimited().getAsRange<StringAttr>(), store.getLimits())) {
-      Value index = limited.getValue() == "n" ? rowQuery[half] : rowHead[half];
+      Value index = limited.getValue() == "n" ? rowQuery[number] : rowHead[number];
       inside = isa.both(inside, isa.less(index, scalars.lookup(limit)));
     }
     if (!column)
       inside = isa.both(inside, isFirst);
     scf::IfOp::create(isa.b, inside, [&](OpBuilder &, Location) {
       // A part's record: rows of heads within query tokens.
-      Value number = isa.add(isa.mul(rowQuery[half], plan.rows.heads), rowHead[half]);
+      Value place = isa.add(isa.mul(rowQuery[number], plan.rows.heads), rowHead[number]);
       if (!column) {
-        isa.store(values[half], isa.global(memory.pointer, isa.extend(isa.mul(number, 4))), 4);
+        isa.store(values[number], isa.global(memory.pointer, isa.extend(isa.mul(place, 4))), 4);
       } else {
         bool isPermuted = hasNarrowValues.value_or(false);
         Value lanes = isa.add(isPermuted ? isa.mul(lanePair, 2) : lanePair, firstColumn(type));
-        Value offset = isa.mul(isa.add(isa.mul(number, type.sizeOf(column)), lanes), 4);
+        Value offset = isa.mul(isa.add(isa.mul(place, type.sizeOf(column)), lanes), 4);
         Value pointer = isa.global(memory.pointer, isa.extend(offset));
         auto pairType = VectorType::get({2}, isa.b.getF32Type());
-        for (size_t i = 2 * half; i < values.size(); i += 4) {
+        for (size_t itsQuad = 0; itsQuad < quadsOfTile; ++itsQuad) {
+          size_t all = number / 2 * quadsOfTile + itsQuad, i = 4 * all + 2 * (number % 2);
           auto [quad, exists] =
-              mergedQuads.empty() ? std::pair(isa.i32(static_cast<int64_t>(i / 4)), Value()) : mergedQuads[i / 4];
-          auto write = [&, quad = quad] {
+              mergedQuads.empty() ? std::pair(isa.i32(static_cast<int64_t>(itsQuad)), Value()) : mergedQuads[all];
+          auto write = [&, i, quad = quad] {
             if (isPermuted) {
               // The first quad of 16 columns has the even ones, the second the odd ones.
               Value first = isa.add(isa.mul(isa.shiftRight(quad, 1), 64), isa.mul(isa.bitAnd(quad, 1), 4));

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tiles of a block of cached tokens as tensor core fragments. A warp has 16 rows (heads, of one or more query tokens);
-// per 8 columns a lane holds four values: rows lane / 4 and lane / 4 + 8, columns 2 (lane % 4) and the next.
+// Tiles of a block of cached tokens as tensor core fragments. A warp has 16 rows (heads, of one or more query tokens),
+// or twice 16; per 8 columns of 16 a lane holds four values: rows lane / 4 and lane / 4 + 8, columns 2 (lane % 4) and
+// the next.
 
 #include "lowering/gpu/Emitter.h"
 
@@ -183,6 +184,10 @@ Emitter::SharedTile Emitter::sharedTile(Value tile) {
   if (known) {
     shared = *known;
   } else {
+    // Where warps need not meet before each block, one may still read what the tile was in the block before.
+    if (countsReaders() && !hasMet)
+      syncGroup();
+    hasMet = true;
     shared = computeSharedTile(tile, /*byGroup=*/true);
     syncGroup();
   }
@@ -203,12 +208,12 @@ SmallVector<Value> Emitter::fragment(Value tile) {
 void Emitter::assign(Value tile, ValueRange values) { fragmentScopes.back()[tile] = Values(values); }
 
 /// The values of `tile` at the places of a fragment: its own fragment, or what it has along rows or columns alone.
-std::function<Value(size_t)> Emitter::fragmentOperand(Value tile) {
+std::function<Value(size_t)> Emitter::fragmentOperand(Value tile, size_t count) {
   auto type = cast<TileType>(tile.getType());
   StringAttr column = columnAxis(type);
   if (!column) {
     Values rows = fragment(tile);
-    return [rows](size_t i) { return rows[i / 2 % 2]; };
+    return [this, rows, count](size_t i) { return rows[rowOf(i, count)]; };
   }
   Values values = fragment(tile);
   return [values](size_t i) { return values[i]; };
@@ -236,7 +241,11 @@ SmallVector<Value> Emitter::headFactorFragment(Value tile) {
       values.append({low, high});
     }
   }
-  return values;
+  // Each 16 rows of the warp are of the same heads.
+  Values all;
+  for (int64_t i = 0; i < plan.rows.tiles; ++i)
+    llvm::append_range(all, values);
+  return all;
 }
 
 SmallVector<Value> Emitter::computeFragment(Value tile) {
@@ -246,18 +255,19 @@ SmallVector<Value> Emitter::computeFragment(Value tile) {
   auto elements = [&] {
     Values values;
     if (!column) {
-      for (int64_t half : {0, 1})
-        values.push_back(element(tile, rowPoint(half)));
+      for (int64_t i = 0; i < laneRows(); ++i)
+        values.push_back(element(tile, rowPoint(i)));
       return values;
     }
     Value lanes = isa.add(lanePair, firstColumn(type));
-    for (int64_t first = 0; first < columnsOf(type); first += 8)
-      for (int64_t half : {0, 1})
-        for (int64_t next : {0, 1}) {
-          Point point = rowPoint(half);
-          point[column] = isa.add(lanes, first + next);
-          values.push_back(element(tile, point));
-        }
+    for (int64_t rowTile = 0; rowTile < plan.rows.tiles; ++rowTile)
+      for (int64_t first = 0; first < columnsOf(type); first += 8)
+        for (int64_t half : {0, 1})
+          for (int64_t next : {0, 1}) {
+            Point point = rowPoint(2 * rowTile + half);
+            point[column] = isa.add(lanes, first + next);
+            values.push_back(element(tile, point));
+          }
     return values;
   };
   auto mapped = [&](Value input, llvm::function_ref<Value(Value)> map) {
@@ -266,6 +276,7 @@ SmallVector<Value> Emitter::computeFragment(Value tile) {
       values.push_back(map(value));
     return values;
   };
+  size_t count = column ? static_cast<size_t>(columnsOf(type) / 2 * plan.rows.tiles) : static_cast<size_t>(laneRows());
   bool hasRows = llvm::any_of(type.getAxes(), [](StringAttr name) { return isRowAxis(name.getValue()); });
   Operation *op = tile.getDefiningOp();
   if (!op || !hasRows)
@@ -283,15 +294,14 @@ SmallVector<Value> Emitter::computeFragment(Value tile) {
       })
       .Case([&](FillOp fill) {
         Value value = isa.f32(fill.getValue().convertToDouble());
-        return Values(column ? columnsOf(type) / 2 : 2, value);
+        return Values(count, value);
       })
       .Case([&](DotOp dot) -> Values {
         // A product without columns, or one that no tensor core takes, is summed row by row.
         return column ? dotFragment(dot) : elements();
       })
       .Case([&](MulOp mul) -> Values {
-        size_t count = column ? columnsOf(type) / 2 : 2;
-        auto lhs = fragmentOperand(mul.getLhs()), rhs = fragmentOperand(mul.getRhs());
+        auto lhs = fragmentOperand(mul.getLhs(), count), rhs = fragmentOperand(mul.getRhs(), count);
         auto product = [&] {
           Values values;
           for (size_t i = 0; i < count; ++i)
@@ -335,14 +345,14 @@ SmallVector<Value> Emitter::computeFragment(Value tile) {
         Values acc = fragment(finish.getAccumulator()), max = fragment(finish.getMax()),
                sum = fragment(finish.getSum());
         Values inverse, lse, out;
-        for (int64_t half : {0, 1}) {
-          Value isEmpty = arith::CmpFOp::create(isa.b, arith::CmpFPredicate::OEQ, sum[half], isa.f32(0.0));
-          inverse.push_back(isa.select(isEmpty, isa.f32(0.0), isa.fdiv(isa.f32(1.0), sum[half])));
-          Value logarithm = isa.fmul(isa.fadd(max[half], isa.log2(sum[half])), isa.f32(0.693147180559945309));
+        for (auto [itsMax, itsSum] : llvm::zip(max, sum)) {
+          Value isEmpty = arith::CmpFOp::create(isa.b, arith::CmpFPredicate::OEQ, itsSum, isa.f32(0.0));
+          inverse.push_back(isa.select(isEmpty, isa.f32(0.0), isa.fdiv(isa.f32(1.0), itsSum)));
+          Value logarithm = isa.fmul(isa.fadd(itsMax, isa.log2(itsSum)), isa.f32(0.693147180559945309));
           lse.push_back(isa.select(isEmpty, isa.f32(-std::numeric_limits<double>::infinity()), logarithm));
         }
         for (auto [i, value] : llvm::enumerate(acc))
-          out.push_back(isa.fmul(value, inverse[i / 2 % 2]));
+          out.push_back(isa.fmul(value, inverse[rowOf(i, acc.size())]));
         fragmentScopes.back()[finish.getOut()] = out;
         fragmentScopes.back()[finish.getLse()] = lse;
         return fragment(tile);
@@ -355,82 +365,149 @@ SmallVector<Value> Emitter::computeFragment(Value tile) {
 SmallVector<Value> Emitter::mask(tile::MaskOp op, Values values) {
   Value token = scalars.lookup(op.getToken()), limit = scalars.lookup(op.getLimit()), end = scalars.lookup(op.getEnd());
   Value infinity = isa.f32(-std::numeric_limits<double>::infinity());
-  for (int64_t half : {0, 1}) {
-    Value last = op.getCausal() ? isa.add(limit, rowQuery[half]) : limit;
+  for (auto [number, query] : llvm::enumerate(rowQuery)) {
+    Value last = op.getCausal() ? isa.add(limit, query) : limit;
     // Relative to the lane's first column.
     Value origin = isa.add(token, lanePair);
     Value high = isa.sub(isa.min(last, end), origin);
     Value low = op.getWindow() ? isa.sub(isa.sub(last, isa.i32(*op.getWindow())), origin) : Value();
-    for (size_t i = 2 * half; i < values.size(); i += 4)
+    size_t quads = values.size() / rowQuery.size() / 2;
+    for (size_t quad = 0; quad < quads; ++quad)
       for (size_t next : {0, 1}) {
-        Value number = isa.i32(static_cast<int64_t>(i / 4 * 8 + next));
-        Value isSeen = isa.less(number, high);
+        Value &value = values[4 * (number / 2 * quads + quad) + 2 * (number % 2) + next];
+        Value column = isa.i32(static_cast<int64_t>(8 * quad + next));
+        Value isSeen = isa.less(column, high);
         if (low)
-          isSeen = isa.both(isSeen, isa.compare(arith::CmpIPredicate::sge, number, low));
-        values[i + next] = isa.select(isSeen, values[i + next], infinity);
+          isSeen = isa.both(isSeen, isa.compare(arith::CmpIPredicate::sge, column, low));
+        value = isa.select(isSeen, value, infinity);
       }
   }
   return values;
 }
 
+/// Logits as products that are added up, as far as the program makes them so: what is subtracted from them is then one
+/// more term.
+struct Emitter::Logits {
+  struct Term {
+    std::function<Value(size_t)> lhs, rhs;
+  };
+  SmallVector<Term> terms;
+  size_t count = 0;
+
+  Logits(Emitter &emitter, Value tile) : emitter(emitter) {
+    type = cast<TileType>(tile.getType());
+    count = static_cast<size_t>(emitter.columnsOf(type) / 2 * emitter.plan.rows.tiles);
+    collect(tile, 1.0);
+  }
+
+  Value at(size_t i) const { return sum(i, Value()); }
+  Value minus(size_t i, Value negatedReference) const { return sum(i, negatedReference); }
+
+private:
+  Value sum(size_t i, Value value) const {
+    Isa &isa = emitter.isa;
+    for (const Term &term : terms) {
+      Value lhs = term.lhs(i), rhs = term.rhs ? term.rhs(i) : Value();
+      if (value)
+        value = rhs ? isa.fma(lhs, rhs, value) : isa.fadd(lhs, value);
+      else
+        value = rhs ? isa.fmul(lhs, rhs) : lhs;
+    }
+    return value;
+  }
+
+  void collect(Value tile, double factor) {
+    Isa &isa = emitter.isa;
+    Operation *op = tile.hasOneUse() && tile.getType() == type ? tile.getDefiningOp() : nullptr;
+    if (auto scaled = dyn_cast_or_null<tile::ConstantMulOp>(op))
+      return collect(scaled.getInput(), factor * scaled.getFactor().convertToDouble());
+    if (auto add = dyn_cast_or_null<tile::AddOp>(op)) {
+      collect(add.getLhs(), factor);
+      return collect(add.getRhs(), factor);
+    }
+    auto mul = dyn_cast_or_null<tile::MulOp>(op);
+    Term term = {emitter.fragmentOperand(mul ? mul.getLhs() : tile, count), nullptr};
+    if (mul) {
+      // Head factors: the same for all rows of a head, so that few are multiplied.
+      auto rhs = emitter.fragmentOperand(mul.getRhs(), count);
+      term.rhs = [&isa, rhs, factor](size_t i) { return factor == 1.0 ? rhs(i) : isa.fmul(rhs(i), isa.f32(factor)); };
+    } else if (factor != 1.0) {
+      term.rhs = [&isa, factor](size_t) { return isa.f32(factor); };
+    }
+    terms.push_back(term);
+  }
+
+  Emitter &emitter;
+  TileType type;
+};
+
+/// The maximum that is subtracted stays where it is as long as no row's probabilities of the block sum up to more than
+/// 2^8 in a lane: f32 and the operands of the second product hold them, most blocks need no rescaling, and none of
+/// those looks for its maximum. Else, and where there is none yet (-infinity), the probabilities are computed again.
 void Emitter::softmaxStep(tile::SoftmaxStepOp step) {
-  Values logits = fragment(step.getLogits()), max = fragment(step.getMax()), sum = fragment(step.getSum());
+  Logits logits(*this, step.getLogits());
+  Values max = fragment(step.getMax()), sum = fragment(step.getSum());
   Value infinity = isa.f32(-std::numeric_limits<double>::infinity());
-  // The maximum that is subtracted may stay behind by a factor of 2^8: f32 and the operands of the second product hold
-  // it, and most blocks then need no rescaling.
-  constexpr double slack = 8.0;
-  Values blockMax;
+  constexpr double mostOfBlock = 256.0;
+  size_t rows = max.size();
+  // Each lane sums its own columns; the four of a row meet at the end.
+  auto powers = [&](ArrayRef<Value> reference, Values &sums) {
+    Values negated, probabilities;
+    for (Value value : reference)
+      negated.push_back(isa.fsub(isa.f32(-0.0), value));
+    sums.assign(rows, Value());
+    for (size_t i = 0; i < logits.count; ++i) {
+      size_t row = rowOf(i, logits.count);
+      Value value = isa.exp2(logits.minus(i, negated[row]));
+      probabilities.push_back(value);
+      sums[row] = sums[row] ? isa.fadd(sums[row], value) : value;
+    }
+    return probabilities;
+  };
+  Values blockSum, fast = powers(max, blockSum);
   Value moves;
-  for (int64_t half : {0, 1}) {
-    Value largest;
-    for (size_t i = 2 * half; i < logits.size(); i += 4)
-      for (size_t next : {0, 1})
-        largest = largest ? isa.fmax(largest, logits[i + next]) : logits[i + next];
-    blockMax.push_back(largest);
-    Value isAbove =
-        arith::CmpFOp::create(isa.b, arith::CmpFPredicate::OGT, largest, isa.fadd(max[half], isa.f32(slack)));
+  for (Value value : blockSum) {
+    // NaN, where there is no maximum, is above.
+    Value isAbove = arith::CmpFOp::create(isa.b, arith::CmpFPredicate::UGT, value, isa.f32(mostOfBlock));
     moves = moves ? Value(arith::OrIOp::create(isa.b, moves, isAbove)) : isAbove;
   }
   Value moved = isa.any(moves);
   auto branch = scf::IfOp::create(
       isa.b, moved,
       [&](OpBuilder &, Location) {
-        Values newMax, corrections, newSum;
-        for (int64_t half : {0, 1}) {
-          Value largest = blockMax[half];
-          for (int64_t laneMask : {1, 2})
-            largest = isa.fmax(largest, isa.exchange(largest, laneMask));
-          newMax.push_back(isa.fmax(max[half], largest));
-          Value isEmpty = arith::CmpFOp::create(isa.b, arith::CmpFPredicate::OEQ, newMax[half], infinity);
-          Value correction = isa.exp2(isa.fsub(max[half], newMax[half]));
-          corrections.push_back(isa.select(isEmpty, isa.f32(1.0), correction));
-          newSum.push_back(isa.fmul(sum[half], corrections[half]));
+        Values largest(rows), corrections, reference, sums;
+        for (size_t i = 0; i < logits.count; ++i) {
+          Value &own = largest[rowOf(i, logits.count)];
+          own = own ? isa.fmax(own, logits.at(i)) : logits.at(i);
         }
-        scf::YieldOp::create(isa.b,
-                             ValueRange{newMax[0], newMax[1], corrections[0], corrections[1], newSum[0], newSum[1]});
+        for (auto [own, before] : llvm::zip(largest, max)) {
+          for (int64_t laneMask : {1, 2})
+            own = isa.fmax(own, isa.exchange(own, laneMask));
+          own = isa.fmax(before, own);
+          Value isEmpty = arith::CmpFOp::create(isa.b, arith::CmpFPredicate::OEQ, own, infinity);
+          reference.push_back(isa.select(isEmpty, isa.f32(0.0), own));
+          corrections.push_back(isa.select(isEmpty, isa.f32(1.0), isa.exp2(isa.fsub(before, own))));
+        }
+        Values yielded = powers(reference, sums);
+        for (auto [own, before, correction] : llvm::zip(sums, sum, corrections))
+          own = isa.fma(before, correction, own);
+        for (const Values &values : {largest, corrections, sums})
+          llvm::append_range(yielded, values);
+        scf::YieldOp::create(isa.b, yielded);
       },
       [&](OpBuilder &, Location) {
-        Value one = isa.f32(1.0);
-        scf::YieldOp::create(isa.b, ValueRange{max[0], max[1], one, one, sum[0], sum[1]});
+        Values yielded = fast;
+        llvm::append_range(yielded, max);
+        yielded.append(rows, isa.f32(1.0));
+        for (auto [own, before] : llvm::zip(blockSum, sum))
+          yielded.push_back(isa.fadd(before, own));
+        scf::YieldOp::create(isa.b, yielded);
       });
-  Values newMax(branch.getResults().slice(0, 2)), corrections(branch.getResults().slice(2, 2)),
-      newSum(branch.getResults().slice(4, 2));
-  Values reference;
-  for (int64_t half : {0, 1}) {
-    Value isEmpty = arith::CmpFOp::create(isa.b, arith::CmpFPredicate::OEQ, newMax[half], infinity);
-    reference.push_back(isa.select(isEmpty, isa.f32(0.0), newMax[half]));
-  }
-  Values probabilities;
-  for (auto [i, logit] : llvm::enumerate(logits)) {
-    size_t half = i / 2 % 2;
-    Value value = isa.exp2(isa.fsub(logit, reference[half]));
-    probabilities.push_back(value);
-    // Each lane sums its own columns; the four of a row meet at the end.
-    newSum[half] = isa.fadd(newSum[half], value);
-  }
-  assign(step.getProbabilities(), probabilities);
-  assign(step.getNewMax(), newMax);
-  assign(step.getNewSum(), newSum);
-  assign(step.getCorrection(), corrections);
+  ValueRange results = branch.getResults();
+  auto rowsFrom = [&](size_t number) { return results.slice(logits.count + number * rows, rows); };
+  assign(step.getProbabilities(), results.take_front(logits.count));
+  assign(step.getNewMax(), rowsFrom(0));
+  assign(step.getCorrection(), rowsFrom(1));
+  assign(step.getNewSum(), rowsFrom(2));
   isMoved[step.getCorrection()] = moved;
 }

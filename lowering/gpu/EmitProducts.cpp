@@ -25,17 +25,19 @@ struct Emitter::Products {
   int64_t pairs, steps;
 };
 
-SmallVector<Value> Emitter::operandFragments(Value tile, int64_t step) {
-  if (auto registers = queryRegisters.find(tile); registers != queryRegisters.end())
-    return Values(ArrayRef(registers->second).slice(4 * step, 4));
+SmallVector<Value> Emitter::operandFragments(Value tile, int64_t step, int64_t rowTile) {
+  if (auto registers = queryRegisters.find(tile); registers != queryRegisters.end()) {
+    size_t steps = registers->second.size() / 4 / plan.rows.tiles;
+    return Values(ArrayRef(registers->second).slice(4 * (rowTile * steps + step), 4));
+  }
   if (auto found = queryFragments.find(tile); found != queryFragments.end())
-    return loadQuery(found->second, step);
+    return loadQuery(found->second, step, rowTile);
   // Accumulators of 16 columns, packed, are the A operand.
   Values values = fragment(throughConversions(tile));
   Values packed;
   for (int64_t columns : {0, 1})
     for (int64_t half : {0, 1}) {
-      int64_t first = 8 * step + 4 * columns + 2 * half;
+      int64_t first = rowTile * values.size() / plan.rows.tiles + 8 * step + 4 * columns + 2 * half;
       packed.push_back(isa.pack(values[first], values[first + 1], operandType));
     }
   return packed;
@@ -57,10 +59,11 @@ SmallVector<Value> Emitter::dotFragment(tile::DotOp dot) {
 
   StringAttr column = columnAxis(dot.getType());
   int64_t columns = columnsOf(dot.getType());
+  int64_t count = columns / 2 * plan.rows.tiles;
   SharedTile shared = sharedTile(rhs);
   if (failed(status))
-    return Values(columns / 2, isa.f32(0.0));
-  Values sums = start ? fragment(start) : Values(columns / 2, isa.f32(0.0));
+    return Values(count, isa.f32(0.0));
+  Values sums = start ? fragment(start) : Values(count, isa.f32(0.0));
   bool isByColumns = column == shared.rowAxis;
   if (!isByColumns && column != shared.columnAxis) {
     fail(dot, "expected an operand of tokens and features");
@@ -84,24 +87,37 @@ SmallVector<Value> Emitter::dotFragment(tile::DotOp dot) {
   return sums;
 }
 
+/// Adds the products of all of `lhs` with 16 contracted elements and 8 columns of the other operand, number `quad`, to
+/// the sums of each 16 rows. `a`: the fragments of `lhs`, of one 16 rows after the other.
+void Emitter::multiplyQuad(const Products &products, ArrayRef<Values> a, Value b0, Value b1, int64_t quad) {
+  size_t operands = products.lhs.size(), perTile = products.sums.size() / plan.rows.tiles;
+  for (auto [i, operand] : llvm::enumerate(a)) {
+    MutableArrayRef<Value> sum = products.sums.slice(i / operands * perTile + 4 * quad, 4);
+    llvm::copy(isa.multiply(operand, b0, b1, sum, operandType), sum.begin());
+  }
+}
+
+SmallVector<SmallVector<Value>> Emitter::operandsOf(const Products &products, int64_t step) {
+  SmallVector<Values> a;
+  for (int64_t rowTile = 0; rowTile < plan.rows.tiles; ++rowTile)
+    for (Value operand : products.lhs)
+      a.push_back(operandFragments(operand, step, rowTile));
+  return a;
+}
+
 void Emitter::multiplyWide(const Products &products) {
   // Two 8-column halves of B at a time: rows are its columns (keys), or are contracted (values; transposed on load).
   bool isByColumns = products.isByColumns;
   Value laneRow = laneRowOf(/*byHalves=*/isByColumns);
   Value laneChunk = isa.bitAnd(isa.shiftRight(lane, isByColumns ? 3 : 4), 1);
   for (int64_t step = 0; step < products.steps; ++step) {
-    SmallVector<Values> a;
-    for (Value operand : products.lhs)
-      a.push_back(operandFragments(operand, step));
+    SmallVector<Values> a = operandsOf(products, step);
     for (int64_t pair = 0; pair < products.pairs; ++pair) {
       Value address = isByColumns ? chunkAddress(products.shared, laneRow, 16 * pair, 2 * step, laneChunk)
                                   : chunkAddress(products.shared, laneRow, 16 * step, 2 * pair, laneChunk);
       Values matrices = isa.loadMatrices(address, /*transposed=*/!isByColumns);
-      for (const Values &operand : a)
-        for (int64_t half : {0, 1}) {
-          MutableArrayRef<Value> sum = products.sums.slice(8 * pair + 4 * half, 4);
-          llvm::copy(isa.multiply(operand, matrices[2 * half], matrices[2 * half + 1], sum, operandType), sum.begin());
-        }
+      for (int64_t half : {0, 1})
+        multiplyQuad(products, a, matrices[2 * half], matrices[2 * half + 1], 2 * pair + half);
     }
   }
 }
@@ -114,17 +130,6 @@ void Emitter::multiplyNarrow(const Products &products) {
   Value laneRow = laneRowOf(/*byHalves=*/isByColumns);
   Value laneChunk = isa.bitAnd(isa.shiftRight(lane, isByColumns ? 3 : 4), 1);
   Type type = products.shared.elementType;
-  auto multiply = [&](ArrayRef<Values> a, Value b0, Value b1, int64_t quad) {
-    MutableArrayRef<Value> sum = products.sums.slice(4 * quad, 4);
-    for (const Values &operand : a)
-      llvm::copy(isa.multiply(operand, b0, b1, sum, operandType), sum.begin());
-  };
-  auto operandsOf = [&](int64_t step) {
-    SmallVector<Values> a;
-    for (Value operand : products.lhs)
-      a.push_back(operandFragments(operand, step));
-    return a;
-  };
   int64_t chunks = isByColumns ? products.steps : products.pairs;
   // A chunk too many could lie behind the row: there the one before it is read again.
   auto chunkOf = [&](int64_t first) { return first + 1 < chunks ? laneChunk : isa.i32(0); };
@@ -132,29 +137,29 @@ void Emitter::multiplyNarrow(const Products &products) {
     for (int64_t step = 0; step < products.steps; step += 2) {
       SmallVector<SmallVector<Values>> a;
       for (int64_t next = step; next < std::min(step + 2, products.steps); ++next)
-        a.push_back(operandsOf(next));
+        a.push_back(operandsOf(products, next));
       for (int64_t pair = 0; pair < products.pairs; ++pair) {
         Value address = chunkAddress(products.shared, laneRow, 16 * pair, step, chunkOf(step));
         Values matrices = isa.loadMatrices(address, /*transposed=*/false);
         for (auto [next, operands] : llvm::enumerate(a))
           for (int64_t half : {0, 1}) {
             auto [first, second] = isa.expand(matrices[2 * half + static_cast<int64_t>(next)], type);
-            multiply(operands, first, second, 2 * pair + half);
+            multiplyQuad(products, operands, first, second, 2 * pair + half);
           }
       }
     }
     return;
   }
   for (int64_t step = 0; step < products.steps; ++step) {
-    SmallVector<Values> a = operandsOf(step);
+    SmallVector<Values> a = operandsOf(products, step);
     for (int64_t pair = 0; pair < products.pairs; pair += 2) {
       Value address = chunkAddress(products.shared, laneRow, 16 * step, pair, chunkOf(pair));
       Values matrices = isa.loadMatrices(address, /*transposed=*/true);
       for (int64_t next = 0; next < std::min<int64_t>(2, products.pairs - pair); ++next) {
         auto [even0, odd0] = isa.expand(matrices[2 * next], type);
         auto [even1, odd1] = isa.expand(matrices[2 * next + 1], type);
-        multiply(a, even0, even1, 2 * (pair + next));
-        multiply(a, odd0, odd1, 2 * (pair + next) + 1);
+        multiplyQuad(products, a, even0, even1, 2 * (pair + next));
+        multiplyQuad(products, a, odd0, odd1, 2 * (pair + next) + 1);
       }
     }
   }

@@ -49,8 +49,8 @@ int64_t Emitter::reserve(int64_t bytes, int64_t alignment) {
   return offset;
 }
 
-void Emitter::begin() {
-  thread = isa.thread();
+void Emitter::identify(Value threadNumber) {
+  thread = threadNumber;
   lane = isa.bitAnd(thread, warpSize - 1);
   warp = isa.shiftRight(thread, 5);
   group = isa.div(warp, plan.warpsOfGroup());
@@ -65,22 +65,34 @@ void Emitter::begin() {
   }
   laneGroup = isa.shiftRight(lane, 2);
   lanePair = isa.mul(isa.bitAnd(lane, 3), 2);
-  for (int64_t half : {0, 1}) {
-    row[half] = isa.add(isa.add(isa.mul(rowWarp, rowsOfWarp), laneGroup), 8 * half);
-    Value query = isa.div(row[half], plan.rows.pitch), head = isa.rem(row[half], plan.rows.pitch);
-    rowInside[half] = isa.both(isa.less(query, isa.i32(plan.rows.queries)), isa.less(head, isa.i32(plan.rows.heads)));
+  for (Values *values : {&row, &rowQuery, &rowHead, &rowInside})
+    values->clear();
+  for (int64_t i = 0; i < laneRows(); ++i) {
+    int64_t offset = i / 2 * plan.rows.warps() * rowsOfWarp + i % 2 * 8;
+    Value number = isa.add(isa.add(isa.mul(rowWarp, rowsOfWarp), laneGroup), offset);
+    Value query = isa.div(number, plan.rows.pitch), head = isa.rem(number, plan.rows.pitch);
+    row.push_back(number);
+    rowInside.push_back(
+        isa.both(isa.less(query, isa.i32(plan.rows.queries)), isa.less(head, isa.i32(plan.rows.heads))));
     // Rows of padding compute what the last row does; nobody reads it.
-    rowQuery[half] = plan.rows.queries == 1 ? isa.i32(0) : isa.min(query, isa.i32(plan.rows.queries - 1));
-    rowHead[half] = plan.rows.heads == 1 ? isa.i32(0) : isa.min(head, isa.i32(plan.rows.heads - 1));
+    rowQuery.push_back(plan.rows.queries == 1 ? isa.i32(0) : isa.min(query, isa.i32(plan.rows.queries - 1)));
+    rowHead.push_back(plan.rows.heads == 1 ? isa.i32(0) : isa.min(head, isa.i32(plan.rows.heads - 1)));
   }
+}
+
+void Emitter::begin() {
+  identify(isa.thread());
   stage = phase = isa.i32(0);
   if (!plan.bulk)
     return;
   policy = isa.evictFirstPolicy();
   Value isFirst = isa.equals(thread, 0);
   scf::IfOp::create(isa.b, isFirst, [&](OpBuilder &, Location) {
-    for (int64_t i = 0; i < plan.groups * plan.stages; ++i)
+    for (int64_t i = 0; i < plan.groups * plan.stages; ++i) {
       isa.initBarrier(isa.shared(sharedMemory, 8 * i), 1);
+      if (countsReaders())
+        isa.initBarrier(readersBarrier(isa.i32(i)), plan.warpsOfGroup());
+    }
     isa.fenceBarrierInit();
     scf::YieldOp::create(isa.b);
   });
@@ -124,10 +136,10 @@ LogicalResult Emitter::emitScalar(Operation &op) {
 
 // --- Elements ---
 
-Point Emitter::rowPoint(int64_t half) {
+Point Emitter::rowPoint(int64_t number) {
   Point point;
-  point[axis("n")] = rowQuery[half];
-  point[axis("h")] = rowHead[half];
+  point[axis("n")] = rowQuery[number];
+  point[axis("h")] = rowHead[number];
   return point;
 }
 

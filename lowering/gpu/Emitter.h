@@ -23,7 +23,7 @@ using Point = llvm::SmallDenseMap<StringAttr, Value, 8>;
 
 /// How a kernel's threads and shared memory are used; from the schedule.
 struct Plan {
-  RowMap rows = {1, 1, 1};
+  RowMap rows = {1, 1, 1, 1};
   /// Cached tokens per block; blocks in flight per group; groups of warps that take blocks in turn. A kernel without
   /// blocks has no stages.
   int64_t tokens = 0, stages = 0, groups = 1;
@@ -80,6 +80,7 @@ public:
 
   /// Emits what does not depend on the item; call once per kernel.
   void begin();
+  void identify(Value threadNumber);
   Value thread, lane, warp, group, warpInGroup;
   /// Which 16 rows of the group's the warp has, and which columns of accumulators.
   Value rowWarp, columnWarp;
@@ -99,6 +100,8 @@ public:
 
   /// Shared memory used, once everything is emitted.
   int64_t sharedBytes() const { return reserved; }
+  /// Tensor core instructions of all warps for one block, once a loop over blocks is emitted.
+  int64_t productsOfBlock() const { return blockProducts * plan.warpsOfGroup(); }
 
   /// Elements of the program's tiles at `point`: f32, or i32 where the tile holds integers.
   Value element(Value tile, const Point &point);
@@ -123,7 +126,7 @@ private:
 
   // --- Elements, one at a time
 
-  Point rowPoint(int64_t half);
+  Point rowPoint(int64_t number);
   Value compute(Operation *op, Value tile, const Point &point);
   Value loadElement(tile::LoadOp load, const Point &point);
   /// As stored; where `inside` comes back, only what it says exists.
@@ -154,20 +157,26 @@ private:
 
   // --- Fragments
 
-  /// Values of the warp's 16 rows, four per 8 columns; two, of rows lane / 4 and that + 8, where the tile has no
-  /// columns.
+  /// Values of the warp's rows, of one 16 of them after the other: four per 8 columns; two, of rows lane / 4 and that
+  /// + 8, where the tile has no columns.
   Values fragment(Value tile);
   Values computeFragment(Value tile);
   Values dotFragment(tile::DotOp dot);
   Values headFactorFragment(Value tile);
-  std::function<Value(size_t)> fragmentOperand(Value tile);
-  Values operandFragments(Value tile, int64_t step);
-  Values loadQuery(int64_t offset, int64_t step);
+  std::function<Value(size_t)> fragmentOperand(Value tile, size_t count);
+  Values operandFragments(Value tile, int64_t step, int64_t rowTile);
+  Values loadQuery(int64_t offset, int64_t step, int64_t rowTile);
+  /// The lane's rows, two per 16 of the warp, and which of them has value `i` of a fragment of `count`.
+  int64_t laneRows() const { return 2 * plan.rows.tiles; }
+  size_t rowOf(size_t i, size_t count) const {
+    return 2 * (i / (count / static_cast<size_t>(plan.rows.tiles))) + i / 2 % 2;
+  }
   StringAttr columnAxis(TileType type);
   /// Columns of a fragment: those of the warp where warps share them.
   int64_t columnsOf(TileType type);
   /// The number of the warp's first column.
   Value firstColumn(TileType type);
+  struct Logits;
   void softmaxStep(tile::SoftmaxStepOp step);
   Values mask(tile::MaskOp op, Values values);
 
@@ -190,11 +199,16 @@ private:
   /// columns (keys) or of its result's (values).
   bool isNarrow(Value tile);
   struct Products;
+  SmallVector<Values> operandsOf(const Products &products, int64_t step);
+  void multiplyQuad(const Products &products, ArrayRef<Values> a, Value b0, Value b1, int64_t quad);
   void multiplyWide(const Products &products);
   void multiplyNarrow(const Products &products);
   SharedTile sharedTile(Value tile);
   SharedTile computeSharedTile(Value tile, bool byGroup);
   void syncGroup();
+  /// Whether the group's warps tell by barriers when they are through with a stage; else they meet before each block.
+  bool countsReaders() const { return plan.bulk && plan.warpsOfGroup() > 1; }
+  Value readersBarrier(Value slot);
   std::optional<SharedTile> staged(Value tile);
   Value chunkAddress(const SharedTile &tile, Value laneRow, int64_t row, int64_t chunk, Value laneChunk);
   Value laneRowOf(bool byHalves);
@@ -210,7 +224,8 @@ private:
   /// item must have tokens: `isAny`.
   Values findPages(Value token);
   Values findPagesIf(Value isAny, ValueRange tokens);
-  void issueCopies(Value stageNumber, Value token, Value isNeeded, ValueRange pages);
+  /// `readersParity`, where the group's warps count: of the last turn in which they read the stage.
+  void issueCopies(Value stageNumber, Value token, Value isNeeded, ValueRange pages, Value readersParity);
   void clearTail(Value limit);
   void mergeGroups(ArrayRef<scf::ForOp> loops);
   void assign(Value tile, ValueRange values);
@@ -236,8 +251,7 @@ private:
 
   /// Setup tiles in shared memory: byte offset.
   llvm::DenseMap<Value, int64_t> kept;
-  /// A operands of products that are the same for all blocks: byte offset of [warp of group][part][step][lane] x 16
-  /// bytes.
+  /// A operands of products that are the same for all blocks: byte offset of [16 rows of group][step][lane] x 16 bytes.
   llvm::DenseMap<Value, int64_t> queryFragments;
   llvm::DenseMap<int64_t, int64_t> querySteps;
   llvm::DenseMap<Value, Values> queryRegisters;
@@ -245,10 +259,12 @@ private:
   llvm::DenseMap<Value, Value> isMoved;
 
   Value laneGroup, lanePair; // lane / 4, 2 * (lane % 4)
-  Value row[2], rowQuery[2], rowHead[2], rowInside[2];
+  Values row, rowQuery, rowHead, rowInside;
   Value stageRows;
+  /// Whether the group has met in the block at hand.
+  bool hasMet = false;
   Value policy;
-  int64_t reserved = 0;
+  int64_t reserved = 0, blockProducts = 0;
   llvm::DenseMap<Value, SharedTile> setupTiles;
   /// Behind the groups' merge: of each four values of the accumulator the number of its 8 columns, and whether they
   /// exist (null: they do). Empty where every warp has all columns.

@@ -3,6 +3,7 @@
 #include "lowering/gpu/GpuPrograms.h"
 
 #include "lowering/gpu/CacheLayout.h"
+#include "lowering/gpu/GpuSchedule.h"
 #include "lowering/phases/BuildPhases.h"
 #include "lowering/tile/ProgramBuilder.h"
 
@@ -16,17 +17,19 @@ namespace {
 using tpac::GpuCacheLayout;
 using tpac::Phase;
 
-DictionaryAttr attributeOf(Builder &b, const GpuCacheLayout &layout) {
-  return b.getDictionaryAttr({b.getNamedAttr("planes", b.getI64IntegerAttr(layout.planes)),
-                              b.getNamedAttr("row_bytes", b.getI64IntegerAttr(layout.rowBytes))});
+DictionaryAttr attributeOf(Builder &b, VariantAttr variant, const GpuCacheLayout &layout) {
+  auto entry = [&](StringRef name, int64_t value) { return b.getNamedAttr(name, b.getI64IntegerAttr(value)); };
+  return b.getDictionaryAttr({entry("planes", layout.planes), entry("row_bytes", layout.rowBytes),
+                              entry("key_features", variant.getKeyFeatures()),
+                              entry("scores", tpac::gpuScores(variant))});
 }
 
 /// What the passes must know of an item: its schedule, the cache, and where each tensor is.
-void annotate(func::FuncOp function, ScheduleAttr schedule, const GpuCacheLayout &layout, ArrayRef<std::string> names,
-              StringRef items) {
+void annotate(func::FuncOp function, VariantAttr variant, ScheduleAttr schedule, const GpuCacheLayout &layout,
+              ArrayRef<std::string> names, StringRef items) {
   Builder b(function.getContext());
   function->setAttr("tpac.schedule", schedule);
-  function->setAttr("tpac.cache", attributeOf(b, layout));
+  function->setAttr("tpac.cache", attributeOf(b, variant, layout));
   if (!items.empty())
     function->setAttr("tpac.items", b.getStringAttr(items));
   for (auto [i, name] : llvm::enumerate(names)) {
@@ -45,8 +48,8 @@ MemRefType plainType(MemRefType cached) {
 
 /// `@import_item`, `@export_item`: one token of a request from plain tensors, which have the shapes and types of the
 /// cached ones, into the cache, or back. `append` has the cached tensors' types.
-void buildMove(ModuleOp module, func::FuncOp append, const tpac::PhaseSignature &signature, ScheduleAttr schedule,
-               const GpuCacheLayout &layout, bool isImport) {
+void buildMove(ModuleOp module, VariantAttr variant, func::FuncOp append, const tpac::PhaseSignature &signature,
+               ScheduleAttr schedule, const GpuCacheLayout &layout, bool isImport) {
   OpBuilder b(module.getContext());
   Location loc = b.getUnknownLoc();
   b.setInsertionPointToEnd(module.getBody());
@@ -90,7 +93,7 @@ void buildMove(ModuleOp module, func::FuncOp append, const tpac::PhaseSignature 
     p.store(tile, isImport ? segment.tensor : plain, dimensions, isImport ? pages : none);
   }
   func::ReturnOp::create(b, loc);
-  annotate(function, schedule, layout, names, "cached_tokens");
+  annotate(function, variant, schedule, layout, names, "cached_tokens");
 }
 
 } // namespace
@@ -113,15 +116,15 @@ llvm::Expected<OwningOpRef<ModuleOp>> tpac::buildGpuPrograms(tpa::VariantAttr va
     case Phase::decode:
     case Phase::prefill:
       for (const char *suffix : {"_part_item", "_parts_item"})
-        annotate(itemOf(suffix), scheduled.schedule, layout, names, "");
+        annotate(itemOf(suffix), variant, scheduled.schedule, layout, names, "");
       break;
     case Phase::append:
-      annotate(itemOf("_item"), scheduled.schedule, layout, names, "new_tokens");
+      annotate(itemOf("_item"), variant, scheduled.schedule, layout, names, "new_tokens");
       for (bool isImport : {true, false})
-        buildMove(*module, itemOf("_item"), signature, scheduled.schedule, layout, isImport);
+        buildMove(*module, variant, itemOf("_item"), signature, scheduled.schedule, layout, isImport);
       break;
     case Phase::merge:
-      annotate(itemOf("_item"), scheduled.schedule, layout, names, "rows");
+      annotate(itemOf("_item"), variant, scheduled.schedule, layout, names, "rows");
       break;
     case Phase::project:
     case Phase::importCache:

@@ -38,18 +38,23 @@ bool isComputed(VariantAttr variant, Side side) {
          (side == Side::k && variant.rotatesKeysOnRead()) || (factorization.isShared() && isComputed(variant, Side::k));
 }
 
+tpa::gpu::RowMap rowMapOf(VariantAttr variant, int64_t queries, int64_t heads) {
+  return tpa::gpu::RowMap::of(queries, heads, std::max(variant.getKeyFeatures(), variant.getValueFeatures()),
+                              tpac::gpuScores(variant));
+}
+
 /// Shared memory that the kernel of `schedule` takes, from above.
 int64_t sharedBytes(VariantAttr variant, ScheduleAttr schedule) {
   int64_t rowBytes = tpac::gpuCacheLayout(variant).rowBytes;
-  auto rows = tpa::gpu::RowMap::of(schedule.getQueries(), schedule.getHeads());
-  int64_t warps = rows.warps();
+  auto rows = rowMapOf(variant, schedule.getQueries(), schedule.getHeads());
+  int64_t tiles = rows.rows() / tpa::gpu::rowsOfWarp;
   int64_t ring = schedule.getGroups() * schedule.getStages() * schedule.getTokens() * rowBytes;
   int64_t bytes = 1024 + ring;
   // The groups' merge takes the ring's place.
-  int64_t exchange = schedule.getGroups() > 1 ? schedule.getGroups() * warps * variant.getValueFeatures() * 64 : 0;
+  int64_t exchange = schedule.getGroups() > 1 ? schedule.getGroups() * tiles * variant.getValueFeatures() * 64 : 0;
   bytes += std::max<int64_t>(exchange - ring, 0);
-  bytes += schedule.getQueryParts() * warps * variant.getKeyFeatures() / 16 * 512;
-  bytes += schedule.getGroups() * warps * tpa::gpu::rowsOfWarp * 8;
+  bytes += schedule.getQueryParts() * tiles * variant.getKeyFeatures() / 16 * 512;
+  bytes += schedule.getGroups() * rows.rows() * 8;
   FactorizationAttr q = variant.getQ();
   // What queries are merged from is kept: rotated, or as it is loaded.
   bool isMerged = !q.getHead().isFixed();
@@ -107,6 +112,10 @@ GpuLimits GpuLimits::of(llvm::StringRef chip) {
   bool isSmall = number == 86 || number == 89 || number >= 120;
   limits.sharedBytes = (isSmall ? 99 : number < 90 ? 163 : 227) * 1024;
   return limits;
+}
+
+int64_t tpac::gpuScores(VariantAttr variant) {
+  return variant.getK().getHead().isFixed() ? 1 : variant.getK().getRank();
 }
 
 /// Of append and merge, which compute element by element: one token at a time.
@@ -191,7 +200,7 @@ llvm::Error tpac::checkGpuSchedule(VariantAttr variant, Phase phase, ScheduleAtt
                      " bytes of shared memory, got " + llvm::Twine(bytes));
     return llvm::Error::success();
   }
-  auto rows = tpa::gpu::RowMap::of(schedule.getQueries(), schedule.getHeads());
+  auto rows = rowMapOf(variant, schedule.getQueries(), schedule.getHeads());
   if (int64_t warps = rows.warps() * columnPartsOf(variant) * schedule.getGroups(); warps > largestWarps)
     return illegal("queries, heads, groups: expected at most " + llvm::Twine(largestWarps) + " warps, got " +
                    llvm::Twine(warps));
@@ -224,7 +233,7 @@ llvm::Expected<ScheduleAttr> tpac::defaultGpuSchedule(VariantAttr variant, Phase
   int64_t columnParts = columnPartsOf(variant);
   // Registers per thread follow from the warps: 168 for up to 12, 255 for up to 8 (the four parts of a multiprocessor
   // have equal shares). What a warp holds: accumulators, queries, and per rank a block's scores.
-  bool isMultiRank = !variant.getK().getHead().isFixed() && variant.getK().getRank() > 1;
+  bool isMultiRank = gpuScores(variant) > 1;
   int64_t mostWarps = features <= 64 && !isMultiRank && queries == 1 ? 12 : 8;
   int64_t rowBytes = gpuCacheLayout(variant).rowBytes;
   std::string reason = "none of its tiles leaves a warp the registers that it needs";
@@ -234,7 +243,7 @@ llvm::Expected<ScheduleAttr> tpac::defaultGpuSchedule(VariantAttr variant, Phase
       continue;
     for (int64_t tile = llvm::PowerOf2Ceil(queries); tile >= 1; tile /= 2)
       for (int64_t tokens : {32, 16}) {
-        int64_t warps = tpa::gpu::RowMap::of(tile, heads).warps() * columnParts;
+        int64_t warps = rowMapOf(variant, tile, heads).warps() * columnParts;
         // More than 8 warps have fewer registers each: up to 12 fit, with several ranks the scores of half as many
         // tokens; copies by every thread, more features, or pages take the rest.
         bool isTight =

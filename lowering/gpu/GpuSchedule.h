@@ -24,6 +24,9 @@ struct GpuLimits {
   static GpuLimits of(llvm::StringRef chip);
 };
 
+/// Scores that a warp holds per row and cached token: one for each rank of K that has a head factor.
+int64_t gpuScores(mlir::tpa::VariantAttr variant);
+
 /// The knobs of a phase's schedule on a GPU and their values, for caches with pages of `pageSize` tokens (0: none); an
 /// error where it computes no such phase or variant.
 llvm::Expected<ScheduleSpace> gpuScheduleSpace(mlir::tpa::VariantAttr variant, Phase phase, const GpuLimits &limits,

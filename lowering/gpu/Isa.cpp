@@ -93,7 +93,7 @@ Value Isa::fsub(Value x, Value y) { return arith::SubFOp::create(b, x, y); }
 Value Isa::fmul(Value x, Value y) { return arith::MulFOp::create(b, x, y); }
 Value Isa::fdiv(Value x, Value y) { return arith::DivFOp::create(b, x, y); }
 Value Isa::fma(Value x, Value y, Value z) { return LLVM::FMAOp::create(b, x, y, z); }
-Value Isa::fmax(Value x, Value y) { return arith::MaxNumFOp::create(b, x, y); }
+Value Isa::fmax(Value x, Value y) { return intrinsic(b.getF32Type(), "llvm.nvvm.fmax.ftz.f", {x, y}); }
 Value Isa::fabs(Value x) { return intrinsic(b.getF32Type(), "llvm.fabs", x); }
 Value Isa::exp2(Value x) { return intrinsic(b.getF32Type(), "llvm.nvvm.ex2.approx.ftz", x); }
 Value Isa::log2(Value x) { return intrinsic(b.getF32Type(), "llvm.nvvm.lg2.approx.ftz.f", x); }
@@ -251,6 +251,7 @@ SmallVector<Value> Isa::loadMatrices(Value pointer, bool transposed) {
 }
 
 SmallVector<Value> Isa::multiply(ArrayRef<Value> a, Value b0, Value b1, ArrayRef<Value> c, Type type) {
+  ++products;
   auto result = LLVM::LLVMStructType::getLiteral(b.getContext(), SmallVector<Type>(4, b.getF32Type()));
   SmallVector<Value> operands(a);
   operands.append({b0, b1});
@@ -308,6 +309,8 @@ Value Isa::assembly(Type result, StringRef text, StringRef constraints, ValueRan
 
 Value Isa::fresh(Value x) { return assembly(b.getI64Type(), "mov.b64 $0, $1;", "=l,l", x); }
 
+Value Isa::freshThread() { return assembly(b.getI32Type(), "mov.u32 $0, %tid.x;", "=r", {}); }
+
 void Isa::syncThreads() { effect("llvm.nvvm.barrier.cta.sync.aligned.all", i32(0)); }
 void Isa::syncNamed(Value id, int64_t threads) {
   effect("llvm.nvvm.barrier.cta.sync.aligned.count", {id, i32(threads)});
@@ -328,6 +331,7 @@ void Isa::fenceAsync() { assembly({}, "fence.proxy.async.shared::cta;", "", {});
 void Isa::expectBytes(Value barrier, Value bytes) {
   assembly({}, "mbarrier.arrive.expect_tx.shared.b64 _, [$0], $1;", "l,r", {barrier, bytes});
 }
+void Isa::arrive(Value barrier) { assembly({}, "mbarrier.arrive.shared.b64 _, [$0];", "l", barrier); }
 void Isa::waitBarrier(Value barrier, Value parity) {
   assembly({},
            "{\n.reg .pred p;\nWAIT_${:uid}:\nmbarrier.try_wait.parity.shared.b64 p, [$0], $1;\n@!p bra "

@@ -22,6 +22,8 @@ public:
   ImplicitLocOpBuilder &b;
   /// Of the function; where constants stand.
   Block *entry;
+  /// Calls of `multiply` so far.
+  int64_t products = 0;
 
   // --- Numbers. Integers are i32 where nothing else is said.
 
@@ -81,6 +83,9 @@ public:
   // --- Who runs
 
   Value thread();
+  /// The same, as a number that the compiler takes for another one each time: what follows from it is not kept in
+  /// registers across loops.
+  Value freshThread();
   Value block();
   Value blocks();
 
@@ -119,6 +124,8 @@ public:
   /// Generic writes to shared memory before this are seen by bulk copies after it.
   void fenceAsync();
   void expectBytes(Value barrier, Value bytes);
+  /// One arrival; what the thread read or wrote in shared memory before is done for who waits.
+  void arrive(Value barrier);
   void waitBarrier(Value barrier, Value parity);
   Value evictFirstPolicy();
   void copyBulk(Value sharedPointer, Value globalPointer, Value bytes, Value barrier, Value policy);

@@ -20,6 +20,8 @@ LogicalResult KernelFrame::readAttributes() {
   auto integer = [&](StringRef name) { return cast<IntegerAttr>(layout.get(name)).getInt(); };
   plan.rowBytes = integer("row_bytes");
   plan.planes = integer("planes");
+  keyFeatures = integer("key_features");
+  scores = integer("scores");
   plan.pageSize = schedule.getPageSize();
   return success();
 }

@@ -45,6 +45,8 @@ protected:
   Plan plan;
   /// Arguments in memory; those of them that are tensors of the phase.
   size_t memories = 0, tensors = 0;
+  /// D, and scores per row and cached token.
+  int64_t keyFeatures = 0, scores = 1;
   LLVM::LLVMFuncOp kernel;
   Value cache;
   std::optional<Emitter> emitter;

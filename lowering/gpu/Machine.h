@@ -20,17 +20,31 @@ inline constexpr int64_t rowsOfWarp = 16;
 /// Bytes that one lane copies, and that one row of an 8x8 matrix has.
 inline constexpr int64_t chunkBytes = 16;
 
-/// Rows of a tile: query tokens times heads. A query token's heads are padded to `pitch` rows.
+/// Rows of a tile: query tokens times heads. A query token's heads are padded to `pitch` rows. Warp w of W has, of each
+/// 16 rows, number w, and where a warp has two such tiles number w + W: those of the same heads, half of the query
+/// tokens further on, so that what is read of the cache serves both.
 struct RowMap {
   int64_t queries, heads, pitch;
+  /// Tiles of 16 rows per warp.
+  int64_t tiles = 1;
 
   /// Head factors are read as 8x8 matrices, so that each query token's heads begin at a multiple of 8 where there are
-  /// several of both.
-  static RowMap of(int64_t queries, int64_t heads) {
-    return {queries, heads, queries > 1 && heads > 1 ? int64_t(llvm::alignTo(heads, 8)) : heads};
+  /// several of both. `features`: the larger of D and E; `ranks`: scores per row and cached token.
+  static RowMap of(int64_t queries, int64_t heads, int64_t features, int64_t ranks) {
+    RowMap map = {queries, heads, queries > 1 && heads > 1 ? int64_t(llvm::alignTo(heads, 8)) : heads};
+    // With one tile per warp, more than four warps are limited by what they read of shared memory (docs/gpu-decode.md).
+    // Beyond these sizes two accumulators do not fit into a warp's registers.
+    constexpr int64_t largestFeatures = 64, mostTiles = 4;
+    int64_t all = llvm::divideCeil(queries * map.pitch, rowsOfWarp);
+    if (queries % 2 == 0 && queries * map.pitch % (2 * rowsOfWarp) == 0 && all > mostTiles &&
+        features <= largestFeatures && ranks == 1)
+      map.tiles = 2;
+    return map;
   }
-  /// Warps that share a block of cached tokens, one per 16 rows.
-  int64_t warps() const { return llvm::divideCeil(queries * pitch, rowsOfWarp); }
+  /// Warps that share a block of cached tokens.
+  int64_t warps() const { return llvm::divideCeil(queries * pitch, rowsOfWarp * tiles); }
+  /// Rows of all of them.
+  int64_t rows() const { return warps() * tiles * rowsOfWarp; }
 };
 
 /// Warps that share 16 rows: where an accumulator of all `features` is too large for one warp, each has some columns

@@ -44,7 +44,7 @@ public:
     auto outType = cast<MemRefType>(item.getArgumentTypes()[partOut]);
     totalHeads = outType.getDimSize(2);
     features = outType.getDimSize(3);
-    plan.rows = RowMap::of(schedule.getQueries(), schedule.getHeads());
+    plan.rows = RowMap::of(schedule.getQueries(), schedule.getHeads(), std::max(keyFeatures, features), scores);
     plan.tokens = schedule.getTokens();
     plan.stages = schedule.getStages();
     plan.groups = schedule.getGroups();
@@ -65,8 +65,11 @@ public:
     workspace = own[0];
     batch = own[1];
     capacity = own[2];
-    splits = own[3];
     warpsOfRow = own[4];
+    Isa &isa = emitter->isa;
+    isFixed = isa.less(own[3], isa.i32(0));
+    splits = isa.select(isFixed, isa.blocks(), own[3]);
+    blocksOfUnit = isa.select(isFixed, isa.sub(isa.i32(0), own[3]), isa.i32(1));
   }
 
   /// The rows of a request and a tile of heads, up to `end`.
@@ -90,8 +93,8 @@ public:
 
   struct Request {
     Value length, firstToken, endToken;
-    /// Blocks of cached tokens per item (at least one, so that empty requests get their result), items, their product.
-    Value blocks, items, work;
+    /// Units of cached tokens per item (at least one, so that empty requests get their result), items, their product.
+    Value units, items, work;
   };
 
   Request readRequest(Value number) {
@@ -100,10 +103,18 @@ public:
     request.length = readInt("lengths", number);
     request.firstToken = readInt("token_start", number);
     request.endToken = readInt("token_start", isa.add(number, 1));
-    request.blocks = isa.max(isa.ceilDiv(isa.max(request.length, isa.i32(0)), plan.tokens), isa.i32(1));
+    Value blocks = isa.max(isa.ceilDiv(isa.max(request.length, isa.i32(0)), plan.tokens), isa.i32(1));
+    auto units = scf::IfOp::create(
+        b, isFixed,
+        [&](OpBuilder &, Location) {
+          Value last = isa.sub(isa.add(blocks, blocksOfUnit), isa.i32(1));
+          scf::YieldOp::create(b, Value(arith::DivUIOp::create(b, last, blocksOfUnit)));
+        },
+        [&](OpBuilder &, Location) { scf::YieldOp::create(b, blocks); });
+    request.units = units.getResult(0);
     Value tiles = isa.ceilDiv(isa.sub(request.endToken, request.firstToken), schedule.getQueries());
     request.items = isa.mul(tiles, plan.headTiles);
-    request.work = isa.mul(request.blocks, request.items);
+    request.work = isa.mul(request.units, request.items);
     return request;
   }
 
@@ -149,7 +160,7 @@ public:
     return request;
   }
 
-  /// Blocks of all items of the call. All lanes of the warp call it.
+  /// Units of all items of the call. All lanes of the warp call it.
   Value totalWork(Value lane) {
     Isa &isa = emitter->isa;
     Value zero = isa.i32(0), step = isa.i32(warpSize);
@@ -162,7 +173,7 @@ public:
     return loop.getResult(0);
   }
 
-  /// The request that has block `sought` of the call or, `byItem`, item `sought`; `from` is a multiple of 32. A number
+  /// The request that has unit `sought` of the call or, `byItem`, item `sought`; `from` is a multiple of 32. A number
   /// beyond the batch where there is none. All lanes of the warp call it.
   Place findRequest(Value sought, bool byItem, const Place &from, Value lane) {
     Isa &isa = emitter->isa;
@@ -194,7 +205,7 @@ public:
     return {search.getResult(0), search.getResult(1), search.getResult(2)};
   }
 
-  /// How the call's blocks are divided: the first `extra` of `count` thread blocks take one more than `each`.
+  /// How the call's units are divided: the first `extra` of `count` thread blocks take one more than `each`.
   struct Division {
     Value count, each, extra;
   };
@@ -211,7 +222,7 @@ public:
     Isa &isa = emitter->isa;
     return isa.add(isa.mul(number, division.each), isa.min(number, division.extra));
   }
-  /// The thread block that has block `position`.
+  /// The thread block that has unit `position`.
   Value ownerOf(const Division &division, Value position) {
     Isa &isa = emitter->isa;
     Value larger = isa.add(division.each, 1);
@@ -241,8 +252,10 @@ public:
 
   // --- Kernels
 
-  /// Thread block i computes the blocks [i W / P, (i + 1) W / P) of the call's W, piece by piece where they belong to
-  /// several items. A piece of item j goes to record i + j: both only grow, so that no two pieces share one.
+  /// Thread block i computes the units [i W / P, (i + 1) W / P) of the call's W, piece by piece where they belong to
+  /// several items. A unit is one block of cached tokens, and a piece of item j goes to record i + j: both only grow,
+  /// so that no two pieces share one. Or a unit has a fixed number of blocks (`isFixed`): each is a piece then, and
+  /// goes to the record of its number, so that what is computed of a request does not depend on the others.
   LogicalResult emitParts() {
     create(plan.warps() * warpSize);
     // The merge may begin: it waits for what it reads.
@@ -270,16 +283,18 @@ public:
           Value number = place.number, firstPosition = place.position, firstItem = place.item;
           Request request = readRequest(number);
           Value offset = isa.sub(position, firstPosition);
-          Value itemNumber = arith::DivUIOp::create(b, offset, request.blocks);
-          Value block = isa.sub(offset, isa.mul(itemNumber, request.blocks));
-          Value blocks = isa.min(isa.sub(request.blocks, block), isa.sub(end, position));
+          Value itemNumber = arith::DivUIOp::create(b, offset, request.units);
+          Value unit = isa.sub(offset, isa.mul(itemNumber, request.units));
+          Value units = isa.min(isa.sub(request.units, unit), isa.sub(end, position));
+          units = isa.select(isFixed, isa.i32(1), units);
           Value headTile = isa.rem(itemNumber, plan.headTiles);
           Value token =
               isa.add(request.firstToken, isa.mul(isa.div(itemNumber, plan.headTiles), schedule.getQueries()));
           Value head = isa.mul(headTile, schedule.getHeads());
-          Value cached = isa.mul(block, plan.tokens);
-          Value cachedEnd = isa.min(isa.mul(isa.add(block, blocks), plan.tokens), request.length);
-          Value slot = isa.add(own, isa.add(firstItem, itemNumber));
+          Value tokensOfUnit = isa.mul(blocksOfUnit, plan.tokens);
+          Value cached = isa.mul(unit, tokensOfUnit);
+          Value cachedEnd = isa.min(isa.add(cached, isa.mul(units, tokensOfUnit)), request.length);
+          Value slot = isa.select(isFixed, position, isa.add(own, isa.add(firstItem, itemNumber)));
 
           bindTensors(/*isFresh=*/true);
           bindItem(request, number, token, head, {cached, cachedEnd, slot});
@@ -289,10 +304,11 @@ public:
           emitter->stage = state[1];
           emitter->phase = state[2];
           result = emitter->emitItem(item);
-          scf::YieldOp::create(b, ValueRange{isa.add(position, blocks), emitter->stage, emitter->phase});
+          scf::YieldOp::create(b, ValueRange{isa.add(position, units), emitter->stage, emitter->phase});
         });
     kernel->setAttr("tpac.shared_bytes", b.getI64IntegerAttr(emitter->sharedBytes()));
     kernel->setAttr("tpac.record_bytes", b.getI64IntegerAttr(recordBytes()));
+    kernel->setAttr("tpac.products_of_block", b.getI64IntegerAttr(emitter->productsOfBlock()));
     return result;
   }
 
@@ -342,11 +358,12 @@ public:
         *value = isa.select(exists, *value, zero);
       Request request = readRequest(number);
       Value own = isa.sub(itemNumber, place.item);
-      Value first = isa.add(place.position, isa.mul(own, request.blocks));
-      Value last = isa.sub(isa.add(first, request.blocks), isa.i32(1));
+      Value first = isa.add(place.position, isa.mul(own, request.units));
+      Value last = isa.sub(isa.add(first, request.units), isa.i32(1));
       Value firstPart = ownerOf(division, first), lastPart = ownerOf(division, last);
-      Value parts = isa.select(exists, isa.add(isa.sub(lastPart, firstPart), 1), zero);
-      Value slot = isa.add(firstPart, itemNumber);
+      Value parts = isa.select(isFixed, request.units, isa.add(isa.sub(lastPart, firstPart), 1));
+      parts = isa.select(exists, parts, zero);
+      Value slot = isa.select(isFixed, first, isa.add(firstPart, itemNumber));
       Value headTile = isa.rem(own, plan.headTiles);
       Value tokenTile = isa.div(own, plan.headTiles);
       Value query = isa.div(rowNumber, schedule.getHeads()), headNumber = isa.rem(rowNumber, schedule.getHeads());
@@ -495,6 +512,8 @@ private:
   size_t partOut = 0;
   int64_t totalHeads = 0, features = 0;
   Value workspace, batch, capacity, splits, warpsOfRow;
+  /// Whether units have a fixed number of blocks; that number, or 1.
+  Value isFixed, blocksOfUnit;
 };
 
 struct TilesToGpuPass : tpa::impl::TilesToGpuBase<TilesToGpuPass> {
