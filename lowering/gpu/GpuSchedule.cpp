@@ -243,17 +243,22 @@ llvm::Expected<ScheduleAttr> tpac::defaultGpuSchedule(VariantAttr variant, Phase
       continue;
     for (int64_t tile = llvm::PowerOf2Ceil(queries); tile >= 1; tile /= 2)
       for (int64_t tokens : {32, 16}) {
-        int64_t warps = rowMapOf(variant, tile, heads).warps() * columnParts;
+        auto rows = rowMapOf(variant, tile, heads);
+        int64_t warps = rows.warps() * columnParts;
+        // Two tiles of rows beside queries in two parts leave room for the scores of half as many tokens.
+        if (rows.tiles > 1 && parts > 1 && tokens > 16)
+          continue;
         // More than 8 warps have fewer registers each: up to 12 fit, with several ranks the scores of half as many
         // tokens; copies by every thread, more features, or pages take the rest.
-        bool isTight =
-            warps > 12 || !limits.hasBulk || features > 64 || (isMultiRank && (tokens > 16 || pageSize != 0));
+        bool isTight = warps > 12 || rows.tiles > 1 || !limits.hasBulk || features > 64 ||
+                       (isMultiRank && (tokens > 16 || pageSize != 0));
         if ((tile > 1 || columnParts > 1) && warps > 8 && isTight)
           continue;
-        // Rings of 72 to 190 KB together hide the memory's latency (docs/gpu.md).
+        // Rings of 72 to 190 KB together hide the memory's latency (docs/gpu.md). Large groups are few: they take more
+        // stages, which also lets their warps be a block apart.
         for (int64_t groups = std::max<int64_t>(mostWarps / warps, 1); groups >= 1; --groups)
-          for (int64_t stages : {3, 2}) {
-            if (groups * stages * tokens * rowBytes > 190 * 1024)
+          for (int64_t stages = rows.tiles > 1 ? 8 : 3; stages >= 2; --stages) {
+            if (groups * stages * tokens * rowBytes > (stages > 3 ? 100 : 190) * 1024)
               continue;
             auto schedule = ScheduleAttr::get(context, tokens, tile, heads, ScoreOrder::merged, ValueOrder::factored,
                                               operands, parts, /*item_heads=*/0, space->split.back(), /*value_block=*/0,

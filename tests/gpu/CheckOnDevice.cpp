@@ -68,39 +68,77 @@ Outcome run(Driver &driver, const Kernels &kernels, const Case &item, const orac
   const DeviceTensor &lseTensor = call.tensors["lse"] = tensors.place(lseType, lseShape, item.isStrided);
 
   Outcome outcome;
+  size_t workspaceBytes = 0;
   int64_t longest = 0;
   for (int64_t length : item.lengths)
     longest = std::max(longest, length);
   double tolerance = oracle::requestTolerance(variant, longest);
   int64_t processors = driver.multiprocessors();
-  for (int64_t splits : {processors, int64_t(1), int64_t(7), 3 * processors + 1}) {
-    call.splits = splits;
-    size_t workspace = kernels.workspaceBytes(splits, sizes.tokens);
-    call.workspace = tensors.allocate(workspace);
-    oracle::Tensor out, lse;
-    for (int repeat : {0, 1}) {
-      driver.fill(outTensor.pointer, 0xff, outTensor.bytes);
-      driver.fill(lseTensor.pointer, 0xff, lseTensor.bytes);
-      driver.fill(call.workspace, 0xff, workspace);
-      kernels.launch(call);
-      driver.synchronize();
-      oracle::Tensor itsOut = tensors.download(outType, outTensor, outShape);
-      oracle::Tensor itsLse = tensors.download(lseType, lseTensor, lseShape);
-      if (repeat == 0) {
-        out = std::move(itsOut);
-        lse = std::move(itsLse);
-      } else if (std::memcmp(out.data.data(), itsOut.data.data(), out.data.size() * sizeof(double)) != 0 ||
-                 std::memcmp(lse.data.data(), itsLse.data.data(), lse.data.size() * sizeof(double)) != 0) {
-        outcome.ok = false;
-        outcome.message = "two runs differ with " + std::to_string(splits) + " splits";
-      }
+  auto launchAll = [&] {
+    size_t workspace = kernels.workspaceBytes(call);
+    if (workspace > workspaceBytes) {
+      call.workspace = tensors.allocate(workspace);
+      workspaceBytes = workspace;
     }
+    driver.fill(outTensor.pointer, 0xff, outTensor.bytes);
+    driver.fill(lseTensor.pointer, 0xff, lseTensor.bytes);
+    driver.fill(call.workspace, 0xff, workspace);
+    kernels.launch(call);
+    driver.synchronize();
+    return std::pair(tensors.download(outType, outTensor, outShape), tensors.download(lseType, lseTensor, lseShape));
+  };
+  auto isSame = [](const oracle::Tensor &x, const oracle::Tensor &y, int64_t begin, int64_t end) {
+    auto row = static_cast<int64_t>(x.data.size()) / std::max<int64_t>(x.shape[0], 1);
+    return std::memcmp(&x.data[begin * row], &y.data[begin * row], (end - begin) * row * sizeof(double)) == 0;
+  };
+  auto compare = [&](const std::string &name, const oracle::Tensor &out, const oracle::Tensor &lse) {
     oracle::Comparison result = oracle::compare(variant, inputs.at("token_start"), tolerance, out, lse, expected);
     if (result.worstShare > outcome.worst.worstShare)
       outcome.worst = result;
     if (!result.ok) {
       outcome.ok = false;
-      outcome.message = std::to_string(splits) + " splits: " + result.message;
+      outcome.message = name + ": " + result.message;
+    }
+  };
+  for (int64_t splits : {processors, int64_t(1), int64_t(7), 3 * processors + 1}) {
+    call.splits = splits;
+    auto [out, lse] = launchAll();
+    auto [outAgain, lseAgain] = launchAll();
+    if (!isSame(out, outAgain, 0, sizes.tokens) || !isSame(lse, lseAgain, 0, sizes.tokens)) {
+      outcome.ok = false;
+      outcome.message = "two runs differ with " + std::to_string(splits) + " splits";
+    }
+    compare(std::to_string(splits) + " splits", out, lse);
+  }
+
+  // Parts of a fixed size: the same bits, whatever else is in the batch and however many thread blocks there are.
+  call.blocksOfPart = 2;
+  call.splits = processors;
+  auto [out, lse] = launchAll();
+  compare("parts of 2 blocks", out, lse);
+  const Kernels::Call whole = call;
+  for (int64_t first = 0; first < sizes.batch; ++first) {
+    // The request alone, and it and all behind it.
+    for (int64_t count : {int64_t(1), sizes.batch - first}) {
+      call.batch = count;
+      call.splits = count == 1 ? 3 : processors + 5;
+      auto skip = [&](const char *name, int64_t elements) {
+        call.tensors[name].pointer = whole.tensors.at(name).pointer + static_cast<size_t>(elements) * sizeof(int32_t);
+      };
+      skip("lengths", first);
+      skip("token_start", first);
+      if (map.pageSize() != 0)
+        skip("block_table", first * whole.tensors.at("block_table").strides[0]);
+      else
+        call.cache = whole.cache + map.bytes(first, sizes.capacity);
+      auto [itsOut, itsLse] = launchAll();
+      const std::vector<double> &starts = inputs.at("token_start").data;
+      auto begin = static_cast<int64_t>(starts[static_cast<size_t>(first)]);
+      auto end = static_cast<int64_t>(starts[static_cast<size_t>(first + count)]);
+      if (!isSame(out, itsOut, begin, end) || !isSame(lse, itsLse, begin, end)) {
+        outcome.ok = false;
+        outcome.message = "parts of 2 blocks: request " + std::to_string(first) + " depends on the batch around it";
+      }
     }
   }
   return outcome;

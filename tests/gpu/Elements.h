@@ -66,7 +66,11 @@ public:
   ElementKernels(Driver &driver, const std::filesystem::path &folder, const nlohmann::json &description);
 
   void check(const ElementCase &item) const { ElementChecker(driver, variant, json.at("cache"), *this).check(item); }
+  /// Does not wait for the kernel: downloads do not either.
   void launch(const Call &call) const override;
+
+  const oracle::Variant &itsVariant() const { return variant; }
+  CacheMap cache() const { return CacheMap(json.at("cache")); }
 
 private:
   Driver &driver;

@@ -35,8 +35,13 @@ Kernels::Kernels(Driver &driver, const std::filesystem::path &folder, const nloh
 
 int64_t Kernels::items(int64_t tokens) const { return tokens * json.at("head_tiles").get<int64_t>(); }
 
-size_t Kernels::workspaceBytes(int64_t splits, int64_t tokens) const {
-  return static_cast<size_t>((splits + items(tokens)) * json.at("record_bytes").get<int64_t>());
+size_t Kernels::workspaceBytes(const Call &call) const {
+  int64_t records = call.splits + items(call.tokens);
+  if (call.blocksOfPart != 0) {
+    int64_t tokens = call.blocksOfPart * json.at("tokens_of_block").get<int64_t>();
+    records = items(call.tokens) * std::max<int64_t>((call.capacity + tokens - 1) / tokens, 1);
+  }
+  return static_cast<size_t>(records * json.at("record_bytes").get<int64_t>());
 }
 
 void Kernels::launch(const Call &call) const {
@@ -45,10 +50,14 @@ void Kernels::launch(const Call &call) const {
     addParameters(launch, call.tensors.at(name));
   launch.parameters.push_back(call.cache);
   launch.parameters.push_back(call.workspace);
-  // Few parts per row are merged by one warp, many by all of a thread block.
-  constexpr int64_t warpsOfMerge = 8, fewParts = 16;
-  int64_t warpsOfRow = call.splits <= fewParts * items(call.tokens) ? 1 : warpsOfMerge;
-  for (int64_t value : {call.batch, call.capacity, call.splits, warpsOfRow})
+  // Few parts per row are merged by one warp, many by all of a thread block; so are few rows, one of which may have
+  // nearly all parts. With parts of a fixed size the number must not depend on the batch.
+  constexpr int64_t warpsOfMerge = 8, fewParts = 16, fewRows = 1024;
+  int64_t rows = items(call.tokens) * json.at("rows").get<int64_t>();
+  bool isFew = call.splits <= fewParts * items(call.tokens) && rows > fewRows && call.blocksOfPart == 0;
+  int64_t warpsOfRow = call.warpsOfRow != 0 ? call.warpsOfRow : isFew ? 1 : warpsOfMerge;
+  int64_t splits = call.blocksOfPart != 0 ? -call.blocksOfPart : call.splits;
+  for (int64_t value : {call.batch, call.capacity, splits, warpsOfRow})
     launch.parameters.push_back(static_cast<uint64_t>(value));
   launch.function = parts;
   launch.blocks = call.splits;
@@ -56,7 +65,6 @@ void Kernels::launch(const Call &call) const {
   launch.sharedBytes = json.at("parts").at("shared_bytes");
   driver.launch(launch);
   launch.function = merge;
-  int64_t rows = items(call.tokens) * json.at("rows").get<int64_t>();
   launch.blocks = (rows * warpsOfRow + warpsOfMerge - 1) / warpsOfMerge;
   launch.threads = json.at("merge").at("threads");
   launch.sharedBytes = json.at("merge").at("shared_bytes");

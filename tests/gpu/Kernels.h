@@ -35,20 +35,25 @@ public:
     int64_t batch = 0, capacity = 0;
     /// Thread blocks that share the work.
     int64_t splits = 0;
+    /// Where it is not 0, parts have so many blocks of cached tokens each: results of a request then depend on nothing
+    /// but that number.
+    int64_t blocksOfPart = 0;
+    /// Warps that merge a row; 0: as the sizes suggest.
+    int64_t warpsOfRow = 0;
     /// Query tokens of the call.
     int64_t tokens = 0;
   };
   void launch(const Call &call) const;
 
   const CacheMap &cache() const { return map; }
-  size_t workspaceBytes(int64_t splits, int64_t tokens) const;
+  size_t workspaceBytes(const Call &call) const;
 
   const oracle::Variant &variant() const { return parsed; }
   const nlohmann::json &description() const { return json; }
-
-private:
+  /// Of a call of `tokens` query tokens, at most.
   int64_t items(int64_t tokens) const;
 
+private:
   Driver &driver;
   nlohmann::json json;
   oracle::Variant parsed;

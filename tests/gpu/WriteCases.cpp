@@ -180,6 +180,8 @@ private:
                             {"spills", report.isSpilling},
                             {"overlaps", schedule.getBulk()},
                             {"rows", schedule.getQueries() * schedule.getHeads()},
+                            {"queries", schedule.getQueries()},
+                            {"tokens_of_block", schedule.getTokens()},
                             {"head_tiles", llvm::divideCeil(variant.getHeads().getLocal(), schedule.getHeads())},
                             {"cache", layoutOf(variant, schedule.getPageSize())}};
     std::string text;
@@ -192,8 +194,9 @@ private:
     for (auto kernel : module->getOps<mlir::LLVM::LLVMFuncOp>()) {
       bool isMerge = kernel.getSymName().ends_with("_merge");
       entry[isMerge ? "merge" : "parts"] = describe(kernel);
-      if (!isMerge)
-        entry["record_bytes"] = kernel->getAttrOfType<mlir::IntegerAttr>("tpac.record_bytes").getInt();
+      for (const char *name : {"record_bytes", "products_of_block"})
+        if (!isMerge)
+          entry[name] = kernel->getAttrOfType<mlir::IntegerAttr>(std::string("tpac.") + name).getInt();
     }
     print(name, report, "shared " + entry["parts"]["shared_bytes"].dump() + ", " + text);
     plan["kernels"][name] = std::move(entry);
@@ -334,6 +337,9 @@ private:
       // The oracle makes all keys and values of all heads.
       bool isLarge = variant.getHeads().getLocal() * variant.getKeyFeatures() > 1 << 15;
       addCase(one, "long", {isLarge ? 1024 : 4096}, {1}, flat);
+      constexpr int64_t largestOfLongest = 1 << 11;
+      if (variant.getHeads().getLocal() * variant.getKeyFeatures() <= largestOfLongest)
+        addCase(one, "longest", {65536}, {1}, flat);
       addCase(one, "peaked", {700}, {1}, peaked);
       addCase(one, "queries", {3, 0, 64, 130, 517}, {4, 1, 1, 2, 3}, flat, /*isStrided=*/true);
       addCase(four, "queries", {3, 0, 64, 130, 517}, {4, 1, 5, 2, 3}, flat);
@@ -396,7 +402,12 @@ private:
       auto variant = take(mlir::tpa::readVariant(json.dump(), "points", context));
       GpuLimits limits = GpuLimits::of(options.chip);
       std::vector<std::string> kernels;
-      auto base = take(defaultGpuSchedule(variant, Phase::decode, limits));
+      if (group.contains("elements")) {
+        addPoints(group, {addElements(variant, group.at("name"), group.at("elements").value("page_size", 0))});
+        continue;
+      }
+      Phase phase = group.value("phase", "decode") == "prefill" ? Phase::prefill : Phase::decode;
+      auto base = take(defaultGpuSchedule(variant, phase, limits, group.value("queries", 1)));
       for (const nlohmann::json &change : group.at("schedules")) {
         auto number = [&](const char *name, int64_t value) { return change.value(name, value); };
         bool bulk = change.value("bulk", base.getBulk());
@@ -405,7 +416,7 @@ private:
             base.getScore(), base.getValue(), base.getOperands(), number("query_parts", base.getQueryParts()),
             base.getItemHeads(), base.getSplit(), /*value_block=*/0, number("page_size", 0),
             number("groups", base.getGroups()), number("stages", base.getStages()), bulk);
-        if (llvm::Error error = checkGpuSchedule(variant, Phase::decode, schedule, limits)) {
+        if (llvm::Error error = checkGpuSchedule(variant, phase, schedule, limits)) {
           std::cout << "left out: " << llvm::toString(std::move(error)) << "\n";
           continue;
         }
@@ -413,14 +424,18 @@ private:
                            std::to_string(schedule.getQueries()) + "-g" + std::to_string(schedule.getGroups()) + "-s" +
                            std::to_string(schedule.getStages()) + (bulk ? "" : "-copies") + "-p" +
                            std::to_string(schedule.getQueryParts()) + pageSuffix(schedule.getPageSize());
-        kernels.push_back(addKernel(variant, schedule, name));
+        kernels.push_back(addKernel(variant, schedule, name, phase));
       }
-      for (const nlohmann::json &shape : group.at("shapes")) {
-        nlohmann::json point = shape;
-        point["group"] = group.at("name");
-        point["kernels"] = kernels;
-        plan["points"].push_back(point);
-      }
+      addPoints(group, kernels);
+    }
+  }
+
+  void addPoints(const nlohmann::json &group, const std::vector<std::string> &kernels) {
+    for (const nlohmann::json &shape : group.at("shapes")) {
+      nlohmann::json point = shape;
+      point["group"] = group.at("name");
+      point["kernels"] = kernels;
+      plan["points"].push_back(point);
     }
   }
 
