@@ -17,11 +17,13 @@ LogicalResult KernelFrame::readAttributes() {
     if (isa<MemRefType>(type))
       memories = i + 1;
   tensors = memories;
-  auto integer = [&](StringRef name) { return cast<IntegerAttr>(layout.get(name)).getInt(); };
-  plan.rowBytes = integer("row_bytes");
-  plan.planes = integer("planes");
-  keyFeatures = integer("key_features");
-  scores = integer("scores");
+  for (auto [name, value] : {std::pair("row_bytes", &plan.rowBytes), std::pair("planes", &plan.planes),
+                             std::pair("key_features", &keyFeatures), std::pair("scores", &scores)}) {
+    auto field = layout.getAs<IntegerAttr>(name);
+    if (!field)
+      return item.emitOpError() << cacheName << ": expected an integer " << name << ", found none";
+    *value = field.getInt();
+  }
   plan.pageSize = schedule.getPageSize();
   return success();
 }

@@ -33,11 +33,12 @@ struct RowMap {
   static RowMap of(int64_t queries, int64_t heads, int64_t features, int64_t ranks) {
     RowMap map = {queries, heads, queries > 1 && heads > 1 ? int64_t(llvm::alignTo(heads, 8)) : heads};
     // With one tile per warp, more than four warps are limited by what they read of shared memory (docs/gpu-decode.md).
-    // Beyond these sizes two accumulators do not fit into a warp's registers.
+    // Beyond these sizes two accumulators do not fit into a warp's registers, nor where a row's query token and head
+    // are not bits of its number.
     constexpr int64_t largestFeatures = 64, mostTiles = 4;
     int64_t all = llvm::divideCeil(queries * map.pitch, rowsOfWarp);
     if (queries % 2 == 0 && queries * map.pitch % (2 * rowsOfWarp) == 0 && all > mostTiles &&
-        features <= largestFeatures && ranks == 1)
+        features <= largestFeatures && ranks == 1 && llvm::isPowerOf2_64(map.pitch))
       map.tiles = 2;
     return map;
   }
