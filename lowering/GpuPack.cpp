@@ -31,24 +31,6 @@ std::string textOf(Attribute attribute) {
   return text;
 }
 
-ordered_json layoutJson(const GpuCacheLayout &layout, int64_t pageSize) {
-  ordered_json segments = ordered_json::array();
-  for (const GpuCacheLayout::Segment &segment : layout.segments)
-    segments.push_back({{"tensor", segment.tensor},
-                        {"type", elementTypeName(segment.elementType)},
-                        {"offset", segment.offset},
-                        {"ranks", segment.ranks},
-                        {"size", segment.size},
-                        {"pitch", segment.pitch}});
-  return {{"planes", layout.planes},
-          {"row_bytes", layout.rowBytes},
-          {"page_size", pageSize},
-          {"capacity_unit", pageSize != 0 ? pageSize : gpuCapacityUnit},
-          {"swizzle_mask", layout.swizzleMask},
-          {"swizzle_shift", layout.swizzleShift},
-          {"segments", segments}};
-}
-
 /// The kernels of one target, phase by phase.
 class ImageBuilder {
 public:
@@ -255,8 +237,27 @@ llvm::Expected<GpuPart> buildGpuPart(tpa::VariantAttr variant, ArrayRef<CodeTarg
   } else if (llvm::Error error = addImage(part, images, fallback, *oldest, file, /*ptxas=*/"")) {
     return std::move(error);
   }
-  part.json = ordered_json{{"cache", layoutJson(gpuCacheLayout(variant), options.pageSize)}, {"images", images}}.dump();
+  part.json = ordered_json{{"cache", gpuLayoutJson(variant, options.pageSize)}, {"images", images}}.dump();
   return part;
 }
 
 } // namespace tpac
+
+ordered_json tpac::gpuLayoutJson(tpa::VariantAttr variant, int64_t pageSize) {
+  GpuCacheLayout layout = gpuCacheLayout(variant);
+  ordered_json segments = ordered_json::array();
+  for (const GpuCacheLayout::Segment &segment : layout.segments)
+    segments.push_back({{"tensor", segment.tensor},
+                        {"type", elementTypeName(segment.elementType)},
+                        {"offset", segment.offset},
+                        {"ranks", segment.ranks},
+                        {"size", segment.size},
+                        {"pitch", segment.pitch}});
+  return {{"planes", layout.planes},
+          {"row_bytes", layout.rowBytes},
+          {"page_size", pageSize},
+          {"capacity_unit", pageSize != 0 ? pageSize : gpuCapacityUnit},
+          {"swizzle_mask", layout.swizzleMask},
+          {"swizzle_shift", layout.swizzleShift},
+          {"segments", segments}};
+}

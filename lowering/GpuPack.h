@@ -12,6 +12,8 @@
 
 #include "llvm/ADT/ArrayRef.h"
 
+#include <nlohmann/json.hpp>
+
 namespace tpac {
 
 struct GpuPackOptions {
@@ -26,6 +28,9 @@ struct GpuPackOptions {
 /// that one is left out where there is no such schedule. An error where a target has none.
 llvm::Expected<GpuPart> buildGpuPart(mlir::tpa::VariantAttr variant, llvm::ArrayRef<CodeTarget> targets,
                                      const GpuPackOptions &options);
+
+/// How a GPU's cache of `variant` lies in memory, as manifests say it (docs/packs.md).
+nlohmann::ordered_json gpuLayoutJson(mlir::tpa::VariantAttr variant, int64_t pageSize);
 
 } // namespace tpac
 

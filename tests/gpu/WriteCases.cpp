@@ -9,6 +9,7 @@
 
 #include "dialect/json/VariantJson.h"
 #include "lowering/Compiler.h"
+#include "lowering/GpuPack.h"
 #include "lowering/gpu/CacheLayout.h"
 #include "lowering/gpu/GpuPrograms.h"
 #include "lowering/gpu/GpuSchedule.h"
@@ -129,24 +130,6 @@ private:
     return report;
   }
 
-  static nlohmann::json layoutOf(mlir::tpa::VariantAttr variant, int64_t pageSize) {
-    GpuCacheLayout layout = gpuCacheLayout(variant);
-    nlohmann::json segments = nlohmann::json::array();
-    for (const auto &segment : layout.segments)
-      segments.push_back({{"tensor", segment.tensor},
-                          {"type", elementTypeName(segment.elementType)},
-                          {"offset", segment.offset},
-                          {"ranks", segment.ranks},
-                          {"size", segment.size},
-                          {"pitch", segment.pitch}});
-    return {{"planes", layout.planes},
-            {"row_bytes", layout.rowBytes},
-            {"page_size", pageSize},
-            {"swizzle_mask", layout.swizzleMask},
-            {"swizzle_shift", layout.swizzleShift},
-            {"segments", segments}};
-  }
-
   nlohmann::json describe(mlir::LLVM::LLVMFuncOp kernel) {
     auto integer = [&](llvm::StringRef attribute) {
       return kernel->getAttrOfType<mlir::IntegerAttr>(attribute).getInt();
@@ -183,7 +166,7 @@ private:
                             {"queries", schedule.getQueries()},
                             {"tokens_of_block", schedule.getTokens()},
                             {"head_tiles", llvm::divideCeil(variant.getHeads().getLocal(), schedule.getHeads())},
-                            {"cache", layoutOf(variant, schedule.getPageSize())}};
+                            {"cache", gpuLayoutJson(variant, schedule.getPageSize())}};
     std::string text;
     llvm::raw_string_ostream(text) << schedule;
     entry["schedule"] = text;
@@ -234,7 +217,7 @@ private:
                               {"cubin", name + ".cubin"},
                               {"registers", report.registers},
                               {"spills", report.isSpilling},
-                              {"cache", layoutOf(variant, pageSize)},
+                              {"cache", gpuLayoutJson(variant, pageSize)},
                               {"kernels", kernels}};
     return name;
   }
