@@ -149,8 +149,7 @@ void addBuildCommand(CLI::App &app) {
                    "host, aarch64, or CPU levels of which the library picks one at run time: x86-64-v2, x86-64-v3, "
                    "x86-64-v4, x86-64-amx; besides or alone GPUs: sm_80, sm_86, sm_89, sm_90a, sm_100a, sm_103a, "
                    "sm_120a; repeatable")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->allow_extra_args(false)
       ->capture_default_str();
   command->add_option("-o,--output", options->directory, "directory of the pack; a pack there is replaced")->required();
   command->add_option("--value-block", options->valueBlock, valueBlockHelp);

@@ -211,8 +211,7 @@ void addTuneCommand(CLI::App &app) {
   auto options = std::make_shared<TuneOptions>();
   command->add_option("VARIANT", options->variant, "variant file (JSON)")->required();
   command->add_option("--shape", options->shapes, bench::shapeHelp)
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->allow_extra_args(false)
       ->capture_default_str();
   command->add_option("--target", options->target, "host, or a CPU level that this machine runs")
       ->capture_default_str();
@@ -224,8 +223,7 @@ void addTuneCommand(CLI::App &app) {
   command->add_option("--seconds", options->seconds, "of a search at most; ctrl-C, too, keeps what was found")
       ->check(CLI::PositiveNumber);
   command->add_option("--pin", options->pins, "KNOB=VALUE: only schedules with this value; repeatable")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+      ->allow_extra_args(false);
   command->add_option("--threads", options->threads, "threads, each with requests of its own; default: one per CPU");
   command->add_option("--pool", options->poolMegabytes, "MiB that timed calls rotate through, so that caches are cold")
       ->check(CLI::Range(1, 1 << 20))
