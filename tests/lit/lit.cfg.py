@@ -36,5 +36,8 @@ if shutil.which("qemu-x86_64"):
 
 # The assembler of NVIDIA's toolkit is optional (docs/gpu.md).
 installed = os.path.join(config.tpac_source_root, "build/ptxas/nvidia/cu13/bin")
-if any(shutil.which("ptxas", path=path) for path in (None, installed, "/usr/local/cuda/bin", "/usr/lib/nvidia-cuda-toolkit/bin")):
+ptxas = next(filter(None, (shutil.which("ptxas", path=path) for path in
+                           (None, installed, "/usr/local/cuda/bin", "/usr/lib/nvidia-cuda-toolkit/bin"))), None)
+if ptxas:
     config.available_features.add("ptxas")
+    config.substitutions.append(("%ptxas", ptxas))

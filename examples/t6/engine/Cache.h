@@ -45,8 +45,9 @@ private:
   /// Numbers of the requests in the pool, and the table of their pages [requests, slots / page size].
   std::vector<int64_t> numbers;
   std::vector<int32_t> table, lengths;
-  /// Cache tensors of each layer by name.
-  std::vector<std::map<std::string, std::vector<std::byte>>> layers;
+  Memory tableMemory;
+  /// Of each layer: a piece of memory for all cache tensors, or one for each.
+  std::vector<std::map<std::string, Memory>> layers;
 };
 
 } // namespace t6

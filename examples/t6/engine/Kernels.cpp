@@ -2,9 +2,6 @@
 
 #include "examples/t6/engine/Kernels.h"
 
-#include <bit>
-#include <cmath>
-#include <cstring>
 #include <sstream>
 #include <stdexcept>
 
@@ -26,35 +23,6 @@ int64_t extent(const std::string &dimension, const Sizes &sizes) {
 }
 
 } // namespace
-
-void requireSuccess(int32_t status) {
-  if (status != TPAC_SUCCESS)
-    throw std::runtime_error(tpac_runtime_status_message(status));
-}
-
-int64_t sizeOf(Type type) { return type == Type::f32 ? 4 : 2; }
-
-void store(std::span<const float> values, Type type, void *to) {
-  if (type == Type::f32) {
-    std::memcpy(to, values.data(), values.size_bytes());
-    return;
-  }
-  auto *bits = static_cast<uint16_t *>(to);
-  for (float value : values) {
-    const auto word = std::bit_cast<uint32_t>(value);
-    *bits++ = static_cast<uint16_t>(std::isnan(value) ? 0x7fc0 : (word + 0x7fff + (word >> 16 & 1)) >> 16);
-  }
-}
-
-void load(const void *from, Type type, std::span<float> values) {
-  if (type == Type::f32) {
-    std::memcpy(values.data(), from, values.size_bytes());
-    return;
-  }
-  const auto *bits = static_cast<const uint16_t *>(from);
-  for (float &value : values)
-    value = std::bit_cast<float>(uint32_t{*bits++} << 16);
-}
 
 Type TensorInfo::elementType() const {
   if (type == "f32")
@@ -78,24 +46,18 @@ int64_t TensorInfo::elementsPerToken() const {
   return count;
 }
 
-Kernels::Kernels(const std::string &path, int threads) {
-  tpac_thread_pool_config poolConfig = {};
-  poolConfig.struct_size = sizeof(poolConfig);
-  poolConfig.threads = threads;
-  tpac_thread_pool *createdPool = nullptr;
-  requireSuccess(tpac_thread_pool_create(&poolConfig, &createdPool));
-  pool.reset(createdPool);
-  executor = tpac_thread_pool_executor(createdPool);
-
+Kernels::Kernels(const std::string &path, Machine &machine) : where(machine) {
   tpac_pack *opened = nullptr;
   requireSuccess(tpac_pack_open(path.c_str(), &opened));
   Handle<tpac_pack> pack(opened, tpac_pack_close);
   packName = tpac_pack_name(opened);
   manifest = nlohmann::json::parse(tpac_pack_manifest(opened));
-  const tpac_kernels_config config = {sizeof(config), TPAC_CPU, 0};
+  const tpac_kernels_config config = machine.kernelsConfig();
   tpac_kernels *created = nullptr;
   requireSuccess(tpac_kernels_create(opened, &config, &created));
   kernels.reset(created);
+  layout.struct_size = sizeof(layout);
+  requireSuccess(tpac_kernels_cache_layout(created, &layout));
 
   const std::map<std::string, int32_t> numbers = {
       {"append", TPAC_APPEND}, {"decode", TPAC_DECODE}, {"prefill", TPAC_PREFILL}, {"merge", TPAC_MERGE}};
@@ -133,17 +95,12 @@ void Kernels::run(const std::string &phaseName, const Sizes &sizes, const std::m
   if (sizes.contains("capacity"))
     requireSuccess(tpac_kernels_workspace_size(kernels.get(), phase.number, sizes.at("tokens"), sizes.at("batch"),
                                                sizes.at("capacity"), &bytes));
-  constexpr size_t alignment = 64;
-  if (workspace.size() < static_cast<size_t>(bytes) + alignment)
-    workspace.resize(static_cast<size_t>(bytes) + alignment);
-  void *aligned = workspace.data();
-  size_t space = workspace.size();
-  std::align(alignment, static_cast<size_t>(bytes), aligned, space);
-  add(executor);
-  add(bytes > 0 ? aligned : nullptr);
+  const Memory workspace = bytes > 0 ? where.allocate(bytes) : Memory();
+  add(where.executor());
+  add(workspace.get());
   words.push_back(bytes);
   words.front() = static_cast<int64_t>(words.size() * sizeof(int64_t));
-  requireSuccess(tpac_kernels_run(kernels.get(), phase.number, words.data()));
+  requireSuccess(tpac_kernels_launch(kernels.get(), phase.number, words.data(), where.stream()));
 }
 
 } // namespace t6

@@ -6,7 +6,8 @@
 #ifndef TPAC_EXAMPLES_T6_KERNELS_H
 #define TPAC_EXAMPLES_T6_KERNELS_H
 
-#include "tpac/executor.h"
+#include "examples/t6/engine/Machine.h"
+
 #include "tpac/pack.h"
 
 #include <nlohmann/json.hpp>
@@ -14,24 +15,13 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
 namespace t6 {
 
-/// Throws std::runtime_error with the message of a status of the runtime that is not success.
-void requireSuccess(int32_t status);
-
 /// Run-time sizes of a call: "tokens", "batch", "capacity", "pages".
 using Sizes = std::map<std::string, int64_t>;
-
-/// Storage types that the engine converts to and from float.
-enum class Type { f32, bf16 };
-int64_t sizeOf(Type type);
-/// `to` holds values.size() elements of `type`; rounds to nearest, ties to even.
-void store(std::span<const float> values, Type type, void *to);
-void load(const void *from, Type type, std::span<float> values);
 
 /// A tensor of a phase, as the manifest describes it.
 struct TensorInfo {
@@ -44,6 +34,7 @@ struct TensorInfo {
   Type elementType() const;
   /// Elements under run-time sizes.
   int64_t elements(const Sizes &sizes) const;
+  bool isCache() const { return name.ends_with("_cache"); }
   /// Elements of one token: of all dimensions but the first.
   int64_t elementsPerToken() const;
 };
@@ -51,23 +42,24 @@ struct TensorInfo {
 /// Functions throw std::runtime_error with the message of the runtime or the pack.
 class Kernels {
 public:
-  /// Opens the pack at `path`; its work runs on `threads` threads (0: all allowed CPUs).
-  Kernels(const std::string &path, int threads);
+  /// Opens the pack at `path` for `machine`, which must live longer.
+  Kernels(const std::string &path, Machine &machine);
 
+  Machine &machine() const { return where; }
   const std::string &name() const { return packName; }
   /// The variant of the pack, as JSON.
   const nlohmann::json &variant() const { return manifest.at("variant"); }
-  int64_t cacheBytesPerToken() const { return manifest.at("cache_bytes_per_token").at("total"); }
+  /// How the cache lies in the machine's memory, and how many bytes a token of it has there.
+  const tpac_cache_layout &cacheLayout() const { return layout; }
   /// Tokens of a page of the caches; 0: they have none.
   int64_t pageSize() const { return manifest.at("page_size"); }
   const char *target() const { return tpac_kernels_target(kernels.get()); }
-  int threads() const { return executor->concurrency; }
 
   /// Tensors of phase "append", "decode" or "prefill".
   const std::vector<TensorInfo> &tensors(const std::string &phase) const { return phases.at(phase).tensors; }
   const TensorInfo &tensor(const std::string &phase, const std::string &name) const;
 
-  /// Calls a phase. `data`: contiguous memory of each of its tensors by name.
+  /// Calls a phase. `data`: contiguous memory of the machine of each of its tensors by name.
   void run(const std::string &phase, const Sizes &sizes, const std::map<std::string, void *> &data) const;
 
 private:
@@ -78,14 +70,12 @@ private:
   };
   template <typename T> using Handle = std::unique_ptr<T, void (*)(T *)>;
 
-  Handle<tpac_thread_pool> pool{nullptr, tpac_thread_pool_destroy};
+  Machine &where;
   Handle<tpac_kernels> kernels{nullptr, tpac_kernels_destroy};
-  const tpac_executor *executor = nullptr;
+  tpac_cache_layout layout = {};
   std::string packName;
   nlohmann::json manifest;
   std::map<std::string, Phase> phases;
-  /// Of the call in progress; it grows to the largest that was needed.
-  mutable std::vector<std::byte> workspace;
 };
 
 } // namespace t6

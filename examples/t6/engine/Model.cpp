@@ -3,55 +3,52 @@
 #include "examples/t6/engine/Model.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <numeric>
 #include <stdexcept>
 
 namespace t6 {
 
-namespace {
-
-/// Rows of `x` divided by their root mean square.
-std::vector<float> normalised(std::span<const float> x, int64_t width) {
-  std::vector<float> result(x.size());
-  for (size_t row = 0; row < x.size(); row += static_cast<size_t>(width)) {
-    const auto values = x.subspan(row, static_cast<size_t>(width));
-    double sum = 0;
-    for (float value : values)
-      sum += double{value} * value;
-    const auto scale =
-        static_cast<float>(1 / std::sqrt(sum / static_cast<double>(width) + std::numeric_limits<float>::epsilon()));
-    std::ranges::transform(values, result.begin() + static_cast<ptrdiff_t>(row),
-                           [scale](float value) { return value * scale; });
-  }
-  return result;
-}
-
-} // namespace
+struct Batch::Plan {
+  /// Of the new tokens of all requests, one after the other.
+  std::vector<int32_t> tokens, positions;
+  /// Where each request's new tokens begin; its length before and after; its last new token, or -1.
+  std::vector<int32_t> start, before, after, last;
+  /// The most that one request has.
+  int64_t longest = 0;
+};
 
 struct Batch::Step {
   int64_t tokens;
-  /// Whether a request has more than a token: prefill, not decode.
   bool isPrefill;
-  std::vector<int32_t> start, positions, before, after;
+  /// Whether the logits of all tokens are asked for.
+  bool all;
+  Memory numbers, positions, start, before, after, last;
+};
+
+struct Batch::Decode {
+  Step step;
+  int64_t steps = 0;
+  Tensor logits;
+  Machine::Recording recording;
 };
 
 Batch::Batch(const Weights &weights, const Kernels &kernels, int64_t requests, int64_t capacity)
-    : weights(weights), kernels(kernels), lengths(static_cast<size_t>(requests)),
+    : weights(weights), kernels(kernels), machine(kernels.machine()), lengths(static_cast<size_t>(requests)),
       cache(kernels, weights.layers.size(), requests, capacity) {}
+
+Batch::~Batch() = default;
 
 int64_t Batch::cacheBytes() const {
   return cache.bytesUsed(std::accumulate(lengths.begin(), lengths.end(), int64_t{0}));
 }
 
-std::vector<float> Batch::run(const std::vector<std::vector<int32_t>> &tokens, bool all) {
+Batch::Plan Batch::planOf(const std::vector<std::vector<int32_t>> &tokens) const {
   if (tokens.size() != lengths.size())
     throw std::runtime_error("run: found tokens of " + std::to_string(tokens.size()) + " requests, expected " +
                              std::to_string(lengths.size()));
-  Step step = {0, false, {0}, {}, lengths, lengths};
-  std::vector<float> x;
-  const auto width = static_cast<size_t>(weights.width);
+  Plan plan;
+  plan.start = {0};
+  plan.before = plan.after = lengths;
   for (size_t request = 0; request < tokens.size(); ++request) {
     const auto count = static_cast<int64_t>(tokens[request].size());
     if (lengths[request] + count > capacity())
@@ -62,88 +59,112 @@ std::vector<float> Batch::run(const std::vector<std::vector<int32_t>> &tokens, b
       if (token < 0 || token >= weights.vocabulary)
         throw std::runtime_error("token " + std::to_string(token) + " is not of the vocabulary of " +
                                  std::to_string(weights.vocabulary));
-      step.positions.push_back(step.after[request]++);
-      const float *row = weights.head.weight.data() + static_cast<size_t>(token) * width;
-      x.insert(x.end(), row, row + width);
+      plan.tokens.push_back(token);
+      plan.positions.push_back(plan.after[request]++);
     }
-    step.tokens += count;
-    step.isPrefill |= count > 1;
-    step.start.push_back(static_cast<int32_t>(step.tokens));
+    plan.longest = std::max(plan.longest, count);
+    plan.start.push_back(static_cast<int32_t>(plan.tokens.size()));
+    plan.last.push_back(count == 0 ? -1 : plan.start.back() - 1);
   }
+  return plan;
+}
+
+Batch::Step Batch::stepOf(const Plan &plan, bool all) {
+  auto memory = [&](const std::vector<int32_t> &numbers) {
+    return machine.allocate(static_cast<int64_t>(numbers.size() * sizeof(int32_t)));
+  };
+  return {static_cast<int64_t>(plan.tokens.size()),
+          plan.longest > 1,
+          all,
+          memory(plan.tokens),
+          memory(plan.positions),
+          memory(plan.start),
+          memory(plan.before),
+          memory(plan.after),
+          memory(plan.last)};
+}
+
+void Batch::write(const Plan &plan, Step &step) {
+  auto upload = [&](const std::vector<int32_t> &from, const Memory &to) {
+    machine.upload(from.data(), static_cast<int64_t>(from.size() * sizeof(int32_t)), to.get());
+  };
+  upload(plan.tokens, step.numbers);
+  upload(plan.positions, step.positions);
+  upload(plan.start, step.start);
+  upload(plan.before, step.before);
+  upload(plan.after, step.after);
+  upload(plan.last, step.last);
+}
+
+std::vector<float> Batch::run(const std::vector<std::vector<int32_t>> &tokens, bool all) {
+  const Plan plan = planOf(tokens);
   for (size_t request = 0; request < tokens.size(); ++request)
     cache.grow(request, static_cast<int64_t>(tokens[request].size()));
   cache.update();
-  if (step.tokens > 0)
-    for (size_t layer = 0; layer < weights.layers.size(); ++layer) {
-      attend(step, layer, x);
-      feedForward(weights.layers[layer], x);
-    }
-  lengths = step.after;
+  lengths = plan.after;
+  if (plan.tokens.empty())
+    return std::vector<float>(all ? 0 : tokens.size() * static_cast<size_t>(weights.vocabulary));
+  if (all || plan.longest > 1 || plan.tokens.size() < tokens.size()) {
+    Step step = stepOf(plan, all);
+    write(plan, step);
+    return machine.values(forward(step));
+  }
+  if (!decode)
+    decode = std::make_unique<Decode>(Decode{stepOf(plan, all), 0, {}, nullptr});
+  write(plan, decode->step);
+  if (decode->steps++ == 1)
+    decode->recording = machine.record([&] { decode->logits = forward(decode->step); });
+  if (decode->recording)
+    machine.repeat(decode->recording);
+  else
+    decode->logits = forward(decode->step);
+  return machine.values(decode->logits);
+}
 
-  std::vector<float> last;
-  if (!all)
-    for (size_t request = 0; request < tokens.size(); ++request) {
-      const auto end = static_cast<size_t>(step.start[request + 1]) * width;
-      if (tokens[request].empty())
-        last.resize(last.size() + width);
-      else
-        last.insert(last.end(), x.begin() + static_cast<ptrdiff_t>(end - width),
-                    x.begin() + static_cast<ptrdiff_t>(end));
-    }
-  const std::vector<float> normal = normalised(all ? x : last, weights.width);
-  const int64_t rows = static_cast<int64_t>(normal.size()) / weights.width;
-  std::vector<float> logits(static_cast<size_t>(rows * weights.vocabulary));
-  if (rows > 0)
-    weights.head.apply(normal.data(), rows, logits.data());
-  return logits;
+/// Logits of the last token of each request, or of all tokens.
+Tensor Batch::forward(const Step &step) {
+  Tensor x = machine.gather(weights.embedding, step.numbers, step.tokens);
+  for (size_t layer = 0; layer < weights.layers.size(); ++layer) {
+    attend(step, layer, x);
+    feedForward(weights.layers[layer], x);
+  }
+  if (!step.all)
+    x = machine.gather(x, step.last, requests());
+  return machine.project(machine.normalise(x), weights.head, Type::f32);
 }
 
 /// x += attention of its normalised rows.
-void Batch::attend(const Step &step, size_t index, std::span<float> x) {
+void Batch::attend(const Step &step, size_t index, Tensor &x) {
   const Layer &layer = weights.layers[index];
-  const std::vector<float> input = normalised(x, weights.width);
-  std::map<std::string, std::vector<std::byte>> factors;
+  const Tensor input = machine.normalise(x);
+  std::map<std::string, Tensor> factors;
   std::map<std::string, void *> data;
   for (const auto &[name, projection] : layer.factors) {
     const Type type = kernels.tensor(name.front() == 'q' ? "decode" : "append", name).elementType();
-    std::vector<float> values(static_cast<size_t>(step.tokens * projection.outputs));
-    projection.apply(input.data(), step.tokens, values.data());
-    std::vector<std::byte> &stored = factors[name];
-    stored.resize(values.size() * static_cast<size_t>(sizeOf(type)));
-    store(values, type, stored.data());
-    data[name] = stored.data();
+    data[name] = (factors[name] = machine.project(input, projection, type)).data.get();
   }
   Sizes sizes = {{"tokens", step.tokens}};
   cache.addTo(sizes, data, index);
-  auto address = [](const std::vector<int32_t> &numbers) { return const_cast<int32_t *>(numbers.data()); };
-  data["positions"] = address(step.positions);
-  data["token_start"] = address(step.start);
+  data["positions"] = step.positions.get();
+  data["token_start"] = step.start.get();
+  const Tensor out =
+      machine.tensor(step.tokens, weights.heads * weights.headSize, kernels.tensor("decode", "out").elementType());
+  const Tensor lse = machine.tensor(step.tokens, weights.heads, Type::f32);
+  data["out"] = out.data.get();
+  data["lse"] = lse.data.get();
 
-  const Type outputType = kernels.tensor("decode", "out").elementType();
-  std::vector<float> values(static_cast<size_t>(step.tokens * weights.heads * weights.headSize));
-  std::vector<std::byte> out(values.size() * static_cast<size_t>(sizeOf(outputType)));
-  std::vector<float> lse(static_cast<size_t>(step.tokens * weights.heads));
-  data["out"] = out.data();
-  data["lse"] = lse.data();
-
-  data["lengths"] = address(step.before);
+  data["lengths"] = step.before.get();
   kernels.run("append", sizes, data);
-  data["lengths"] = address(step.after);
+  data["lengths"] = step.after.get();
   kernels.run(step.isPrefill ? "prefill" : "decode", sizes, data);
-  load(out.data(), outputType, values);
-  layer.attentionOutput.apply(values.data(), step.tokens, x.data(), /*beta=*/1);
+  machine.project(out, layer.attentionOutput, x, /*adds=*/true);
 }
 
 /// x += SwiGLU of its normalised rows.
-void Batch::feedForward(const Layer &layer, std::span<float> x) const {
-  const std::vector<float> input = normalised(x, weights.width);
-  const int64_t rows = static_cast<int64_t>(x.size()) / weights.width;
-  std::vector<float> gate(static_cast<size_t>(rows * layer.gate.outputs)), up(gate.size());
-  layer.gate.apply(input.data(), rows, gate.data());
-  layer.up.apply(input.data(), rows, up.data());
-  for (size_t i = 0; i < gate.size(); ++i)
-    gate[i] *= up[i] / (1 + std::exp(-gate[i]));
-  layer.down.apply(gate.data(), rows, x.data(), /*beta=*/1);
+void Batch::feedForward(const Layer &layer, Tensor &x) {
+  const Tensor input = machine.normalise(x);
+  const Tensor gate = machine.project(input, layer.gate, Type::f32), up = machine.project(input, layer.up, Type::f32);
+  machine.project(machine.gate(gate, up), layer.down, x, /*adds=*/true);
 }
 
 } // namespace t6

@@ -11,7 +11,7 @@
 #include "examples/t6/engine/Weights.h"
 
 #include <cstdint>
-#include <span>
+#include <memory>
 #include <vector>
 
 namespace t6 {
@@ -20,6 +20,7 @@ namespace t6 {
 class Batch {
 public:
   Batch(const Weights &weights, const Kernels &kernels, int64_t requests, int64_t capacity);
+  ~Batch();
 
   int64_t requests() const { return static_cast<int64_t>(lengths.size()); }
   int64_t length(int64_t request) const { return lengths[static_cast<size_t>(request)]; }
@@ -33,15 +34,26 @@ public:
   std::vector<float> run(const std::vector<std::vector<int32_t>> &tokens, bool all = false);
 
 private:
-  /// New tokens' activations and addresses, for one call of run.
+  /// New tokens and their addresses, and the same in the machine's memory.
+  struct Plan;
   struct Step;
-  void attend(const Step &step, size_t layer, std::span<float> x);
-  void feedForward(const Layer &layer, std::span<float> x) const;
+  Plan planOf(const std::vector<std::vector<int32_t>> &tokens) const;
+  Step stepOf(const Plan &plan, bool all);
+  void write(const Plan &plan, Step &step);
+
+  Tensor forward(const Step &step);
+  void attend(const Step &step, size_t layer, Tensor &x);
+  void feedForward(const Layer &layer, Tensor &x);
 
   const Weights &weights;
   const Kernels &kernels;
+  Machine &machine;
   std::vector<int32_t> lengths;
   Cache cache;
+
+  /// A token for every request, again and again: recorded the second time, when all code is loaded.
+  struct Decode;
+  std::unique_ptr<Decode> decode;
 };
 
 } // namespace t6

@@ -5,8 +5,7 @@
 #include "safetensors/Convert.h"
 #include "safetensors/File.h"
 
-#include <cblas.h>
-
+#include <algorithm>
 #include <fstream>
 #include <stdexcept>
 
@@ -52,7 +51,9 @@ public:
         packed != weights.heads)
       throw std::runtime_error(path + ": n_head: found " + std::to_string(weights.heads) + ", expected " +
                                std::to_string(packed) + ", the heads of pack " + kernels.name());
-    weights.head = linear("lm_head.weight", weights.vocabulary, weights.width);
+    const Matrix head = matrix("lm_head.weight", weights.vocabulary, weights.width);
+    weights.embedding = kernels.machine().tensor(head.values, head.rows, head.columns, Type::f32);
+    weights.head = operand(head);
     const int64_t hidden = 8 * weights.width / 3;
     for (int64_t i = 0; i < number(configuration, "n_layer", path); ++i) {
       const std::string prefix = "transformer.h." + std::to_string(i) + ".";
@@ -69,13 +70,27 @@ public:
   }
 
 private:
-  Linear linear(const std::string &name, int64_t outputs, int64_t inputs) const {
+  struct Matrix {
+    int64_t rows, columns;
+    std::vector<float> values;
+  };
+
+  Matrix matrix(const std::string &name, int64_t outputs, int64_t inputs) const {
     const auto &view = file.tensor(name);
     if (view.shape != std::vector<int64_t>{outputs, inputs})
       throw std::runtime_error(file.path().string() + ": " + name + ": found shape " +
                                tpac::safetensors::shapeText(view.shape) + ", expected [" + std::to_string(outputs) +
                                ", " + std::to_string(inputs) + "]");
     return {outputs, inputs, tpac::safetensors::toFloat(view)};
+  }
+
+  Tensor operand(const Matrix &matrix) const {
+    Machine &machine = kernels.machine();
+    return machine.tensor(matrix.values, matrix.rows, matrix.columns, machine.operandType());
+  }
+
+  Tensor linear(const std::string &name, int64_t outputs, int64_t inputs) const {
+    return operand(matrix(name, outputs, inputs));
   }
 
   /// The layers that make Q, K or V: two factors, or the tensor itself where its head factor is fixed.
@@ -89,14 +104,15 @@ private:
     if (!hasHead)
       return;
     const TensorInfo &head = kernels.tensor(phase, side + "_head");
-    const Linear stored = linear(prefix + "c_qkv.W_A_" + side + ".weight", head.elementsPerToken(), width);
+    const Matrix stored = matrix(prefix + "c_qkv.W_A_" + side + ".weight", head.elementsPerToken(), width);
     // Checkpoints have the rows of a head together, packs take [rank, heads].
-    const int64_t heads = std::stoll(head.shape.back()), rank = stored.outputs / heads;
-    Linear &ours = layer.factors[head.name] = stored;
+    const int64_t heads = std::stoll(head.shape.back()), rank = stored.rows / heads;
+    Matrix ours = stored;
     for (int64_t h = 0; h < heads; ++h)
       for (int64_t r = 0; r < rank; ++r)
-        std::copy_n(stored.weight.begin() + (h * rank + r) * width, width,
-                    ours.weight.begin() + (r * heads + h) * width);
+        std::copy_n(stored.values.begin() + (h * rank + r) * width, width,
+                    ours.values.begin() + (r * heads + h) * width);
+    layer.factors[head.name] = operand(ours);
   }
 
   std::string path;
@@ -106,12 +122,6 @@ private:
 };
 
 } // namespace
-
-void Linear::apply(const float *x, int64_t rows, float *y, float beta) const {
-  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, static_cast<int>(rows), static_cast<int>(outputs),
-              static_cast<int>(inputs), 1, x, static_cast<int>(inputs), weight.data(), static_cast<int>(inputs), beta,
-              y, static_cast<int>(outputs));
-}
 
 Weights loadWeights(const std::string &model, const Kernels &kernels) { return Loader(model, kernels).load(); }
 

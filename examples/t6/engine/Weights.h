@@ -15,30 +15,22 @@
 
 namespace t6 {
 
-/// A linear layer without bias: `weight` [outputs, inputs], row-major.
-struct Linear {
-  int64_t outputs = 0, inputs = 0;
-  std::vector<float> weight;
-
-  /// y [rows, outputs] = x [rows, inputs] times the transposed weight, plus y times `beta`.
-  void apply(const float *x, int64_t rows, float *y, float beta = 0) const;
-};
-
 struct Layer {
-  /// By the tensor of the pack that each makes: "q_head", "q_token", "k_head", ...
-  std::map<std::string, Linear> factors;
-  Linear attentionOutput, gate, up, down;
+  /// Linear layers without biases, [outputs, inputs], as operands of products; those of the factors by the tensor of
+  /// the pack that each makes: "q_head", "q_token", "k_head", ...
+  std::map<std::string, Tensor> factors;
+  Tensor attentionOutput, gate, up, down;
 };
 
 struct Weights {
   int64_t vocabulary = 0, width = 0, heads = 0, headSize = 0;
   std::vector<Layer> layers;
-  /// [vocabulary, width]; also the embedding.
-  Linear head;
+  /// [vocabulary, width]: the embedding (f32), and the same as the layer of the logits.
+  Tensor embedding, head;
 };
 
-/// Reads `model`.json and `model`.safetensors. Throws std::runtime_error: file and field, what was found, what the pack
-/// of `kernels` or the architecture takes.
+/// Reads `model`.json and `model`.safetensors into the memory of the machine of `kernels`. Throws std::runtime_error:
+/// file and field, what was found, what the pack of `kernels` or the architecture takes.
 Weights loadWeights(const std::string &model, const Kernels &kernels);
 
 } // namespace t6

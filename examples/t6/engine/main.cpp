@@ -19,6 +19,7 @@ struct Options {
   int64_t tokens = 200;
   t6::SamplerOptions sampler;
   int threads = 0;
+  std::string device = "cpu", cublas;
   t6::CheckOptions check;
 };
 
@@ -72,16 +73,27 @@ void generate(const t6::Weights &weights, const t6::Kernels &kernels, const Opti
 
   // Multi-head attention of the same heads caches a key and a value of each, in the type of the pack's tokens.
   const int64_t element = t6::sizeOf(kernels.tensor("append", "k_token_cache").elementType());
-  const int64_t dense = 2 * weights.heads * weights.headSize * element, own = kernels.cacheBytesPerToken();
+  const int64_t dense = 2 * weights.heads * weights.headSize * element, own = kernels.cacheLayout().token_bytes;
   std::fprintf(stderr,
-               "prompt: %zu tokens, %.0f tokens/s; generated: %lld tokens, %.0f tokens/s; kernels: %s, %d threads\n"
+               "prompt: %zu tokens, %.0f tokens/s; generated: %lld tokens, %.0f tokens/s; kernels: %s, %s\n"
                "cache: %.1f KiB of %lld bytes per token and layer; multi-head attention: %lld, %.1f times as much\n",
                promptTokens, static_cast<double>(promptTokens) / prefillSeconds,
                static_cast<long long>(options.tokens * static_cast<int64_t>(next.size())),
                static_cast<double>(options.tokens * static_cast<int64_t>(next.size())) / decodeSeconds,
-               kernels.target(), kernels.threads(), static_cast<double>(batch.cacheBytes()) / 1024,
-               static_cast<long long>(own), static_cast<long long>(dense),
-               static_cast<double>(dense) / static_cast<double>(own));
+               kernels.target(), kernels.machine().description().c_str(),
+               static_cast<double>(batch.cacheBytes()) / 1024, static_cast<long long>(own),
+               static_cast<long long>(dense), static_cast<double>(dense) / static_cast<double>(own));
+}
+
+/// "cpu", "cuda" or "cuda:N".
+std::unique_ptr<t6::Machine> machineOf(const Options &options) {
+  if (options.device == "cpu")
+    return t6::makeCpuMachine(options.threads);
+  int device = 0, read = 0;
+  if (options.device == "cuda" || (std::sscanf(options.device.c_str(), "cuda:%d%n", &device, &read) == 1 &&
+                                   static_cast<size_t>(read) == options.device.size() && device >= 0))
+    return t6::makeCudaMachine(device, options.cublas);
+  throw std::runtime_error("--device: found '" + options.device + "', expected cpu, cuda or cuda:N");
 }
 
 } // namespace
@@ -101,14 +113,18 @@ int main(int argc, char **argv) {
       ->capture_default_str()
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--seed", options.sampler.seed, "of the draws; prompt i takes seed + i")->capture_default_str();
-  app.add_option("--threads", options.threads, "0: all that this process may use")->capture_default_str();
+  app.add_option("--device", options.device, "cpu, cuda or cuda:N")->capture_default_str();
+  app.add_option("--cublas", options.cublas, "cuBLAS's file, for --device cuda; default: where the system finds it");
+  app.add_option("--threads", options.threads, "of --device cpu; 0: all that this process may use")
+      ->capture_default_str();
   auto *check = app.add_option("--check", options.check.recording, "compare with a recording instead (safetensors)");
   app.add_option("--tolerance", options.check.tolerance, "of logits, relative")->needs(check)->capture_default_str();
   app.add_flag("!--any-greedy", options.check.greedy, "accept greedy tokens other than the recorded ones")
       ->needs(check);
   CLI11_PARSE(app, argc, argv);
   try {
-    const t6::Kernels kernels(options.pack, options.threads);
+    const std::unique_ptr<t6::Machine> machine = machineOf(options);
+    const t6::Kernels kernels(options.pack, *machine);
     const t6::Weights weights = t6::loadWeights(options.model, kernels);
     if (!options.check.recording.empty())
       return t6::check(weights, kernels, options.check) ? 0 : 1;

@@ -81,12 +81,15 @@ TPAC_MUST_USE TPAC_API int32_t tpac_kernels_run(const tpac_kernels *kernels, int
  * between replays. Memory that the block names must last until the kernels have run; the block itself need not.
  *
  * GPUs check what a block says, not what its data is: lengths beyond the capacity, token_start that decreases, and
- * pages that are none are the caller's to avoid. Of argument blocks they read: data             addresses on the
- * device, aligned to their elements; of tensors with one dimension contiguous NAME_cache       all the same address,
- * that of the cache (tpac_kernels_cache_layout), aligned to 16 bytes; strides NULL capacity         a multiple of
- * capacity_unit of the layout executor         not at all workspace        decode and prefill need one of
- * tpac_kernels_workspace_size, aligned to 64 bytes Results are the same bits from call to call; they depend on sizes
- * and lengths, and on the device, which decides into how many parts the work is divided. */
+ * pages that are none are the caller's to avoid. Of argument blocks they read:
+ * - data: addresses on the device, aligned to their elements; of tensors with one dimension contiguous
+ * - NAME_cache: all the same address, that of the cache (tpac_kernels_cache_layout), aligned to 16 bytes; strides NULL
+ * - capacity: a multiple of capacity_unit of the layout
+ * - executor: not at all
+ * - workspace: decode and prefill need one of tpac_kernels_workspace_size, aligned to 64 bytes
+ *
+ * Results are the same bits from call to call; they depend on sizes and lengths, and on the device, which decides into
+ * how many parts the work is divided. */
 TPAC_MUST_USE TPAC_API int32_t tpac_kernels_launch(const tpac_kernels *kernels, int32_t phase, const void *args,
                                                    void *stream);
 
