@@ -54,14 +54,16 @@ void WorkspaceCache::giveBack(Piece piece) {
   pieces.push_back(std::move(piece));
 }
 
-Kernels::Kernels(const std::string &path, nb::object pool) : pool(std::move(pool)) {
+Kernels::Kernels(const std::string &path, nb::object pool, int32_t deviceType, int32_t device)
+    : deviceType(deviceType), device(device), pool(std::move(pool)) {
   tpac_pack *opened = nullptr;
   check(tpac_pack_open(path.c_str(), &opened));
   pack.reset(opened);
   load();
 }
 
-Kernels::Kernels(nb::bytes archive, nb::object pool) : pool(std::move(pool)) {
+Kernels::Kernels(nb::bytes archive, nb::object pool, int32_t deviceType, int32_t device)
+    : deviceType(deviceType), device(device), pool(std::move(pool)) {
   tpac_pack *opened = nullptr;
   check(tpac_pack_open_memory(archive.c_str(), static_cast<int64_t>(archive.size()), &opened));
   pack.reset(opened);
@@ -69,11 +71,13 @@ Kernels::Kernels(nb::bytes archive, nb::object pool) : pool(std::move(pool)) {
 }
 
 void Kernels::load() {
-  const tpac_kernels_config config = {sizeof(config), TPAC_CPU, 0};
+  const tpac_kernels_config config = {sizeof(config), deviceType, device};
   tpac_kernels *created = nullptr;
   check(tpac_kernels_create(pack.get(), &config, &created));
   kernels.reset(created);
-  phases = readPhases(manifest());
+  layout.struct_size = sizeof(layout);
+  check(tpac_kernels_cache_layout(created, &layout));
+  phases = readPhases(manifest(), deviceType, layout);
   if (!pool.is_none())
     executor = nb::cast<ThreadPool &>(pool).executor();
 }
@@ -91,8 +95,10 @@ int64_t Kernels::workspaceSize(const std::string &phase, int64_t tokens, int64_t
   return bytes;
 }
 
-void Kernels::run(const std::string &name, nb::dict tensors, nb::object workspace) {
+void Kernels::run(const std::string &name, nb::dict tensors, nb::object workspace, uintptr_t stream,
+                  nb::object exporter) {
   const PhaseDescription &phase = find(name);
+  const Place place = {deviceType, device, stream, exporter};
   std::vector<BorrowedTensor> borrowed;
   borrowed.reserve(phase.tensors.size());
   CallSizes sizes(phase);
@@ -100,7 +106,7 @@ void Kernels::run(const std::string &name, nb::dict tensors, nb::object workspac
     const nb::str key(described.name.c_str());
     if (!tensors.contains(key))
       throw nb::type_error((name + ": the tensor " + described.name + " is missing").c_str());
-    borrowed.emplace_back(name, described, tensors[key]);
+    borrowed.emplace_back(name, described, tensors[key], place);
     sizes.add(described, borrowed.back().shape());
   }
   if (tensors.size() != borrowed.size())
@@ -114,9 +120,10 @@ void Kernels::run(const std::string &name, nb::dict tensors, nb::object workspac
   // executor, workspace and the workspace's size.
   std::vector<int64_t> words = {0};
   words.insert(words.end(), sizes.all().begin(), sizes.all().end());
-  for (const BorrowedTensor &tensor : borrowed) {
+  for (size_t argument : phase.arguments) {
+    const BorrowedTensor &tensor = borrowed[argument];
     words.push_back(word(tensor.data()));
-    words.push_back(word(tensor.strides().data()));
+    words.push_back(word(phase.tensors[argument].isPiece ? nullptr : tensor.strides().data()));
   }
   words.push_back(word(executor));
 
@@ -126,12 +133,14 @@ void Kernels::run(const std::string &name, nb::dict tensors, nb::object workspac
   if (phase.hasWorkspace) {
     void *memory = nullptr;
     int64_t bytes = 0;
-    if (isCached) {
+    const bool isMade = PyCallable_Check(workspace.ptr()) != 0;
+    if (isCached || isMade)
       bytes = workspaceSize(name, sizes.at("tokens"), sizes.at("batch"), sizes.at("capacity"));
+    if (isCached) {
       piece = workspaces.take();
       memory = piece.aligned(bytes);
     } else if (!workspace.is(nb::handle(Py_False))) {
-      given.emplace(name, workspace);
+      given.emplace(name, isMade ? workspace(bytes) : workspace, place);
       memory = given->data;
       bytes = given->bytes;
     }
@@ -142,7 +151,7 @@ void Kernels::run(const std::string &name, nb::dict tensors, nb::object workspac
 
   {
     nb::gil_scoped_release released;
-    check(tpac_kernels_run(kernels.get(), phase.number, words.data()));
+    check(tpac_kernels_launch(kernels.get(), phase.number, words.data(), reinterpret_cast<void *>(stream)));
   }
   if (isCached)
     workspaces.giveBack(std::move(piece));

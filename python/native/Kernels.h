@@ -48,19 +48,22 @@ private:
 
 class Kernels {
 public:
-  /// `source`: a path, or the bytes of an archive.
-  Kernels(const std::string &path, nanobind::object pool);
-  Kernels(nanobind::bytes archive, nanobind::object pool);
+  /// `source`: a path, or the bytes of an archive. `pool`: of the CPU's kernels, a ThreadPool or None.
+  Kernels(const std::string &path, nanobind::object pool, int32_t deviceType, int32_t device);
+  Kernels(nanobind::bytes archive, nanobind::object pool, int32_t deviceType, int32_t device);
 
   std::string name() const { return tpac_pack_name(pack.get()); }
   std::string manifest() const { return tpac_pack_manifest(pack.get()); }
   std::string target() const { return tpac_kernels_target(kernels.get()); }
   nanobind::object threadPool() const { return pool; }
+  const tpac_cache_layout &cacheLayout() const { return layout; }
 
   int64_t workspaceSize(const std::string &phase, int64_t tokens, int64_t batch, int64_t capacity) const;
 
-  /// Runs a phase on tensors by name, without the GIL. workspace: a tensor; true: memory of this object; false: none.
-  void run(const std::string &phase, nanobind::dict tensors, nanobind::object workspace);
+  /// Runs a phase on tensors by name, without the GIL, on a GPU on `stream`. workspace: a tensor; a function of a
+  /// number of bytes that makes one; true: memory of this object, on the CPU; false: none. exporter: Place's.
+  void run(const std::string &phase, nanobind::dict tensors, nanobind::object workspace, uintptr_t stream,
+           nanobind::object exporter);
 
 private:
   void load();
@@ -68,6 +71,8 @@ private:
 
   Handle<tpac_pack> pack{nullptr, tpac_pack_close};
   Handle<tpac_kernels> kernels{nullptr, tpac_kernels_destroy};
+  int32_t deviceType, device;
+  tpac_cache_layout layout = {};
   std::vector<PhaseDescription> phases;
   /// A ThreadPool, or None.
   nanobind::object pool;

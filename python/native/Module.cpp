@@ -35,16 +35,28 @@ NB_MODULE(_native, module) {
            "spin_microseconds: how long an idle thread spins before it sleeps; 0: 50; SPIN_NEVER.")
       .def_prop_ro("threads", [](const ThreadPool &pool) { return pool.executor()->concurrency; });
 
-  nb::class_<Kernels>(module, "Kernels", "A pack opened, its kernels loaded for the CPU.")
-      .def(nb::init<nb::bytes, nb::object>(), nb::arg("archive"), nb::arg("pool").none())
-      .def(nb::init<const std::string &, nb::object>(), nb::arg("path"), nb::arg("pool").none())
+  nb::class_<tpac_cache_layout>(module, "CacheLayout", "How a device keeps the cache (tpac/pack.h).")
+      .def_prop_ro("is_one_piece", [](const tpac_cache_layout &layout) { return layout.is_one_piece != 0; })
+      .def_ro("page_size", &tpac_cache_layout::page_size)
+      .def_ro("capacity_unit", &tpac_cache_layout::capacity_unit)
+      .def_ro("token_bytes", &tpac_cache_layout::token_bytes);
+
+  module.attr("CPU") = static_cast<int>(TPAC_CPU);
+  module.attr("CUDA") = static_cast<int>(TPAC_CUDA);
+  nb::class_<Kernels>(module, "Kernels", "A pack opened, its kernels loaded for a device.")
+      .def(nb::init<nb::bytes, nb::object, int32_t, int32_t>(), nb::arg("archive"), nb::arg("pool").none(),
+           nb::arg("device_type") = static_cast<int32_t>(TPAC_CPU), nb::arg("device") = 0)
+      .def(nb::init<const std::string &, nb::object, int32_t, int32_t>(), nb::arg("path"), nb::arg("pool").none(),
+           nb::arg("device_type") = static_cast<int32_t>(TPAC_CPU), nb::arg("device") = 0)
       .def_prop_ro("name", &Kernels::name)
       .def_prop_ro("manifest", &Kernels::manifest)
       .def_prop_ro("target", &Kernels::target)
       .def_prop_ro("pool", &Kernels::threadPool)
+      .def_prop_ro("cache_layout", &Kernels::cacheLayout)
       .def("workspace_size", &Kernels::workspaceSize, nb::arg("phase"), nb::arg("tokens"), nb::arg("batch"),
            nb::arg("capacity"))
-      .def("run", &Kernels::run, nb::arg("phase"), nb::arg("tensors"), nb::arg("workspace"));
+      .def("run", &Kernels::run, nb::arg("phase"), nb::arg("tensors"), nb::arg("workspace"), nb::arg("stream") = 0,
+           nb::arg("exporter") = nb::none());
 
   bindPagePool(module);
 }

@@ -3,19 +3,20 @@
 #include "Phases.h"
 
 #include "Errors.h"
-#include "tpac/pack.h"
 
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sstream>
 
 namespace tpac::python {
 
 namespace {
 
-const std::map<std::string, int32_t> phaseNumbers = {
-    {"append", TPAC_APPEND}, {"decode", TPAC_DECODE}, {"prefill", TPAC_PREFILL}, {"merge", TPAC_MERGE}};
+const std::map<std::string, int32_t> phaseNumbers = {{"append", TPAC_APPEND},   {"decode", TPAC_DECODE},
+                                                     {"prefill", TPAC_PREFILL}, {"merge", TPAC_MERGE},
+                                                     {"import", TPAC_IMPORT},   {"export", TPAC_EXPORT}};
 
 /// "47", "tokens", "batch + 1", "capacity / 32".
 Dimension readDimension(const std::string &text, const std::vector<std::string> &sizes) {
@@ -50,11 +51,17 @@ template <typename Items> std::string listed(const Items &items) {
 
 } // namespace
 
-std::vector<PhaseDescription> readPhases(const std::string &manifest) {
+std::vector<PhaseDescription> readPhases(const std::string &manifest, int32_t deviceType,
+                                         const tpac_cache_layout &layout) {
   std::vector<PhaseDescription> phases;
   try {
     const nlohmann::json parsed = nlohmann::json::parse(manifest);
-    for (const nlohmann::json &described : parsed.at("phases")) {
+    nlohmann::json all = parsed.at("phases");
+    // GPUs move cached tokens, too.
+    if (deviceType == TPAC_CUDA)
+      for (const nlohmann::json &move : parsed.at("gpu").at("moves"))
+        all.push_back(move);
+    for (const nlohmann::json &described : all) {
       PhaseDescription phase;
       phase.name = described.at("name");
       const auto number = phaseNumbers.find(phase.name);
@@ -62,14 +69,34 @@ std::vector<PhaseDescription> readPhases(const std::string &manifest) {
         continue;
       phase.number = number->second;
       phase.sizes = described.at("sizes").get<std::vector<std::string>>();
-      phase.hasWorkspace = described.contains("workspace_size_function");
-      for (const nlohmann::json &tensor : described.at("tensors")) {
-        const std::vector<std::string> shape = tensor.at("shape");
-        TensorDescription description = {
-            tensor.at("name"), tensor.at("type"), listed(shape), {}, tensor.at("access") != "in"};
+      phase.hasWorkspace = deviceType == TPAC_CUDA ? phase.number == TPAC_DECODE || phase.number == TPAC_PREFILL
+                                                   : described.contains("workspace_size_function");
+      auto add = [&](const std::string &name, const std::string &type, const std::vector<std::string> &shape,
+                     bool isWritten) {
+        TensorDescription description = {name, type, listed(shape), {}, isWritten};
         for (const std::string &dimension : shape)
           description.shape.push_back(readDimension(dimension, phase.sizes));
         phase.tensors.push_back(std::move(description));
+      };
+      std::optional<size_t> cache;
+      for (const nlohmann::json &tensor : described.at("tensors")) {
+        const std::string name = tensor.at("name");
+        const bool isWritten = tensor.at("access") != "in";
+        if (!layout.is_one_piece || !name.ends_with("_cache")) {
+          phase.arguments.push_back(phase.tensors.size());
+          add(name, tensor.at("type"), tensor.at("shape"), isWritten);
+          continue;
+        }
+        if (!cache) {
+          cache = phase.tensors.size();
+          const bool isPaged = layout.page_size > 0;
+          add("cache", "u8",
+              {isPaged ? "pages" : "batch", isPaged ? std::to_string(layout.page_size) : "capacity",
+               std::to_string(layout.token_bytes)},
+              isWritten);
+          phase.tensors.back().isPiece = true;
+        }
+        phase.arguments.push_back(*cache);
       }
       phases.push_back(std::move(phase));
     }

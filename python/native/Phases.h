@@ -6,6 +6,8 @@
 #ifndef TPAC_PYTHON_PHASES_H
 #define TPAC_PYTHON_PHASES_H
 
+#include "tpac/pack.h"
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -29,19 +31,25 @@ struct TensorDescription {
   std::string shapeText;
   std::vector<Dimension> shape;
   bool isWritten;
+  /// Memory without strides: a cache that is one piece.
+  bool isPiece = false;
 };
 
 struct PhaseDescription {
   std::string name;
   int32_t number;
   std::vector<std::string> sizes;
+  /// What a call takes: a cache that is one piece of memory is one tensor, "cache".
   std::vector<TensorDescription> tensors;
+  /// For each tensor of the phase's argument block, which of `tensors` it is.
+  std::vector<size_t> arguments;
   bool hasWorkspace;
 };
 
-/// Phases of a manifest (docs/variant.md); those that this version of the runtime cannot call are left out. Throws
-/// StatusError where the manifest is not understood.
-std::vector<PhaseDescription> readPhases(const std::string &manifest);
+/// Phases of a manifest (docs/packs.md) on a device whose caches are as `layout` says; those that this version of the
+/// runtime cannot call there are left out. Throws StatusError where the manifest is not understood.
+std::vector<PhaseDescription> readPhases(const std::string &manifest, int32_t deviceType,
+                                         const tpac_cache_layout &layout);
 
 /// Learns the sizes of a call from the shapes of its tensors, one after the other.
 class CallSizes {

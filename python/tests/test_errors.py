@@ -84,8 +84,10 @@ def test_packs_that_cannot_be_opened(tmp_path):
         tpac.open(tmp_path / "none")
     with pytest.raises(tpac.InvalidArgument, match="memory"):
         tpac.open(b"not an archive")
-    with pytest.raises(tpac.InvalidArgument, match="device is 'cuda:0'; expected 'cpu'"):
-        tpac.open(tmp_path, device="cuda:0")
+    with pytest.raises(tpac.InvalidArgument, match="device is 'gpu'; expected 'cpu', 'cuda' or 'cuda:N'"):
+        tpac.open(tmp_path, device="gpu")
+    with pytest.raises(tpac.InvalidArgument, match="threads is 2; expected None on device cuda:1"):
+        tpac.open(tmp_path, device="cuda:1", threads=2)
 
 
 class CudaTensor:

@@ -8,13 +8,13 @@
 PyTorch operators and a model that uses them are in `tpac.torch`, which is not imported here.
 """
 from ._native import SPIN_NEVER, PageCopy, PagePool, PagePoolStatistics, ThreadPool, runtime_version
-from .errors import Error, InvalidArgument, OutOfMemory, OutOfPages, SystemFailure
+from .errors import DeviceError, Error, InvalidArgument, OutOfMemory, OutOfPages, SystemFailure
 from .pack import Pack, Phase, TensorInfo, default_thread_pool, open
 
 __version__ = runtime_version()
 
 __all__ = [
-    "Error", "InvalidArgument", "OutOfMemory", "OutOfPages", "Pack", "PageCopy", "PagePool", "PagePoolStatistics",
+    "DeviceError", "Error", "InvalidArgument", "OutOfMemory", "OutOfPages", "Pack", "PageCopy", "PagePool", "PagePoolStatistics",
     "Phase", "SPIN_NEVER", "SystemFailure", "TensorInfo", "ThreadPool", "default_thread_pool", "open",
     "runtime_version",
 ]

@@ -30,7 +30,13 @@ class OutOfPages(Error):
     status = 4
 
 
-_BY_STATUS = {cls.status: cls for cls in (InvalidArgument, OutOfMemory, SystemFailure, OutOfPages)}
+class DeviceError(Error):
+    """A device's driver is missing or refused a call; the message has the driver's own words."""
+
+    status = 5
+
+
+_BY_STATUS = {cls.status: cls for cls in (InvalidArgument, OutOfMemory, SystemFailure, OutOfPages, DeviceError)}
 
 
 def exception_of(status: int, message: str) -> Error:

@@ -8,6 +8,8 @@ from typing import Any, Mapping, Sequence
 
 import torch
 from torch import Tensor
+# Tensors as they are, derivatives or not (the operators have none, and say so when asked for them), on the present stream.
+from torch.utils.dlpack import to_dlpack
 
 from ..arrays import torch_type
 from ..errors import InvalidArgument
@@ -32,26 +34,17 @@ def _phase(handle: str, phase: str) -> tuple[Pack, Phase]:
     return pack, pack.phases[phase]
 
 
-def _input_names(phase: Phase) -> list[str]:
-    return [t.name for t in phase.tensors.values() if t.access == "in" and not t.name.endswith("_cache")]
-
-
-def _cache_names(phase: Phase) -> list[str]:
-    return [name for name in phase.tensors if name.endswith("_cache")]
-
-
 def _named(phase: Phase, inputs: Sequence[Tensor], caches: Sequence[Tensor]) -> dict[str, Tensor]:
-    names = _input_names(phase), _cache_names(phase)
+    names = phase.input_names, phase.cache_names
     for what, expected, found in (("inputs", names[0], inputs), ("caches", names[1], caches)):
         if len(expected) != len(found):
             raise InvalidArgument(f"tpac::{phase.name}: {what} has {len(found)} tensors; expected "
                                   f"{', '.join(expected)}")
-    # The operators have no derivatives, and say so when asked for them. DLPack refuses tensors that ask for one.
-    return {name: tensor.detach() for name, tensor in zip(names[0] + names[1], [*inputs, *caches])}
+    return dict(zip(names[0] + names[1], [*inputs, *caches]))
 
 
 def _new_results(phase: Phase, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    like = inputs[_input_names(phase).index(phase.token_tensor)]
+    like = inputs[phase.input_names.index(phase.token_tensor)]
     out, lse = (like.new_empty(t.extents({"tokens": like.shape[0]}), dtype=torch_type(t.type)) for t in phase.outputs)
     return out, lse
 
@@ -60,7 +53,7 @@ def _new_results(phase: Phase, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor
 def append(pack: str, inputs: Sequence[Tensor], caches: Sequence[Tensor]) -> None:
     """New tokens enter the caches. inputs, caches: the phase's tensors in the pack's order."""
     opened, phase = _phase(pack, "append")
-    opened.append(**_named(phase, inputs, caches))
+    opened._run("append", _named(phase, inputs, caches), False, None, to_dlpack)
 
 
 @append.register_fake
@@ -71,7 +64,7 @@ def _(pack: str, inputs: Sequence[Tensor], caches: Sequence[Tensor]) -> None:
 def _attention(name: str) -> Any:
     def attend(pack: str, inputs: Sequence[Tensor], caches: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         opened, phase = _phase(pack, name)
-        return getattr(opened, name)(**_named(phase, inputs, caches))
+        return opened._attend(name, _named(phase, inputs, caches), True, None, to_dlpack)
 
     # Annotations as objects: the operator's schema is made of them.
     attend.__annotations__ = {"pack": str, "inputs": Sequence[Tensor], "caches": Sequence[Tensor],
@@ -89,7 +82,7 @@ prefill = _attention("prefill")
 def merge(pack: str, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """inputs: out0, lse0, out1, lse1."""
     opened, phase = _phase(pack, "merge")
-    return opened.merge(**_named(phase, inputs, ()))
+    return opened._attend("merge", _named(phase, inputs, ()), False, None, to_dlpack)
 
 
 @merge.register_fake
@@ -103,8 +96,8 @@ class Kernels:
     def __init__(self, pack: Pack):
         self.pack = pack
         self.handle = register(pack)
-        self._inputs = {name: _input_names(phase) for name, phase in pack.phases.items()}
-        self._caches = _cache_names(pack.phases["append"])
+        self._inputs = {name: phase.input_names for name, phase in pack.phases.items()}
+        self._caches = pack.phases["append"].cache_names
 
     def append(self, cache: Mapping[str, Tensor], **tensors: Tensor) -> None:
         torch.ops.tpac.append(self.handle, self._ordered("append", tensors), [cache[name] for name in self._caches])

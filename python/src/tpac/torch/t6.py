@@ -161,11 +161,12 @@ class T6(nn.Module):
 
 
 class Batch:
-    """Requests that go through a T6 together, each with a cache in every layer; on pages where the pack says so."""
+    """Requests that go through a T6 together, each with a cache in every layer; on pages where the pack says so. The
+    model must be on the pack's device."""
 
     def __init__(self, model: T6, requests: int, capacity: int):
         pack = model.kernels.pack
-        unit = pack.page_size or max(pack.value_block, 1)
+        unit = pack.page_size or pack.capacity_unit
         self._columns = -(-capacity // unit)
         layers = range(len(model.transformer["h"]))
         self.lengths = torch.zeros(requests, dtype=torch.int32)
@@ -179,11 +180,16 @@ class Batch:
         else:
             self.caches = [pack.new_cache(batch=requests, capacity=self._columns * unit, framework="torch")
                            for _ in layers]
+        for cache in self.caches:
+            for tensor in cache.values():
+                # CUDA graphs may write to what never moves.
+                torch._dynamo.mark_static_address(tensor)
 
     @torch.inference_mode()
     def run(self, tokens: Sequence[Sequence[int]], model: Callable[..., Tensor] | None = None) -> Tensor:
-        """Logits [all new tokens, vocabulary]. tokens: of each request. model: in place of the batch's own, such as the
+        """Logits [all new tokens, vocabulary] on the model's device. tokens: of each request. model: in place of the batch's own, such as the
         same compiled."""
+        device = self._model.lm_head.weight.device
         counts = torch.tensor([len(new) for new in tokens], dtype=torch.int32)
         after = self.lengths + counts
         positions = [torch.arange(b, a, dtype=torch.int32) for b, a in zip(self.lengths.tolist(), after.tolist())]
@@ -194,7 +200,9 @@ class Batch:
             for number, count in zip(self._numbers, counts.tolist()):
                 self._pool.append(number, count)
             table = torch.from_numpy(self._pool.block_table(self._numbers, self._columns)[0])
-        step = Step(torch.cat(positions), start, self.lengths, after, table, bool((counts > 1).any()))
-        flat = torch.tensor([token for new in tokens for token in new])
+        addresses = [None if t is None else t.to(device)
+                     for t in (torch.cat(positions), start, self.lengths, after, table)]
+        step = Step(*addresses, bool((counts > 1).any()))
+        flat = torch.tensor([token for new in tokens for token in new], device=device)
         self.lengths = after
         return (self._model if model is None else model)(flat, step, self.caches)
