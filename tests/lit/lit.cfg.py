@@ -34,6 +34,10 @@ config.available_features.add(platform.machine())
 if shutil.which("qemu-x86_64"):
     config.available_features.add("qemu-x86_64")
 
+# Libraries that are checked by sanitizers are no use to a program without them.
+if config.tpac_sanitize:
+    config.available_features.add("sanitized")
+
 # The assembler of NVIDIA's toolkit is optional (docs/gpu.md).
 installed = os.path.join(config.tpac_source_root, "build/ptxas/nvidia/cu13/bin")
 ptxas = next(filter(None, (shutil.which("ptxas", path=path) for path in
