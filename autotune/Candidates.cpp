@@ -20,12 +20,6 @@ template <typename T> T take(llvm::Expected<T> expected) {
   return std::move(*expected);
 }
 
-std::string textOf(ScheduleAttr schedule) {
-  std::string text;
-  llvm::raw_string_ostream(text) << schedule;
-  return text;
-}
-
 void checkPins(const std::vector<ScheduleSpace::Knob> &knobs, const Pins &pins) {
   for (const auto &[name, value] : pins) {
     auto knob = std::ranges::find(knobs, name, &ScheduleSpace::Knob::name);
@@ -42,6 +36,34 @@ void checkPins(const std::vector<ScheduleSpace::Knob> &knobs, const Pins &pins) 
 }
 
 } // namespace
+
+std::string textOf(ScheduleAttr schedule) {
+  std::string text;
+  llvm::raw_string_ostream(text) << schedule;
+  return text;
+}
+
+nlohmann::json fieldsOf(ScheduleAttr schedule) {
+  nlohmann::json fields = nlohmann::json::object();
+  const std::vector<ScheduleSpace::Knob> knobs = ScheduleSpace().knobs();
+  const std::vector<std::string> values = ScheduleSpace::valuesOf(schedule);
+  for (size_t knob = 0; knob < knobs.size(); ++knob)
+    fields[knobs[knob].name] = values[knob];
+  return fields;
+}
+
+llvm::Expected<ScheduleAttr> scheduleOf(const nlohmann::json &fields, mlir::tpa::VariantAttr variant, Phase phase,
+                                        const CodeTarget &target, CacheStorage storage) {
+  llvm::Expected<ScheduleSpace> space = scheduleSpace(variant, phase, target, storage);
+  if (!space)
+    return space.takeError();
+  llvm::Expected<ScheduleAttr> schedule = space->schedule(fields.get<std::map<std::string, std::string>>());
+  if (!schedule)
+    return schedule.takeError();
+  if (llvm::Error error = checkSchedule(variant, phase, *schedule, target))
+    return std::move(error);
+  return *schedule;
+}
 
 std::optional<search::Index> Candidates::find(const nlohmann::json &schedule) const {
   auto found = std::ranges::find(fields, schedule);
@@ -62,13 +84,11 @@ Candidates candidatesFor(mlir::tpa::VariantAttr variant, Phase phase, const Code
     const std::vector<std::string> values = ScheduleSpace::valuesOf(schedule);
     bool isPinned = true;
     search::Point point;
-    nlohmann::json fields = nlohmann::json::object();
     for (size_t knob = 0; knob < knobs.size(); ++knob) {
       auto pin = pins.find(knobs[knob].name);
       isPinned &= pin == pins.end() || pin->second == values[knob];
       point.push_back(
           static_cast<int>(std::ranges::find(knobs[knob].values, values[knob]) - knobs[knob].values.begin()));
-      fields[knobs[knob].name] = values[knob];
     }
     if (!isPinned)
       continue;
@@ -80,7 +100,7 @@ Candidates candidatesFor(mlir::tpa::VariantAttr variant, Phase phase, const Code
       result.byDefault = result.texts.size();
     result.space.points.push_back(std::move(point));
     result.texts.push_back(textOf(schedule));
-    result.fields.push_back(std::move(fields));
+    result.fields.push_back(fieldsOf(schedule));
   }
   return result;
 }

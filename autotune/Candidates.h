@@ -20,6 +20,16 @@ namespace tpac::autotune {
 /// Values that knobs must have: {"stages": "3"}.
 using Pins = std::map<std::string, std::string>;
 
+/// "#tpa.schedule<...>".
+std::string textOf(mlir::tpa::ScheduleAttr schedule);
+
+/// The values of a schedule by knob, as records keep them.
+nlohmann::json fieldsOf(mlir::tpa::ScheduleAttr schedule);
+
+/// Why `fields` (as fieldsOf gives them) are no schedule that `target` takes for a phase; else the schedule.
+llvm::Expected<mlir::tpa::ScheduleAttr> scheduleOf(const nlohmann::json &fields, mlir::tpa::VariantAttr variant,
+                                                   Phase phase, const CodeTarget &target, CacheStorage storage);
+
 struct Candidates {
   search::Space space;
   /// Of each point: the text of #tpa.schedule, and its fields by name.

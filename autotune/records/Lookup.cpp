@@ -16,8 +16,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::array<std::string_view, 5> matchNames = {"exact", "other toolchain", "other shape", "other silicon",
-                                                        "none"};
+constexpr std::array<std::string_view, 6> matchNames = {
+    "exact", "other toolchain", "other shape", "other number of CPUs", "other silicon", "none"};
 
 /// The value of an environment variable; empty where it is not set.
 std::string environment(const char *name) {
@@ -34,6 +34,21 @@ fs::path userFile() {
   if (std::string home = environment("HOME"); !home.empty())
     return fs::path(home) / ".local" / "share" / "tpac" / "records.json";
   return {};
+}
+
+/// |log2| of the ratio of two sizes.
+double apart(int64_t x, int64_t y) {
+  return std::abs(std::log2(static_cast<double>(std::max<int64_t>(x, 1))) -
+                  std::log2(static_cast<double>(std::max<int64_t>(y, 1))));
+}
+
+/// Machines of one kind of CPU may have any number of them; how much of the last cache they have a share in differs
+/// with it, and virtual machines report what the host has.
+bool isSameKind(json a, json b) {
+  for (json *silicon : {&a, &b})
+    for (const char *field : {"cpus", "l3"})
+      silicon->erase(field);
+  return a == b && a.contains("cpu");
 }
 
 void compare(std::vector<std::string> &result, const std::string &path, const json &found, const json &wanted) {
@@ -60,18 +75,23 @@ Match matchOf(const Entry &entry, const Key &key, const Fingerprint &machine) {
       std::tie(key.phase, key.variant, key.valueBlock, key.pageSize))
     return Match::none;
   if (entry.fingerprint.silicon != machine.silicon)
-    return Match::otherSilicon;
+    return isSameKind(entry.fingerprint.silicon, machine.silicon) ? Match::otherCount : Match::otherSilicon;
   if (its.shape != key.shape)
     return Match::otherShape;
   return entry.fingerprint.toolchain == machine.toolchain ? Match::exact : Match::otherToolchain;
 }
 
 double distance(Shape a, Shape b) {
-  auto apart = [](int64_t x, int64_t y) {
-    return std::abs(std::log2(static_cast<double>(std::max<int64_t>(x, 1))) -
-                    std::log2(static_cast<double>(std::max<int64_t>(y, 1))));
-  };
   return apart(a.requests, b.requests) + apart(a.tokens, b.tokens) + apart(a.cached, b.cached);
+}
+
+double distance(const Entry &entry, const Key &key, const Fingerprint &machine) {
+  Shape its = entry.key.shape, asked = key.shape;
+  if (matchOf(entry, key, machine) == Match::otherCount) {
+    its.requests *= machine.silicon.value("cpus", int64_t(1));
+    asked.requests *= entry.fingerprint.silicon.value("cpus", int64_t(1));
+  }
+  return distance(its, asked);
 }
 
 std::vector<fs::path> recordFiles(const std::string &given) {
@@ -112,7 +132,7 @@ std::vector<Answer> answersFor(const std::vector<Layer> &layers, const Key &key,
   for (const Layer &layer : layers)
     for (const Entry &entry : layer.contents.entries)
       if (Match match = matchOf(entry, key, machine); match != Match::none)
-        answers.push_back({match, distance(entry.key.shape, key.shape), answers.size(), entry, layer.file});
+        answers.push_back({match, distance(entry, key, machine), answers.size(), entry, layer.file});
   std::ranges::sort(answers, {},
                     [](const Answer &answer) { return std::tuple(answer.match, answer.distance, answer.position); });
   return answers;

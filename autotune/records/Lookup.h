@@ -16,6 +16,7 @@ enum class Match {
   exact,          ///< key, silicon and toolchain
   otherToolchain, ///< measured with another compiler: right if it is still legal, worth measuring again
   otherShape,     ///< the same silicon, another bucket of sizes
+  otherCount,     ///< the same kind of CPU, another number of them
   otherSilicon,   ///< candidates for a search, no more
   none,           ///< another phase, variant or storage
 };
@@ -26,6 +27,8 @@ Match matchOf(const Entry &entry, const Key &key, const Fingerprint &machine);
 
 /// Sum over requests, tokens and cached of |log2| of the ratio of sizes (of buckets; 0 counts as 1).
 double distance(Shape a, Shape b);
+/// The same for an entry and a question; between machines of different numbers of CPUs, requests count per CPU.
+double distance(const Entry &entry, const Key &key, const Fingerprint &machine);
 
 struct Answer {
   Match match = Match::none;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdio>
 #include <optional>
 #include <regex>
 #include <set>
@@ -103,6 +104,17 @@ std::optional<Effort> effortOf(std::string_view name) {
 
 bool isSameQuestion(const Entry &a, const Entry &b) {
   return a.key == b.key && a.fingerprint == b.fingerprint && a.policy == b.policy;
+}
+
+std::string idOf(const Entry &entry) {
+  const json whole = toJson(entry);
+  // FNV-1a: the same in every build and on every machine, as members of objects come in order of their names.
+  uint64_t hash = 0xcbf29ce484222325;
+  for (char byte : json({whole.at("key"), whole.at("fingerprint"), whole.at("policy")}).dump())
+    hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3;
+  char digits[17];
+  std::snprintf(digits, sizeof(digits), "%016llx", static_cast<unsigned long long>(hash));
+  return digits;
 }
 
 const Candidate &chosenOf(const Entry &entry, const json &defaultSchedule) {

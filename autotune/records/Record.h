@@ -101,6 +101,10 @@ inline constexpr size_t mostCandidates = 8;
 /// Whether two entries speak of the same measurement: key, fingerprint and policy.
 bool isSameQuestion(const Entry &a, const Entry &b);
 
+/// Names the question that an entry answers: 16 hexadecimal digits of its key, fingerprint and policy. Manifests and
+/// commands refer to entries so.
+std::string idOf(const Entry &entry);
+
 /// The schedule of `entry` to use: of those as fast as the fastest within one percent or two deviations the default
 /// one, else the first by text. So two searches that find the same few equals agree.
 const Candidate &chosenOf(const Entry &entry, const nlohmann::json &defaultSchedule);

@@ -32,6 +32,10 @@ ordered_json schedulesJson(const Pack &pack, Phase phase) {
     schedules.push_back({{"target", schedule.target}, {"origin", schedule.origin}});
     if (!schedule.text.empty())
       schedules.back()["text"] = schedule.text;
+    if (!schedule.record.empty()) {
+      schedules.back()["record"] = schedule.record;
+      schedules.back()["match"] = schedule.match;
+    }
   }
   return schedules;
 }

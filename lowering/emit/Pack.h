@@ -20,10 +20,13 @@ inline constexpr int packFormatVersion = 1;
 struct PhaseSchedule {
   Phase phase;
   std::string target;
-  /// "heuristic": the target's default; "reference": the reference path, which has no schedules.
+  /// "heuristic": the target's default; "tuned": a tuning record's; "reference": the reference path, which has no
+  /// schedules.
   std::string origin;
   /// The #tpa.schedule; empty on the reference path.
   std::string text;
+  /// Tuned: the record's name and how near it was ("exact", ...).
+  std::string record = {}, match = {};
 };
 
 /// A file of a pack with its content; `path` is relative to the pack's directory, with '/'.

@@ -86,6 +86,29 @@ llvm::Error ScheduleSpace::contains(ScheduleAttr schedule) const {
   return problem.empty() ? llvm::Error::success() : llvm::createStringError(problem);
 }
 
+llvm::Expected<ScheduleAttr> ScheduleSpace::schedule(const std::map<std::string, std::string> &values) const {
+  const std::vector<Knob> all = knobs();
+  for (const auto &[name, value] : values)
+    if (!llvm::is_contained(llvm::map_range(all, [](const Knob &knob) { return knob.name; }), name))
+      return llvm::createStringError("schedule: no knob is called '" + name + "'");
+  int64_t number = 0;
+  for (const Knob &knob : all) {
+    auto given = values.find(knob.name);
+    if (given == values.end() && knob.values.size() > 1)
+      return llvm::createStringError("schedule: " + knob.name + ": expected " + alternatives(knob.values) +
+                                     ", got nothing");
+    auto found = given == values.end() ? knob.values.begin() : llvm::find(knob.values, given->second);
+    if (found == knob.values.end())
+      return llvm::createStringError("schedule: " + knob.name + ": expected " + alternatives(knob.values) + ", got " +
+                                     given->second);
+    number = number * static_cast<int64_t>(knob.values.size()) + (found - knob.values.begin());
+  }
+  ScheduleAttr schedule = at(number);
+  if (!schedule)
+    return llvm::createStringError("schedule: its values contradict each other");
+  return schedule;
+}
+
 int64_t ScheduleSpace::size() const {
   int64_t product = 1;
   forEachKnob(*this, [&](const char *, const auto &values, auto) { product *= static_cast<int64_t>(values.size()); });

@@ -10,6 +10,7 @@
 
 #include "llvm/Support/Error.h"
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,11 @@ struct ScheduleSpace {
   /// Success where every field of `schedule` has a value of its knob; else the first field that has not, what was found
   /// and what is accepted.
   llvm::Error contains(mlir::tpa::ScheduleAttr schedule) const;
+
+  /// The schedule with these values, spelled as knobs() spells them. A knob that is not named has the one value that it
+  /// can have. An error that names the knob where it has no such value, or several and none is named, and where
+  /// #tpa.schedule itself forbids the combination.
+  llvm::Expected<mlir::tpa::ScheduleAttr> schedule(const std::map<std::string, std::string> &values) const;
 
   /// Combinations of values, legal or not.
   int64_t size() const;

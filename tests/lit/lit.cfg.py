@@ -16,6 +16,8 @@ config.test_exec_root = os.path.join(config.tpac_lit_dir, "out")
 
 config.environment["PATH"] = os.pathsep.join(
     [config.tpac_tools_dir, config.llvm_tools_dir, config.environment.get("PATH", "")])
+# Who runs the tests may have tuning records; no test takes them.
+config.environment["TPAC_RECORDS"] = os.path.join(config.test_exec_root, "no-records.json")
 for name in ("TPAC_TEST_EFFORT", "ASAN_OPTIONS", "UBSAN_OPTIONS"):
     if name in os.environ:
         config.environment[name] = os.environ[name]

@@ -2,6 +2,7 @@
 //
 // tpac build: a kernel pack of a variant.
 
+#include "autotune/Candidates.h"
 #include "lowering/Compiler.h"
 #include "lowering/GpuPack.h"
 #include "lowering/TargetSchedule.h"
@@ -12,6 +13,7 @@
 #include "tools/tpac/Commands.h"
 #include "tools/tpac/Table.h"
 #include "tools/tpac/Take.h"
+#include "tools/tpac/TunedSchedules.h"
 #include "tools/tpac/VariantFile.h"
 
 #include "llvm/ADT/StringExtras.h"
@@ -33,14 +35,11 @@ struct BuildOptions {
   std::optional<int64_t> valueBlock;
   int64_t pageSize = 0;
   bool reference = false;
+  std::vector<std::string> tunedFor = {"decode/cached:8192", "prefill/tokens:2048"};
+  std::string records;
+  std::string mode = "cached-only";
   bool json = false;
 };
-
-std::string textOf(mlir::Attribute attribute) {
-  std::string text;
-  llvm::raw_string_ostream(text) << attribute;
-  return text;
-}
 
 /// The CPUs among `names`, as findPackTargets orders them, and the GPUs.
 std::pair<std::vector<CodeTarget>, std::vector<CodeTarget>> findTargets(const std::vector<std::string> &names) {
@@ -58,21 +57,70 @@ std::pair<std::vector<CodeTarget>, std::vector<CodeTarget>> findTargets(const st
   return {cpus.empty() ? std::vector<CodeTarget>() : take(findPackTargets(cpus)), std::move(gpus)};
 }
 
-/// The phases' code for a CPU; adds how they are computed to `schedules`.
-mlir::OwningOpRef<mlir::ModuleOp> lower(mlir::tpa::VariantAttr variant, CodePath path, const CodeTarget &target,
-                                        CacheStorage storage, std::vector<PhaseSchedule> &schedules) {
-  if (path == CodePath::reference) {
+/// Chooses the schedules of a pack for CPUs, and remembers how.
+class CpuSchedules {
+public:
+  CpuSchedules(const BuildOptions &options, const VariantFile &file)
+      : variant(file.variant()), path(options.reference ? CodePath::reference : CodePath::fused),
+        tuned(options.records, options.reference ? records::Mode::off : records::modeOf(options.mode).value()) {
+    for (const std::string &shape : options.tunedFor) {
+      bench::Row row = questionRow(shape, variant);
+      if (!rows.emplace(row.phase, row).second)
+        throw std::runtime_error("--tuned-for: found two shapes of " + std::string(phaseName(row.phase)) +
+                                 "; expected one for each phase, which has one kernel per target");
+    }
+    for (const std::string &problem : tuned.problems())
+      std::cerr << "tpac: " << problem << '\n';
+  }
+
+  /// The phases' code for `target`.
+  mlir::OwningOpRef<mlir::ModuleOp> lower(const CodeTarget &target, CacheStorage storage) {
+    if (path == CodePath::reference) {
+      for (Phase phase : packPhases)
+        schedules.push_back({phase, target.name, "reference", ""});
+      return take(lowerPhases(variant, packPhases, Stage::target, path, target, storage));
+    }
+    std::vector<ScheduledPhase> phases;
     for (Phase phase : packPhases)
-      schedules.push_back({phase, target.name, "reference", ""});
-    return take(lowerPhases(variant, packPhases, Stage::target, path, target, storage));
+      phases.push_back({phase, choose(phase, target, storage)});
+    return take(lowerScheduled(variant, phases, target));
   }
-  std::vector<ScheduledPhase> phases;
-  for (Phase phase : packPhases) {
-    phases.push_back({phase, take(defaultSchedule(variant, phase, target, storage))});
-    schedules.push_back({phase, target.name, "heuristic", textOf(phases.back().schedule)});
+
+  std::vector<PhaseSchedule> schedules;
+  /// As JSON, with notes.
+  nlohmann::ordered_json explained = nlohmann::ordered_json::array();
+
+private:
+  mlir::tpa::ScheduleAttr choose(Phase phase, const CodeTarget &target, CacheStorage storage) {
+    auto row = rows.find(phase);
+    ChosenSchedule chosen;
+    if (row != rows.end())
+      chosen = tuned.explain(variant, row->second, target, storage).chosen;
+    else
+      chosen.schedule = take(defaultSchedule(variant, phase, target, storage));
+    PhaseSchedule schedule = {phase, target.name, "heuristic", autotune::textOf(chosen.schedule)};
+    if (chosen.answer) {
+      schedule.origin = "tuned";
+      schedule.record = idOf(chosen.answer->entry);
+      schedule.match = matchName(chosen.answer->match);
+    }
+    explained.push_back({{"phase", phaseName(phase)}, {"target", target.name}, {"origin", schedule.origin}});
+    if (!schedule.record.empty())
+      explained.back()["record"] = schedule.record;
+    // Who keeps no records need not hear that there are none.
+    if (!chosen.note.empty() && tuned.hasEntries()) {
+      explained.back()["note"] = chosen.note;
+      std::cerr << "tpac: " << shapeOf(row->second) << " for " << target.name << ": " << chosen.note << '\n';
+    }
+    schedules.push_back(std::move(schedule));
+    return chosen.schedule;
   }
-  return take(lowerScheduled(variant, phases, target));
-}
+
+  mlir::tpa::VariantAttr variant;
+  CodePath path;
+  TunedSchedules tuned;
+  std::map<Phase, bench::Row> rows;
+};
 
 void build(const BuildOptions &options) {
   auto start = std::chrono::steady_clock::now();
@@ -92,14 +140,16 @@ void build(const BuildOptions &options) {
   Pack pack{file.variant().getName().str(), file.json(), {}, {}};
   for (Phase phase : packPhases)
     pack.signatures.push_back(getPhaseSignature(file.variant(), phase, storage));
+  CpuSchedules schedules(options, file);
   std::vector<mlir::OwningOpRef<mlir::ModuleOp>> modules;
   std::vector<TargetModule> levels;
   std::vector<std::string> targetNames;
   for (CodeTarget &target : targets) {
-    modules.push_back(lower(file.variant(), path, target, storage, pack.schedules));
+    modules.push_back(schedules.lower(target, storage));
     targetNames.push_back(target.name);
     levels.push_back({*modules.back(), std::move(target)});
   }
+  pack.schedules = schedules.schedules;
   if (!gpus.empty()) {
     pack.gpu = take(buildGpuPart(file.variant(), gpus, {options.pageSize, findPtxas().value_or("")}));
     for (const CodeTarget &gpu : gpus)
@@ -124,6 +174,7 @@ void build(const BuildOptions &options) {
                                    {"targets", targetNames},
                                    {"directory", options.directory},
                                    {"files", files},
+                                   {"schedules", schedules.explained},
                                    {"seconds", seconds},
                                    // Of one phase for one target: generated, compiled, its share of the linking.
                                    {"seconds_per_kernel", secondsPerKernel}};
@@ -155,6 +206,17 @@ void addBuildCommand(CLI::App &app) {
   command->add_option("--value-block", options->valueBlock, valueBlockHelp);
   command->add_option("--page-size", options->pageSize, pageSizeHelp)->capture_default_str();
   command->add_flag("--reference", options->reference, "kernels of the reference path in place of fused ones");
+  command
+      ->add_option("--tuned-for", options->tunedFor,
+                   "the calls that kernels for CPUs are chosen for where there are tuning records, one shape for each "
+                   "phase; phases without one are as by default: " +
+                       std::string(bench::shapeHelp))
+      ->allow_extra_args(false)
+      ->capture_default_str();
+  command->add_option("--records", options->records, recordsHelp);
+  command->add_option("--mode", options->mode, recordsModeHelp)
+      ->check(CLI::IsMember({"off", "cached-only", "assert-hit"}))
+      ->capture_default_str();
   command->add_flag("--json", options->json, "print JSON");
   command->callback([options] { build(*options); });
 }

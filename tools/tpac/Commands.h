@@ -26,9 +26,15 @@ inline constexpr const char *pageSizeHelp =
 inline constexpr const char *recordsHelp =
     "file of tuning records; default: TPAC_RECORDS, or tpac-records.json here and the user's own (docs/autotuning.md)";
 
+/// Of the option --mode, which says what is made of records.
+inline constexpr const char *recordsModeHelp =
+    "off: default schedules; cached-only: the nearest record that fits, else the default; assert-hit: an exact record, "
+    "else an error";
+
 void addBenchCommand(CLI::App &app);
 void addBuildCommand(CLI::App &app);
 void addCheckCommand(CLI::App &app);
+void addRecordsCommand(CLI::App &app);
 void addShowCommand(CLI::App &app);
 void addTuneCommand(CLI::App &app);
 

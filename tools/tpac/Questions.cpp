@@ -3,6 +3,7 @@
 #include "tools/tpac/Questions.h"
 
 #include "autotune/records/Machine.h"
+#include "bench/measure/ThreadTeam.h"
 #include "dialect/json/VariantJson.h"
 
 #include "tpac/CodegenHash.h"
@@ -10,14 +11,36 @@
 
 namespace tpac {
 
+nlohmann::json toolchainOfThis() {
+  return {{"tpac", TPAC_VERSION}, {"llvm", TPAC_LLVM_VERSION}, {"codegen", TPAC_CODEGEN_HASH}};
+}
+
 QuestionKey questionKeyOf(mlir::tpa::VariantAttr variant, const bench::Row &row, CacheStorage storage,
                           const CodeTarget &target) {
   nlohmann::json json = nlohmann::json::parse(mlir::tpa::writeVariant(variant));
   json.erase("name");
   return {{std::string(phaseName(row.phase)), json, storage.valueBlock, storage.pageSize,
            records::bucketed(records::Shape{row.requests, row.tokens, row.cached})},
-          {records::cpuSilicon(target.name),
-           {{"tpac", TPAC_VERSION}, {"llvm", TPAC_LLVM_VERSION}, {"codegen", TPAC_CODEGEN_HASH}}}};
+          {records::cpuSilicon(target.name), toolchainOfThis()}};
+}
+
+bench::Row questionRow(const std::string &shape, mlir::tpa::VariantAttr variant) {
+  const bool givesRequests = shape.find("/requests:") != std::string::npos;
+  return bench::rowOfShape(shape, variant.getName().str(), nlohmann::json::parse(mlir::tpa::writeVariant(variant)),
+                           givesRequests ? 1 : static_cast<int>(bench::allowedCpus().size()));
+}
+
+std::string changesOf(const nlohmann::json &schedule, const nlohmann::json &byDefault) {
+  std::string text;
+  for (const auto &[knob, value] : schedule.items())
+    if (value != byDefault.value(knob, nlohmann::json()))
+      text += (text.empty() ? "" : ", ") + knob + " " + value.get<std::string>();
+  return text.empty() ? "as by default" : text;
+}
+
+std::string shapeOf(const bench::Row &row) {
+  return std::string(phaseName(row.phase)) + "/cached:" + std::to_string(row.cached) +
+         "/tokens:" + std::to_string(row.tokens) + "/requests:" + std::to_string(row.requests);
 }
 
 } // namespace tpac

@@ -17,10 +17,23 @@ struct QuestionKey {
   records::Fingerprint fingerprint;
 };
 
+/// The toolchain of fingerprints that this compiler makes.
+nlohmann::json toolchainOfThis();
+
 /// The key of calls as `row` says, of this machine's CPU where `target` is "host", of its level else, and this
 /// compiler.
 QuestionKey questionKeyOf(mlir::tpa::VariantAttr variant, const bench::Row &row, CacheStorage storage,
                           const CodeTarget &target);
+
+/// The row that `shape` (as bench::shapeHelp says) asks for. Requests are one per CPU of this process where it does not
+/// say how many. Throws std::runtime_error.
+bench::Row questionRow(const std::string &shape, mlir::tpa::VariantAttr variant);
+
+/// "tokens 64, queries 4": what of a schedule differs from the default.
+std::string changesOf(const nlohmann::json &schedule, const nlohmann::json &byDefault);
+
+/// "decode/cached:8192/tokens:1/requests:2".
+std::string shapeOf(const bench::Row &row);
 
 } // namespace tpac
 

@@ -63,15 +63,6 @@ std::vector<nlohmann::json> portfolioOf(const std::vector<records::Answer> &answ
   return schedules;
 }
 
-/// "tokens 64, queries 4": what differs from the default.
-std::string changesOf(const nlohmann::json &schedule, const nlohmann::json &byDefault) {
-  std::string text;
-  for (const auto &[knob, value] : schedule.items())
-    if (value != byDefault.value(knob, nlohmann::json()))
-      text += (text.empty() ? "" : ", ") + knob + " " + value.get<std::string>();
-  return text.empty() ? "as by default" : text;
-}
-
 std::string rejectsOf(const std::map<std::string, int> &rejects) {
   std::string text;
   for (const auto &[reason, count] : rejects)
@@ -155,11 +146,6 @@ public:
   }
 
 private:
-  static std::string shapeOf(const bench::Row &row) {
-    return std::string(phaseName(row.phase)) + "/cached:" + std::to_string(row.cached) +
-           "/tokens:" + std::to_string(row.tokens) + "/requests:" + std::to_string(row.requests);
-  }
-
   /// Threads of a measurement take whole requests, so splits would not be measured: their default stays.
   autotune::Pins pinsFor(const bench::Row &row) const {
     autotune::Pins result = pins;

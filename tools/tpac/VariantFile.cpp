@@ -35,8 +35,11 @@ std::string readFile(const std::string &path) {
 
 } // namespace
 
-tpac::VariantFile::VariantFile(const std::string &path) : context(compilerRegistry(), noThreads) {
-  llvm::Expected<tpa::VariantAttr> read = tpa::readVariant(readFile(path), path, context);
+tpac::VariantFile::VariantFile(const std::string &path) : VariantFile(readFile(path), path) {}
+
+tpac::VariantFile::VariantFile(const std::string &text, const std::string &name)
+    : context(compilerRegistry(), noThreads) {
+  llvm::Expected<tpa::VariantAttr> read = tpa::readVariant(text, name, context);
   if (!read)
     throw std::runtime_error(llvm::toString(read.takeError()));
   attribute = *read;

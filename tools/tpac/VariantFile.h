@@ -18,6 +18,8 @@ class VariantFile {
 public:
   /// Throws std::runtime_error where the file cannot be read or holds no valid variant.
   explicit VariantFile(const std::string &path);
+  /// The same for JSON text that messages call `name`.
+  VariantFile(const std::string &text, const std::string &name);
 
   mlir::tpa::VariantAttr variant() const { return attribute; }
   /// The variant as JSON text with every default spelled out.

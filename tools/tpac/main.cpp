@@ -18,6 +18,7 @@ int main(int argc, char **argv) {
   tpac::addBenchCommand(app);
   tpac::addBuildCommand(app);
   tpac::addCheckCommand(app);
+  tpac::addRecordsCommand(app);
   tpac::addShowCommand(app);
   tpac::addTuneCommand(app);
   try {

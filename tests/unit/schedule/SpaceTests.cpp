@@ -176,6 +176,38 @@ TEST_F(Schedules, EveryCombinationComesUpOnceAndIsContained) {
   }
 }
 
+TEST_F(Schedules, AreFoundByTheValuesOfKnobs) {
+  ScheduleSpace space = take(scheduleSpace(config("t6-mini"), Phase::decode, take(findTarget("x86-64-amx"))));
+  const std::vector<ScheduleSpace::Knob> knobs = space.knobs();
+  auto valuesOf = [&](ScheduleAttr schedule) {
+    std::map<std::string, std::string> values;
+    const std::vector<std::string> spelled = ScheduleSpace::valuesOf(schedule);
+    for (size_t knob = 0; knob < knobs.size(); ++knob)
+      values[knobs[knob].name] = spelled[knob];
+    return values;
+  };
+  ScheduleAttr last;
+  for (int64_t i = 0; i < space.size(); ++i)
+    if (ScheduleAttr schedule = space.at(i)) {
+      ASSERT_EQ(take(space.schedule(valuesOf(schedule))), schedule);
+      last = schedule;
+    }
+  std::map<std::string, std::string> values = valuesOf(last);
+  // A record that is older than a knob of one value.
+  values.erase("groups");
+  EXPECT_EQ(take(space.schedule(values)), last);
+  auto problem = [&](const char *knob, const char *value) {
+    auto changed = values;
+    changed[knob] = value;
+    return llvm::toString(space.schedule(changed).takeError());
+  };
+  EXPECT_EQ(problem("tokens", "24").substr(0, 27), "schedule: tokens: expected ");
+  EXPECT_EQ(problem("groups", "2"), "schedule: groups: expected 1, got 2");
+  EXPECT_EQ(problem("warps", "2"), "schedule: no knob is called 'warps'");
+  values.erase("tokens");
+  EXPECT_NE(llvm::toString(space.schedule(values).takeError()).find(", got nothing"), std::string::npos);
+}
+
 TEST_F(Schedules, ChecksNameFieldFoundAndAccepted) {
   VariantAttr variant = config("t6-mini");
   CodeTarget cpu = take(findTarget("x86-64-v3")), gpu = take(findTarget("sm_80"));
