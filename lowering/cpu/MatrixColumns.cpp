@@ -147,9 +147,12 @@ SmallVector<Value> MatrixLoopEmitter::weighWhole(Place place, const Visible &vis
   next.column = arith::SelectOp::create(b, arith::CmpIOp::create(b, arith::CmpIPredicate::slt, next.column, columns),
                                         next.column, place.column);
   Value nextToken = visibleTokens(next).wholeFirst;
+  next.scoreShift = arith::SubIOp::create(b, nextRow, nextToken);
   int64_t asked = std::max<int64_t>(1, matrixDepth * chunkColumns / m.columns);
-  return e.loop(visible.wholeFirst, visible.wholeEnd, matrixDepth, start, [&](Value token, ValueRange carried) {
-    SmallVector<Value> sums(carried);
+  SmallVector<Value> carriedIn(start);
+  llvm::append_range(carriedIn, loadScores(first, visible.wholeFirst));
+  auto step = [&](Value token, ValueRange carried) {
+    SmallVector<Value> sums(carried.take_front(groups));
     auto select = [&](Value condition, Value whenSo, Value otherwise) -> Value {
       return arith::SelectOp::create(b, condition, whenSo, otherwise);
     };
@@ -166,7 +169,8 @@ SmallVector<Value> MatrixLoopEmitter::weighWhole(Place place, const Visible &vis
     Value scoredToken = select(isLast, nextToken, following);
     Value scoredRow = select(isLast, nextRow, arith::SubIOp::create(b, number(matrixDepth), row).getResult());
     scored.scoreShift = arith::SubIOp::create(b, scoredRow, scoredToken);
-    std::vector<Work> works = {chunkScoreWork(scored, scoredToken),
+    LateScores late{weighed, token, m.scores.size() - 1, carried.drop_front(groups)};
+    std::vector<Work> works = {chunkScoreWork(scored, scoredToken, late),
                                weightWork(weighed, token, matrixDepth, base, sums)};
     if (!m.mask) {
       // The next block, a part of it beside each step.
@@ -176,8 +180,14 @@ SmallVector<Value> MatrixLoopEmitter::weighWhole(Place place, const Visible &vis
       works.push_back(prefetchWork(place, place, place, row, asked, m.tokens));
     }
     interleave(works);
+    llvm::append_range(sums, late.sums);
     return sums;
-  });
+  };
+  SmallVector<Value> end = e.loop(visible.wholeFirst, visible.wholeEnd, matrixDepth, carriedIn, step);
+  runAll(
+      storeScores({next, nextToken, m.scores.size() - 1, SmallVector<Value>(ArrayRef<Value>(end).drop_front(groups))}));
+  end.resize(groups);
+  return end;
 }
 
 /// The maximum of columns that have none yet: that of the tokens up to `end`. Others keep theirs (addSums).

@@ -116,8 +116,6 @@ private:
   // --- Stages
   /// The scores of 16 tokens from `m` on.
   Work scoreWork(const Place &place, Value m);
-  /// The scores of 32 tokens from `m` on: sums beside and below each other share operands.
-  Work chunkScoreWork(const Place &place, Value m);
   void scoreStage(const Place &place, Value active);
   void maxStage(const Place &place, Value active, const State &state);
   SmallVector<Value> maximumOf(const Place &place, Value end, ArrayRef<Value> start);
@@ -171,6 +169,20 @@ private:
   SmallVector<Value> weighWhole(Place place, const Visible &visible, Value columns, ArrayRef<Value> start,
                                 const State &state);
   void setFirstMaximum(const Place &place, Value end, const State &state);
+  /// Scores of a chunk's second group of columns, 32 tokens from `token` on, that are still in registers.
+  struct LateScores {
+    Place place;
+    Value token;
+    size_t score = 0;
+    SmallVector<Value> sums;
+  };
+  /// The scores of 32 tokens from `m` on: sums beside and below each other share operands. Stores those that were late
+  /// before; those of this call that are late come instead.
+  Work chunkScoreWork(const Place &place, Value m, LateScores &late);
+  Work storeScores(const LateScores &late);
+  /// The tiles that storeScores has stored.
+  SmallVector<Value> loadScores(const Place &place, Value m);
+  void chunkValueStage(const Place &place, Value active, const State &state);
 
   Value number(int64_t value) { return e.index(value); }
   /// First column of the chunk's group `group`, and its number among all groups.

@@ -9,8 +9,6 @@
 #include "mlir/Dialect/AMX/AMXDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 
-#include <array>
-
 using namespace mlir;
 using namespace mlir::tpa;
 using namespace mlir::tpa::cpu;
@@ -71,56 +69,14 @@ Work MatrixLoopEmitter::scoreWork(const Place &place, Value token) {
   return work;
 }
 
-Work MatrixLoopEmitter::chunkScoreWork(const Place &place, Value token) {
-  Work work;
-  MLIRContext *context = b.getContext();
-  // Four sums, two rows of keys and one query: seven registers.
-  for (size_t j = 0; j < m.scores.size(); ++j) {
-    auto sums = std::make_shared<SmallVector<Value>>(2 * groups);
-    auto keys = std::make_shared<std::array<Value, 2>>();
-    for (int64_t d = 0; d < m.keySize; d += matrixDepth) {
-      ArrayRef<MatrixLoop::Product> products = m.scores[j].products;
-      for (size_t first = 0, end; first < products.size(); first = end) {
-        // Parts of a query read the same keys.
-        for (end = first; end < products.size() && products[end].keys == products[first].keys;)
-          ++end;
-        for (int64_t group = 0; group < groups; ++group)
-          for (const MatrixLoop::Product &product : products.slice(first, end - first))
-            work.push_back([this, sums, keys, &product, place, token, d, group, context,
-                            isFirst = d == 0 && &product == products.data(),
-                            loadsKeys = group == 0 && &product == &products[first]] {
-              if (loadsKeys)
-                for (int64_t i = 0; i < 2; ++i) {
-                  Rows rows = keyRows(product.keys, place, e.plus(token, i * matrixRows), d);
-                  (*keys)[i] = amx::TileLoadOp::create(b, operandTile(context), rows.memory, rows.indices, rows.stride);
-                }
-              Value query = amx::TileLoadOp::create(
-                  b, operandTile(context), queries[product.query],
-                  ValueRange{place.outerIndex, groupOf(place, group), number(d / 2), number(0)}, Value());
-              for (int64_t i = 0; i < 2; ++i) {
-                Value &sum = (*sums)[2 * group + i];
-                if (isFirst)
-                  sum = amx::TileZeroOp::create(b, sumTile(context));
-                sum = amx::TileMulFOp::create(b, sumTile(context), (*keys)[i], query, sum);
-              }
-            });
-      }
-    }
-    for (int64_t group = 0; group < groups; ++group)
-      for (int64_t i = 0; i < 2; ++i)
-        work.push_back([this, sums, place, token, j, group, i] {
-          amx::TileStoreOp::create(b, scores[j],
-                                   scoreIndices(place, e.plus(token, i * matrixRows), columnOf(place, group)),
-                                   (*sums)[2 * group + i], Value());
-        });
-  }
-  return work;
-}
-
 void MatrixLoopEmitter::scoreStage(const Place &place, Value active) {
   overOuter(place, [&](const Place &inner) {
     if (m.hasQueryColumns())
-      e.loop(firstToken(inner), active, 2 * matrixRows, [&](Value token) { runAll(chunkScoreWork(inner, token)); });
+      e.loop(firstToken(inner), active, 2 * matrixRows, [&](Value token) {
+        LateScores late;
+        runAll(chunkScoreWork(inner, token, late));
+        runAll(storeScores(late));
+      });
     else
       e.loop(number(0), active, matrixRows, [&](Value token) { runAll(scoreWork(inner, token)); });
   });
@@ -180,33 +136,39 @@ void MatrixLoopEmitter::rescale(const Place &place, const State &state, ArrayRef
 Work MatrixLoopEmitter::weightWork(const Place &place, Value token, int64_t count, ArrayRef<Value> base,
                                    SmallVectorImpl<Value> &sums) {
   Work work;
+  SmallVector<std::pair<int64_t, int64_t>> pieces;
   for (int64_t i = 0; i < count; i += 2)
     for (int64_t group = 0; group < groups; ++group)
-      work.push_back([this, place, token, i, group, max = base[group], &sums] {
-        SmallVector<Value> low;
-        for (int64_t half = 0; half < 2; ++half) {
-          Point point = place.outer;
-          point[b.getStringAttr("m")] = e.plus(token, i + half);
-          point[m.column] = columnOf(place, group);
-          Value logit = evaluate(m.step.getLogits(), place, point, m.column);
-          Value probability = exp2OfWeights(b, arith::SubFOp::create(b, logit, max, arith::FastMathFlags::contract));
-          sums[group] = arith::AddFOp::create(b, sums[group], probability);
-          for (size_t k = 0; k < m.values.size(); ++k) {
-            // Rounded when they are packed.
-            Value weights = m.values[k].weights;
-            while (auto convert = weights.getDefiningOp<tile::ConvertOp>())
-              weights = convert.getInput();
-            Value weight = evaluate(weights, place, point, m.column, probability);
-            if (half == 0) {
-              low.push_back(weight);
-              continue;
-            }
-            Value pair = arith::ShRUIOp::create(b, e.plus(token, i), number(1));
-            vector::StoreOp::create(b, pairOf(b, low[k], weight), weightWords[k],
-                                    ValueRange{place.parity, number(group), pair, number(0)});
+      pieces.push_back({group, i});
+  // A chunk's second group has the later scores.
+  if (m.hasQueryColumns())
+    llvm::sort(pieces);
+  for (auto [group, i] : pieces)
+    work.push_back([this, place, token, i = i, group = group, max = base[group], &sums] {
+      SmallVector<Value> low;
+      for (int64_t half = 0; half < 2; ++half) {
+        Point point = place.outer;
+        point[b.getStringAttr("m")] = e.plus(token, i + half);
+        point[m.column] = columnOf(place, group);
+        Value logit = evaluate(m.step.getLogits(), place, point, m.column);
+        Value probability = exp2OfWeights(b, arith::SubFOp::create(b, logit, max, arith::FastMathFlags::contract));
+        sums[group] = arith::AddFOp::create(b, sums[group], probability);
+        for (size_t k = 0; k < m.values.size(); ++k) {
+          // Rounded when they are packed.
+          Value weights = m.values[k].weights;
+          while (auto convert = weights.getDefiningOp<tile::ConvertOp>())
+            weights = convert.getInput();
+          Value weight = evaluate(weights, place, point, m.column, probability);
+          if (half == 0) {
+            low.push_back(weight);
+            continue;
           }
+          Value pair = arith::ShRUIOp::create(b, e.plus(token, i), number(1));
+          vector::StoreOp::create(b, pairOf(b, low[k], weight), weightWords[k],
+                                  ValueRange{place.parity, number(group), pair, number(0)});
         }
-      });
+      }
+    });
   return work;
 }
 
@@ -353,20 +315,6 @@ Work MatrixLoopEmitter::valueWork(const Place &place, Value token, int64_t k, co
     Value &sum = sums[i * pass.groupCount + j];
     sum = amx::TileMulFOp::create(b, sumTile(context), values, weights, sum);
   };
-  if (m.hasQueryColumns()) {
-    // Nothing else is in work: both rows of values stay in registers.
-    work.push_back([=] {
-      SmallVector<Value> values;
-      for (int64_t i = 0; i < pass.features; ++i)
-        values.push_back(loadValues(i));
-      for (int64_t j = 0; j < pass.groupCount; ++j) {
-        Value weights = loadWeights(j);
-        for (int64_t i = 0; i < pass.features; ++i)
-          multiply(values[i], weights, i, j);
-      }
-    });
-    return work;
-  }
   for (int64_t i = 0; i < pass.features; ++i)
     work.push_back([=] {
       Value values = loadValues(i);
@@ -377,6 +325,8 @@ Work MatrixLoopEmitter::valueWork(const Place &place, Value token, int64_t k, co
 }
 
 void MatrixLoopEmitter::valueStage(const Place &place, Value active, const State &state) {
+  if (m.hasQueryColumns())
+    return chunkValueStage(place, active, state);
   int64_t features = passFeatures();
   overOuter(place, [&](const Place &inner) {
     for (int64_t group = 0; group < groups; group += 4)

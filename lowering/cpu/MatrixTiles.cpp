@@ -6,6 +6,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 #include <map>
@@ -19,6 +20,33 @@ amx::TileType cpu::operandTile(MLIRContext *context) {
 }
 amx::TileType cpu::sumTile(MLIRContext *context) {
   return amx::TileType::get({matrixRows, matrixColumns}, Float32Type::get(context));
+}
+
+Value cpu::loadOnce(ImplicitLocOpBuilder &b, Value memory, ValueRange indices, Value stride) {
+  // The amx dialect has no load with this hint.
+  auto metadata = memref::ExtractStridedMetadataOp::create(b, memory);
+  Value element = metadata.getOffset();
+  for (auto [index, step] : llvm::zip_equal(indices, metadata.getStrides()))
+    element = arith::AddIOp::create(b, element, arith::MulIOp::create(b, index, step));
+  if (!stride)
+    stride = metadata.getStrides().drop_back().back();
+  // bf16, or dwords that are pairs of them.
+  int64_t bits = cast<MemRefType>(memory.getType()).getElementTypeBitWidth();
+  Value bytes = arith::ConstantIndexOp::create(b, bits / 8);
+  Value address = arith::AddIOp::create(b, memref::ExtractAlignedPointerAsIndexOp::create(b, memory),
+                                        arith::MulIOp::create(b, element, bytes));
+  auto wide = [&](Value value) -> Value { return arith::IndexCastOp::create(b, b.getI64Type(), value); };
+  auto number = [&](int64_t value) -> Value {
+    return arith::ConstantOp::create(b, b.getI16IntegerAttr(static_cast<int16_t>(value)));
+  };
+  MLIRContext *context = b.getContext();
+  Value pointer = LLVM::IntToPtrOp::create(b, LLVM::LLVMPointerType::get(context), wide(address));
+  Value tile = LLVM::CallIntrinsicOp::create(b, LLVM::LLVMX86AMXType::get(context),
+                                             b.getStringAttr("llvm.x86.tileloaddt164.internal"),
+                                             ValueRange{number(matrixRows), number(2 * matrixDepth), pointer,
+                                                        wide(arith::MulIOp::create(b, stride, bytes))})
+                   .getResult(0);
+  return UnrealizedConversionCastOp::create(b, operandTile(context), tile).getResult(0);
 }
 
 Value cpu::pairOf(ImplicitLocOpBuilder &b, Value low, Value high) {

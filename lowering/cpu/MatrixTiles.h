@@ -18,6 +18,10 @@ amx::TileType operandTile(MLIRContext *context);
 /// 16 x 16 f32 sums.
 amx::TileType sumTile(MLIRContext *context);
 
+/// A tile of operands from rows `stride` elements apart, from `indices` of `memory` on; null: those of its second last
+/// dimension. What else is in the L1 cache shall stay there: the lines are not read again soon.
+Value loadOnce(ImplicitLocOpBuilder &b, Value memory, ValueRange indices, Value stride);
+
 /// The dwords whose halves are two vectors of f32, rounded to bf16: `low` comes first in memory.
 Value pairOf(ImplicitLocOpBuilder &b, Value low, Value high);
 

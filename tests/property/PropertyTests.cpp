@@ -307,6 +307,32 @@ TEST(Signatures, MatchTheOracle) {
   }
 }
 
+/// Queries as columns of matrix tiles, several steps of cached tokens whole: with 32 features a step has so few
+/// products that what vectors read of it is late.
+TEST(Prefill, StepsOfFewProducts) {
+  for (const char *precision : {"full", "storage"}) {
+    auto factors = [](int64_t rank) {
+      return nlohmann::json{
+          {"rank", rank}, {"head", {{"source", "contextual"}}}, {"token", {{{"source", "contextual"}, {"size", 32}}}}};
+    };
+    nlohmann::json variant = {
+        {"tpac_variant", 1}, {"name", "few-products"}, {"heads", 2},     {"query_precision", precision},
+        {"q", factors(2)},   {"k", factors(1)},        {"v", factors(1)}};
+    Workload workload;
+    workload.appended = {{230, 300}};
+    workload.queries = {70, 33};
+    workload.spareCapacity = 2;
+    workload.firstPositions = {0, 0};
+    workload.prefill = true;
+    Member member{options.first, variant, workload};
+    try {
+      property::check(member, Route{"fused", Route::Kind::compiled});
+    } catch (const std::exception &error) {
+      ADD_FAILURE() << error.what() << "\n" << precision << "\n" << describe(workload);
+    }
+  }
+}
+
 class Property : public testing::TestWithParam<Route> {};
 class Schedules : public testing::TestWithParam<std::string> {};
 
