@@ -90,10 +90,10 @@ def follow(model, recording, prompts, run=None):
     """Logits of the recorded tokens, then which greedy tokens are the recorded ones; the recording is followed."""
     tokens, greedy = recording["tokens"][prompts], recording["greedy"][prompts]
     batch = tpac.torch.Batch(model, len(tokens), tokens.shape[1] + greedy.shape[1])
-    logits = batch.run(tokens.tolist(), run).reshape(len(tokens), tokens.shape[1], -1)
+    # Cloned: a compiled model with CUDA graphs gives the same memory again.
+    logits = batch.run(tokens.tolist(), run).reshape(len(tokens), tokens.shape[1], -1).clone()
     picked = [logits[:, -1].argmax(-1)]
     for step in range(greedy.shape[1] - 1):
-        # Cloned: a compiled model may give the same memory again.
         picked.append(batch.run(greedy[:, step:step + 1].tolist(), run).argmax(-1).clone())
     return logits.cpu().numpy(), torch.stack(picked, 1).cpu().numpy() == greedy
 
