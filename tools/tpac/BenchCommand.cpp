@@ -158,8 +158,7 @@ void addBenchCommand(CLI::App &app) {
       app.add_subcommand("bench", "Measure a kernel pack beside the limits of this machine (docs/benchmarks.md).");
   auto options = std::make_shared<BenchOptions>();
   command->add_option("PACK", options->directory, "directory of the pack")->required()->check(CLI::ExistingDirectory);
-  command->add_option("--shape", options->shapes, bench::shapeHelp)
-      ->allow_extra_args(false);
+  command->add_option("--shape", options->shapes, bench::shapeHelp)->allow_extra_args(false);
   command->add_option("--threads", options->threads, "threads, each with requests of its own; default: one per CPU");
   command->add_option("--repetitions", options->settings.repetitions, "measurements per shape")
       ->check(CLI::Range(1, 1000))

@@ -61,8 +61,8 @@ Verified verify(const Entry &entry, const VerifyOptions &options) {
   const int threads = entry.policy.value("threads", 1);
   // Keys round; threads take whole requests.
   const int64_t requests = (entry.key.shape.requests + threads - 1) / threads * threads;
-  std::string shape = entry.key.phase + "/tokens:" + std::to_string(entry.key.shape.tokens) +
-                      "/requests:" + std::to_string(requests);
+  std::string shape =
+      entry.key.phase + "/tokens:" + std::to_string(entry.key.shape.tokens) + "/requests:" + std::to_string(requests);
   if (entry.key.shape.cached > 0)
     shape += "/cached:" + std::to_string(entry.key.shape.cached);
   const bench::Row row = bench::rowOfShape(shape, "recorded", json::parse(file.json()), threads);

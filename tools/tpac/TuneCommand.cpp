@@ -196,9 +196,7 @@ void addTuneCommand(CLI::App &app) {
       "tune", "Search schedules on this machine and keep the fastest in tuning records (docs/autotuning.md).");
   auto options = std::make_shared<TuneOptions>();
   command->add_option("VARIANT", options->variant, "variant file (JSON)")->required();
-  command->add_option("--shape", options->shapes, bench::shapeHelp)
-      ->allow_extra_args(false)
-      ->capture_default_str();
+  command->add_option("--shape", options->shapes, bench::shapeHelp)->allow_extra_args(false)->capture_default_str();
   command->add_option("--target", options->target, "host, or a CPU level that this machine runs")
       ->capture_default_str();
   command
