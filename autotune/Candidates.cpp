@@ -2,6 +2,7 @@
 
 #include "autotune/Candidates.h"
 
+#include "lowering/emit/Take.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -14,11 +15,8 @@ using mlir::tpa::ScheduleAttr;
 
 namespace {
 
-template <typename T> T take(llvm::Expected<T> expected) {
-  if (!expected)
-    throw std::runtime_error(llvm::toString(expected.takeError()));
-  return std::move(*expected);
-}
+/// Estimates are good enough to begin with so many, and no better.
+constexpr size_t mostPromising = 16;
 
 void checkPins(const std::vector<ScheduleSpace::Knob> &knobs, const Pins &pins) {
   for (const auto &[name, value] : pins) {
@@ -71,12 +69,14 @@ std::optional<search::Index> Candidates::find(const nlohmann::json &schedule) co
 }
 
 Candidates candidatesFor(mlir::tpa::VariantAttr variant, Phase phase, const CodeTarget &target, CacheStorage storage,
-                         const Pins &pins) {
+                         const Pins &pins, int64_t queries) {
   const ScheduleSpace space = take(scheduleSpace(variant, phase, target, storage));
   const ScheduleAttr byDefault = take(defaultSchedule(variant, phase, target, storage));
   const std::vector<ScheduleSpace::Knob> knobs = space.knobs();
   checkPins(knobs, pins);
   Candidates result;
+  result.knobs = knobs;
+  std::vector<std::pair<double, search::Index>> estimates;
   for (int64_t i = 0; i < space.size(); ++i) {
     ScheduleAttr schedule = space.at(i);
     if (!schedule)
@@ -96,12 +96,17 @@ Candidates candidatesFor(mlir::tpa::VariantAttr variant, Phase phase, const Code
       llvm::consumeError(std::move(error));
       continue;
     }
+    if (std::optional<double> work = estimateWork(variant, phase, schedule, target, queries))
+      estimates.emplace_back(*work, result.texts.size());
     if (schedule == byDefault)
       result.byDefault = result.texts.size();
     result.space.points.push_back(std::move(point));
     result.texts.push_back(textOf(schedule));
     result.fields.push_back(fieldsOf(schedule));
   }
+  std::ranges::sort(estimates);
+  for (size_t i = 0; i < std::min(estimates.size(), mostPromising); ++i)
+    result.promising.push_back(estimates[i].second);
   return result;
 }
 

@@ -31,6 +31,8 @@ llvm::Expected<mlir::tpa::ScheduleAttr> scheduleOf(const nlohmann::json &fields,
                                                    Phase phase, const CodeTarget &target, CacheStorage storage);
 
 struct Candidates {
+  /// What the digits of points mean.
+  std::vector<ScheduleSpace::Knob> knobs;
   search::Space space;
   /// Of each point: the text of #tpa.schedule, and its fields by name.
   std::vector<std::string> texts;
@@ -38,14 +40,17 @@ struct Candidates {
   /// The point of the schedule that is used where there are no records; nothing where a pin forbids it.
   std::optional<search::Index> byDefault;
 
+  /// The points that are worth trying first, by bytes and operations; empty where nothing estimates them.
+  std::vector<search::Index> promising;
+
   /// The point with these fields, if it is legal here.
   std::optional<search::Index> find(const nlohmann::json &schedule) const;
 };
 
-/// The legal schedules of a phase. Throws std::runtime_error where the target does not compute the phase, or a pin
-/// names no knob or a value that it cannot have.
+/// The legal schedules of a phase for calls of `queries` query tokens per request. Throws std::runtime_error where the
+/// target does not compute the phase, or a pin names no knob or a value that it cannot have.
 Candidates candidatesFor(mlir::tpa::VariantAttr variant, Phase phase, const CodeTarget &target, CacheStorage storage,
-                         const Pins &pins);
+                         const Pins &pins, int64_t queries);
 
 } // namespace tpac::autotune
 

@@ -2,11 +2,8 @@
 
 #include "autotune/Tuner.h"
 
-#include "autotune/search/Race.h"
-#include "autotune/search/Search.h"
+#include "autotune/search/Hunt.h"
 
-#include <algorithm>
-#include <cmath>
 #include <ctime>
 #include <limits>
 #include <stdexcept>
@@ -35,41 +32,48 @@ public:
       : candidates(candidates), options(options), worker(question, options.worker) {}
 
   Tuned run() {
-    std::vector<Index> portfolio;
-    if (candidates.byDefault)
-      portfolio.push_back(*candidates.byDefault);
+    search::HuntOptions how;
+    how.byDefault = candidates.byDefault;
     for (const nlohmann::json &schedule : options.portfolio)
       if (std::optional<Index> point = candidates.find(schedule))
-        portfolio.push_back(*point);
-    search::Search search(candidates.space, portfolio, options.seed);
-    const size_t most = std::min(evaluationsOf(options.effort), candidates.space.points.size());
-    while (search.evaluations() < most && !isOver()) {
-      std::optional<Index> point = search.next();
-      if (!point)
-        break;
-      std::optional<double> seconds = timeOf(*point);
-      search.report(*point, seconds);
-      if (seconds && (!best || *seconds < *best))
-        best = seconds;
-      if (point == candidates.byDefault)
-        firstDefault = seconds;
-      options.onProgress({search.evaluations(), most, best, firstDefault, result.rejects, elapsed()});
-    }
-    finish(search);
+        how.portfolio.push_back(*point);
+    how.portfolio.insert(how.portfolio.end(), candidates.promising.begin(), candidates.promising.end());
+    how.mostEvaluations = evaluationsOf(options.effort);
+    how.together = options.compiledTogether;
+    how.finalists = records::mostCandidates;
+    how.seed = options.seed;
+    how.isOver = [&] { return options.isStopped() || elapsed() > options.mostSeconds; };
+    how.isStopped = options.isStopped;
+    how.onProgress = [&](size_t evaluations, size_t most, std::optional<double> best, std::optional<double> byDefault) {
+      options.onProgress({evaluations, most, best, byDefault, result.rejects, elapsed()});
+    };
+    const search::Workbench bench = {[&](const std::vector<Index> &points) { return compile(points); },
+                                     [&](Index point) { return check(point); },
+                                     [&](Index point) { return runOf(point); }};
+    finish(search::hunt(candidates.space, bench, how));
     return std::move(result);
   }
 
 private:
   double elapsed() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); }
-  bool isOver() const { return options.isStopped() || elapsed() > options.mostSeconds; }
 
-  std::optional<double> timeOf(Index point) {
-    const std::string &schedule = candidates.texts[point];
-    if (std::string problem = worker.admit(schedule); !problem.empty()) {
-      reject(schedule, problem);
-      return std::nullopt;
+  std::vector<std::string> compile(const std::vector<Index> &points) {
+    std::vector<std::string> texts, codes;
+    for (Index point : points)
+      texts.push_back(candidates.texts[point]);
+    for (const Trial::Compiled &compiled : worker.compile(texts)) {
+      if (!compiled.problem.empty())
+        reject(texts[codes.size()], compiled.problem);
+      codes.push_back(compiled.code);
     }
-    return search::probe([&](Index) { return runOf(point); }, point, best);
+    return codes;
+  }
+
+  bool check(Index point) {
+    const std::string problem = worker.check(candidates.texts[point]);
+    if (!problem.empty())
+      reject(candidates.texts[point], problem);
+    return problem.empty();
   }
 
   std::optional<double> runOf(Index point) {
@@ -84,28 +88,23 @@ private:
     result.problems[schedule] = problem;
   }
 
-  void finish(const search::Search &search) {
-    std::vector<Index> points = search.ranking();
-    points.resize(std::min(points.size(), records::mostCandidates));
-    if (candidates.byDefault && firstDefault && std::ranges::find(points, *candidates.byDefault) == points.end())
-      points.push_back(*candidates.byDefault);
-    std::vector<search::Finalist> finalists =
-        search::runFinal([&](Index point) { return runOf(point); }, points, [&] { return !options.isStopped(); });
-    if (finalists.empty())
+  void finish(const search::Outcome &outcome) {
+    if (outcome.finalists.empty())
       throw std::runtime_error("no schedule could be timed: " +
                                (result.problems.empty() ? "none was tried" : result.problems.begin()->second));
     records::Entry &entry = result.entry;
-    for (const search::Finalist &finalist : finalists) {
+    for (const search::Finalist &finalist : outcome.finalists) {
       if (entry.best.size() < records::mostCandidates)
         entry.best.push_back({candidates.fields[finalist.point], finalist.median * 1e6,
                               finalist.medianAbsoluteDeviation * 1e6, finalist.runs});
       if (finalist.point == candidates.byDefault) {
         entry.defaultUs = finalist.median * 1e6;
-        result.drift = finalist.median / firstDefault.value() - 1;
+        result.drift = finalist.median / outcome.firstDefault.value() - 1;
       }
     }
+    result.identical = outcome.identical;
     entry.effort = options.effort;
-    entry.evaluations = static_cast<int64_t>(search.evaluations());
+    entry.evaluations = static_cast<int64_t>(outcome.evaluations);
     entry.time = now();
     result.seconds = elapsed();
   }
@@ -114,7 +113,6 @@ private:
   const TuneOptions &options;
   Worker worker;
   Tuned result;
-  std::optional<double> best, firstDefault;
   std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
 };
 

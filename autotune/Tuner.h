@@ -28,6 +28,8 @@ struct TuneOptions {
   /// Seconds of the search; finals come after it.
   double mostSeconds = 1e9;
   uint64_t seed = 1;
+  /// Candidates that are compiled at the same time.
+  size_t compiledTogether = 1;
   /// Schedules to measure first, besides the default: winners of nearby questions, as fields by name. Those that are
   /// not legal here are left out.
   std::vector<nlohmann::json> portfolio;
@@ -47,6 +49,8 @@ struct Tuned {
   /// By how much the default's time in the final differs from its first one: more than 0.03 says that the machine
   /// changed under the search.
   double drift = 0;
+  /// Candidates that were not timed, as another one has the same machine code.
+  size_t identical = 0;
   double seconds = 0;
 };
 

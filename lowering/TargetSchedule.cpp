@@ -2,7 +2,7 @@
 
 #include "lowering/TargetSchedule.h"
 
-#include "lowering/cpu/CpuSchedule.h"
+#include "lowering/cpu/CpuEstimate.h"
 #include "lowering/gpu/GpuSchedule.h"
 #include "lowering/tile/BuildPrograms.h"
 
@@ -46,6 +46,13 @@ llvm::Expected<tpa::ScheduleAttr> tpac::defaultSchedule(tpa::VariantAttr variant
     return error;
   return isGpu(target) ? defaultGpuSchedule(variant, phase, GpuLimits::of(target.cpu), /*queries=*/1, storage.pageSize)
                        : defaultCpuSchedule(variant, phase, cpuTraitsOf(target), storage);
+}
+
+std::optional<double> tpac::estimateWork(tpa::VariantAttr variant, Phase phase, tpa::ScheduleAttr schedule,
+                                         const CodeTarget &target, int64_t queries) {
+  if (isGpu(target) || !isAttention(phase))
+    return std::nullopt;
+  return estimateCpuWork(variant, phase, schedule, cpuTraitsOf(target), queries);
 }
 
 int64_t tpac::defaultValueBlock(tpa::VariantAttr variant, const CodeTarget &target, int64_t pageSize) {

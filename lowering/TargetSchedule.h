@@ -10,6 +10,8 @@
 #include "lowering/phases/PhaseSignature.h"
 #include "lowering/tile/ScheduleSpace.h"
 
+#include <optional>
+
 namespace tpac {
 
 /// What the CPU target must know of `target`.
@@ -30,6 +32,11 @@ llvm::Error checkSchedule(mlir::tpa::VariantAttr variant, Phase phase, mlir::tpa
 /// The schedule that is used where nobody gives another: legal for `target`.
 llvm::Expected<mlir::tpa::ScheduleAttr> defaultSchedule(mlir::tpa::VariantAttr variant, Phase phase,
                                                         const CodeTarget &target, CacheStorage storage = {});
+
+/// An order to try legal schedules in, by the bytes and operations of a call of `queries` query tokens per request: the
+/// less the better. Nothing where there is no such estimate: for GPUs, and for phases that are no attention.
+std::optional<double> estimateWork(mlir::tpa::VariantAttr variant, Phase phase, mlir::tpa::ScheduleAttr schedule,
+                                   const CodeTarget &target, int64_t queries);
 
 /// The cache layout (value_block of #tpa.schedule) that the fused kernels for `target` read fastest from a cache with
 /// pages of `pageSize` tokens (0: none).

@@ -3,9 +3,9 @@
 #include "autotune/measure/Gate.h"
 
 #include "lowering/execute/Executable.h"
+#include "safetensors/Convert.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 #include <stdexcept>
@@ -17,43 +17,48 @@ namespace {
 /// NaN in every floating-point type that outputs have.
 constexpr std::byte poison{0xff};
 
-float floatOfBf16(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
-
-/// Exact for all that a half holds.
-float floatOfF16(uint16_t bits) {
-  const int exponent = bits >> 10 & 31, mantissa = bits & 1023;
-  float value = exponent == 31 ? (mantissa ? NAN : INFINITY)
-                : exponent     ? std::ldexp(static_cast<float>(1024 + mantissa), exponent - 25)
-                               : std::ldexp(static_cast<float>(mantissa), -24);
-  return bits >> 15 ? -value : value;
+/// E4M3 without infinities.
+double valueOfF8(uint8_t bits) {
+  const int exponent = bits >> 3 & 15, mantissa = bits & 7;
+  double value = (bits & 127) == 127 ? NAN
+                 : exponent          ? std::ldexp(8 + mantissa, exponent - 10)
+                                     : std::ldexp(mantissa, -9);
+  return bits >> 7 ? -value : value;
 }
 
-double elementOf(ElementType type, const std::byte *bytes) {
-  auto as = [&]<typename T>(T value) {
-    std::memcpy(&value, bytes, sizeof(value));
-    return value;
-  };
-  switch (type) {
-  case ElementType::f64:
-    return as(double());
-  case ElementType::f32:
-    return as(float());
-  case ElementType::bf16:
-    return floatOfBf16(as(uint16_t()));
-  case ElementType::f16:
-    return floatOfF16(as(uint16_t()));
-  case ElementType::i8:
-    return as(int8_t());
-  case ElementType::i32:
-    return as(int32_t());
-  case ElementType::f8E4M3FN: {
-    const auto bits = as(uint8_t());
-    const int exponent = bits >> 3 & 15, mantissa = bits & 7;
-    double value = (bits & 127) == 127 ? NAN
-                   : exponent          ? std::ldexp(8 + mantissa, exponent - 10)
-                                       : std::ldexp(mantissa, -9);
-    return bits >> 7 ? -value : value;
+template <typename Element, typename Value>
+std::vector<double> valuesOf(std::span<const std::byte> bytes, Value valueOf) {
+  std::vector<double> values(bytes.size() / sizeof(Element));
+  for (size_t i = 0; i < values.size(); ++i) {
+    Element element;
+    std::memcpy(&element, &bytes[i * sizeof(Element)], sizeof(Element));
+    values[i] = valueOf(element);
   }
+  return values;
+}
+
+/// All elements of a tensor, as they lie.
+std::vector<double> valuesOf(const bench::Workload::Memory &tensor) {
+  const std::span<const std::byte> bytes = tensor.bytes;
+  auto floats = [&](safetensors::Dtype dtype) {
+    return safetensors::toDouble({dtype, {static_cast<int64_t>(bytes.size() / dtypeSize(dtype))}, bytes});
+  };
+  auto asIs = [](auto value) { return static_cast<double>(value); };
+  switch (tensor.spec->elementType) {
+  case ElementType::f64:
+    return floats(safetensors::Dtype::F64);
+  case ElementType::f32:
+    return floats(safetensors::Dtype::F32);
+  case ElementType::bf16:
+    return floats(safetensors::Dtype::BF16);
+  case ElementType::f16:
+    return floats(safetensors::Dtype::F16);
+  case ElementType::i8:
+    return valuesOf<int8_t>(bytes, asIs);
+  case ElementType::i32:
+    return valuesOf<int32_t>(bytes, asIs);
+  case ElementType::f8E4M3FN:
+    return valuesOf<uint8_t>(bytes, valueOfF8);
   }
   throw std::invalid_argument("element type without values");
 }
@@ -85,10 +90,13 @@ public:
     capacity = static_cast<int64_t>(tensor.bytes.size()) / size / width / requests;
   }
 
-  /// Bytes from the first element.
-  size_t offset(int64_t request, int64_t token, int64_t element) const {
+  /// Elements, or bytes, from the first element.
+  size_t number(int64_t request, int64_t token, int64_t element) const {
     const int64_t row = request * capacity + token;
-    return static_cast<size_t>(((row / block * width + element) * block + row % block) * size);
+    return static_cast<size_t>((row / block * width + element) * block + row % block);
+  }
+  size_t offset(int64_t request, int64_t token, int64_t element) const {
+    return number(request, token, element) * static_cast<size_t>(size);
   }
 
   int64_t size, block, width = 1, capacity = 0;
@@ -160,10 +168,11 @@ struct Gate::Probe {
 
   std::string difference(const bench::Workload::Memory &tensor, const bench::Workload::Memory &expected) const {
     const ElementType type = tensor.spec->elementType;
+    const std::vector<double> allFound = valuesOf(tensor), allWanted = valuesOf(expected);
     double error = 0, size = 0;
     bool isFinite = true;
     auto compare = [&](size_t at, size_t expectedAt) {
-      const double found = elementOf(type, &tensor.bytes[at]), wanted = elementOf(type, &expected.bytes[expectedAt]);
+      const double found = allFound[at], wanted = allWanted[expectedAt];
       // What the reference path leaves as NaN, or makes infinite, a candidate must, too.
       isFinite &= std::isfinite(wanted) == std::isfinite(found) && std::isnan(wanted) == std::isnan(found);
       if (std::isfinite(wanted)) {
@@ -176,9 +185,9 @@ struct Gate::Probe {
       for (int64_t request = 0; request < row.requests; ++request)
         for (int64_t token = 0; token < std::min(order.capacity, expectedOrder.capacity); ++token)
           for (int64_t element = 0; element < order.width; ++element)
-            compare(order.offset(request, token, element), expectedOrder.offset(request, token, element));
+            compare(order.number(request, token, element), expectedOrder.number(request, token, element));
     } else {
-      for (size_t at = 0; at < tensor.bytes.size(); at += static_cast<size_t>(elementSize(type)))
+      for (size_t at = 0; at < allWanted.size(); ++at)
         compare(at, at);
     }
     if (!isFinite)

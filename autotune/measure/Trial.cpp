@@ -5,27 +5,74 @@
 #include "autotune/measure/Faults.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <stdexcept>
+#include <thread>
 
 namespace tpac::autotune {
 
-Trial::Trial(Question itsQuestion) : question(std::move(itsQuestion)), team(question.row.threads) {}
+namespace {
+
+cpu_set_t allowed() {
+  cpu_set_t cpus;
+  sched_getaffinity(0, sizeof(cpus), &cpus);
+  return cpus;
+}
+
+} // namespace
+
+Trial::Trial(Question itsQuestion) : question(std::move(itsQuestion)), cpus(allowed()), team(question.row.threads) {}
 Trial::~Trial() = default;
 
-std::string Trial::compile(const std::string &schedule, const std::string &fault) {
-  const bench::Row &row = question.row;
-  if (candidates.contains(schedule))
-    return "";
-  Candidate candidate;
+std::unique_ptr<Executable> Trial::compiled(const std::string &schedule, std::string &problem) const {
   try {
-    candidate.executable = Executable::compileScheduled(row.variant.dump(), row.phase, schedule, question.target);
+    return Executable::compileScheduled(question.row.variant.dump(), question.row.phase, schedule, question.target);
   } catch (const std::exception &error) {
-    return error.what();
+    problem = error.what();
+    return nullptr;
   }
-  const Executable &executable = *candidate.executable;
-  candidate.kernel = {executable.signature(row.phase), executable.function(row.phase),
-                      [&](int32_t status) { return executable.statusMessage(row.phase, status); }};
+}
+
+std::vector<Trial::Compiled> Trial::compile(const std::vector<std::string> &schedules,
+                                            const std::map<std::string, std::string> &faults) {
+  std::vector<Compiled> result(schedules.size());
+  std::vector<std::unique_ptr<Executable>> executables(schedules.size());
+  std::atomic<size_t> next{0};
+  auto work = [&] {
+    for (size_t i = next++; i < schedules.size(); i = next++)
+      if (!candidates.contains(schedules[i]))
+        executables[i] = compiled(schedules[i], result[i].problem);
+  };
+  std::vector<std::thread> threads;
+  const size_t most = std::min(schedules.size(), static_cast<size_t>(CPU_COUNT(&cpus)));
+  for (size_t i = 0; i < most; ++i)
+    threads.emplace_back([&] {
+      // The caller is pinned, and threads begin as their makers are.
+      sched_setaffinity(0, sizeof(cpus), &cpus);
+      work();
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+  for (size_t i = 0; i < schedules.size(); ++i) {
+    if (executables[i]) {
+      auto fault = faults.find(schedules[i]);
+      admit(schedules[i], std::move(executables[i]), fault == faults.end() ? "" : fault->second);
+    }
+    if (result[i].problem.empty())
+      result[i].code = candidates.at(schedules[i]).code;
+  }
+  return result;
+}
+
+void Trial::admit(const std::string &schedule, std::unique_ptr<Executable> executable, const std::string &fault) {
+  const bench::Row &row = question.row;
+  Candidate candidate;
+  candidate.executable = std::move(executable);
+  const Executable &code = *candidate.executable;
+  candidate.code = code.codeHash() + fault;
+  candidate.kernel = {code.signature(row.phase), code.function(row.phase),
+                      [&code, &row](int32_t status) { return code.statusMessage(row.phase, status); }};
   if (!fault.empty())
     candidate.kernel.function = withFault(fault, candidate.kernel.function, candidate.kernel.signature);
   // All candidates of a question store their caches alike, so the first one's signature is everybody's.
@@ -36,7 +83,6 @@ std::string Trial::compile(const std::string &schedule, const std::string &fault
     passes = std::make_unique<bench::KernelPasses>(*workload, team);
   }
   candidates.emplace(schedule, std::move(candidate));
-  return "";
 }
 
 std::string Trial::check(const std::string &schedule) const {

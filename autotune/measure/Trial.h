@@ -12,6 +12,7 @@
 
 #include <map>
 #include <optional>
+#include <sched.h>
 
 namespace tpac::autotune {
 
@@ -30,10 +31,18 @@ public:
   explicit Trial(Question question);
   ~Trial();
 
-  /// Compiles a candidate (and, for the first one, what candidates are compared with). Why it does not compile; ""
-  /// where it does. `schedule`: the text of a #tpa.schedule. `fault`: for tests, what is wrong with its kernel
-  /// (Faults.h).
-  std::string compile(const std::string &schedule, const std::string &fault = "");
+  /// What became of a candidate that was to be compiled.
+  struct Compiled {
+    /// Why it does not compile; "" where it does.
+    std::string problem;
+    /// Of candidates with equal codes one alone need be checked and timed: they are the same machine code.
+    std::string code;
+  };
+
+  /// Compiles candidates at the same time, on all CPUs (and, for the first ones, what candidates are compared with).
+  /// `schedules`: texts of #tpa.schedule. `faults`: for tests, what is wrong with the kernels of some (Faults.h).
+  std::vector<Compiled> compile(const std::vector<std::string> &schedules,
+                                const std::map<std::string, std::string> &faults = {});
 
   /// Why a compiled candidate must not win: what the gate says; "" where it may.
   std::string check(const std::string &schedule) const;
@@ -44,12 +53,18 @@ public:
 private:
   struct Candidate {
     std::unique_ptr<Executable> executable;
+    std::string code;
     bench::Kernel kernel;
     /// Units of a timed run; 0: not known yet.
     int64_t units = 0;
   };
 
+  std::unique_ptr<Executable> compiled(const std::string &schedule, std::string &problem) const;
+  void admit(const std::string &schedule, std::unique_ptr<Executable> executable, const std::string &fault);
+
   Question question;
+  /// The CPUs of this process before the team pinned the calling thread.
+  cpu_set_t cpus{};
   std::map<std::string, Candidate> candidates;
   std::unique_ptr<Gate> gate;
   bench::Arena arena;

@@ -40,6 +40,13 @@ json toJson(const Question &question) {
           {"run_seconds", question.runSeconds}};
 }
 
+json toJson(const std::vector<Trial::Compiled> &candidates) {
+  json list = json::array();
+  for (const Trial::Compiled &candidate : candidates)
+    list.push_back({{"problem", candidate.problem}, {"code", candidate.code}});
+  return list;
+}
+
 Question questionOf(const json &value) {
   Question question;
   bench::Row &row = question.row;
@@ -82,7 +89,7 @@ void serveTrials(std::istream &input, std::ostream &output) {
       if (request.contains("question"))
         trial.emplace(questionOf(request.at("question")));
       else if (request.contains("compile"))
-        reply["problem"] = trial.value().compile(request.at("compile"), request.value("fault", ""));
+        reply = toJson(trial.value().compile(request.at("compile"), request.at("faults")));
       else if (request.contains("check"))
         reply["problem"] = trial.value().check(request.at("check"));
       else
@@ -152,7 +159,8 @@ Worker::Worker(const Question &question, Options itsOptions) : question(question
 Worker::~Worker() = default;
 
 void Worker::start() {
-  admitted.clear();
+  compiled.clear();
+  checked.clear();
   process = std::make_unique<Process>(options.command);
   std::optional<json> reply = ask({{"question", toJson(question)}}, std::chrono::seconds(30));
   if (!reply)
@@ -190,30 +198,59 @@ std::optional<json> Worker::ask(const json &request, std::chrono::milliseconds t
   return std::nullopt;
 }
 
-std::string Worker::admit(const std::string &schedule) {
+std::optional<std::vector<Trial::Compiled>> Worker::compileTogether(const std::vector<std::string> &schedules) {
   if (!process)
     start();
-  json request = {{"compile", schedule}};
-  if (auto fault = options.faults.find(schedule); fault != options.faults.end())
-    request["fault"] = fault->second;
-  std::optional<json> reply = ask(request, options.compileTimeout);
+  json faults = json::object();
+  for (const std::string &schedule : schedules)
+    if (auto fault = options.faults.find(schedule); fault != options.faults.end())
+      faults[schedule] = fault->second;
+  std::optional<json> reply =
+      ask({{"compile", schedules}, {"faults", faults}}, options.compileTimeout * static_cast<int>(schedules.size()));
   if (!reply)
-    return lastProblem;
-  if (std::string found = reply->at("problem"); !found.empty())
-    return "does not compile: " + found;
-  reply = ask({{"check", schedule}}, options.checkTimeout);
+    return std::nullopt;
+  std::vector<Trial::Compiled> result;
+  for (size_t i = 0; i < schedules.size(); ++i) {
+    const json &one = reply->at(i);
+    std::string problem = one.at("problem");
+    if (problem.empty())
+      compiled.insert(schedules[i]);
+    else
+      problem.insert(0, "does not compile: ");
+    result.push_back({problem, one.at("code")});
+  }
+  return result;
+}
+
+std::vector<Trial::Compiled> Worker::compile(const std::vector<std::string> &schedules) {
+  if (auto together = compileTogether(schedules))
+    return *together;
+  // One of them took the process along; alone it shows which.
+  std::vector<Trial::Compiled> result;
+  for (const std::string &schedule : schedules) {
+    auto alone = schedules.size() > 1 ? compileTogether({schedule}) : std::nullopt;
+    result.push_back(alone ? alone->front() : Trial::Compiled{lastProblem, ""});
+  }
+  return result;
+}
+
+std::string Worker::check(const std::string &schedule) {
+  // A new process knows nothing of what the one before it had compiled.
+  if (!process || !compiled.contains(schedule))
+    if (std::string problem = compile({schedule}).front().problem; !problem.empty())
+      return problem;
+  std::optional<json> reply = ask({{"check", schedule}}, options.checkTimeout);
   if (!reply)
     return lastProblem;
   if (std::string found = reply->at("problem"); !found.empty())
     return "wrong: " + found;
-  admitted.push_back(schedule);
+  checked.insert(schedule);
   return "";
 }
 
 std::optional<double> Worker::run(const std::string &schedule) {
-  // A new process knows nothing of what the one before it had admitted.
-  if (!process || std::ranges::find(admitted, schedule) == admitted.end())
-    if (lastProblem = admit(schedule); !lastProblem.empty())
+  if (!process || !checked.contains(schedule))
+    if (lastProblem = check(schedule); !lastProblem.empty())
       return std::nullopt;
   std::optional<json> reply = ask({{"run", schedule}}, options.runTimeout);
   return reply ? std::optional(reply->at("seconds").get<double>()) : std::nullopt;

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <functional>
 #include <iosfwd>
+#include <set>
 
 namespace tpac::autotune {
 
@@ -23,7 +24,7 @@ public:
   struct Options {
     /// The program and its arguments that serve trials.
     std::vector<std::string> command;
-    /// Until a candidate is compiled.
+    /// Until a candidate is compiled; with others, until all are, one after another.
     std::chrono::milliseconds compileTimeout = std::chrono::seconds(60);
     /// Until its small calls are over.
     std::chrono::milliseconds checkTimeout = std::chrono::seconds(10);
@@ -38,9 +39,12 @@ public:
   Worker(const Question &question, Options options);
   ~Worker();
 
-  /// Why the candidate cannot win: "does not compile: ...", "wrong: ...", "crashed: signal 11", "timed out after 60 s";
-  /// "" where it may. Throws std::runtime_error where no worker can be started, or it does not understand the question.
-  std::string admit(const std::string &schedule);
+  /// Compiles candidates at the same time. Problems: "does not compile: ...", "crashed: signal 11", "timed out after 60
+  /// s". Throws std::runtime_error where no worker can be started, or it does not understand the question.
+  std::vector<Trial::Compiled> compile(const std::vector<std::string> &schedules);
+  /// Why a candidate that compiles cannot win: "wrong: ...", "crashed: signal 11", "timed out after 10 s"; "" where it
+  /// may.
+  std::string check(const std::string &schedule);
   /// Seconds, or nothing where the worker is lost; `problem` says why then.
   std::optional<double> run(const std::string &schedule);
   const std::string &problem() const { return lastProblem; }
@@ -50,12 +54,13 @@ private:
   /// The reply, or nothing where the worker is lost: lastProblem.
   std::optional<nlohmann::json> ask(const nlohmann::json &request, std::chrono::milliseconds timeout);
   void start();
+  std::optional<std::vector<Trial::Compiled>> compileTogether(const std::vector<std::string> &schedules);
 
   Question question;
   Options options;
   std::unique_ptr<Process> process;
-  /// What this process, which may not be the first one, has admitted.
-  std::vector<std::string> admitted;
+  /// What this process, which may not be the first one, has compiled and checked.
+  std::set<std::string> compiled, checked;
   std::string lastProblem;
 };
 

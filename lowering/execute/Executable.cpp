@@ -5,8 +5,10 @@
 #include "dialect/json/VariantJson.h"
 #include "lowering/Compiler.h"
 #include "lowering/emit/CInterface.h"
+#include "lowering/emit/Manifest.h"
 #include "lowering/emit/ObjectFile.h"
 #include "lowering/emit/SignatureText.h"
+#include "lowering/emit/Take.h"
 #include "lowering/phases/BuildPhases.h"
 
 #include "mlir/AsmParser/AsmParser.h"
@@ -19,13 +21,6 @@
 using namespace mlir;
 
 namespace {
-
-/// The value of `expected`, or a std::runtime_error with its message.
-template <typename T> T take(llvm::Expected<T> expected) {
-  if (!expected)
-    throw std::runtime_error(llvm::toString(expected.takeError()));
-  return std::move(*expected);
-}
 
 void check(llvm::Error error) {
   if (error)
@@ -81,7 +76,9 @@ struct tpac::Executable::Implementation {
       signatures.push_back(getPhaseSignature(variant, phase, storage));
     if (failed(addCInterface(*module, prefix, signatures)))
       throw std::runtime_error("the C interface of '" + prefix + "' could not be made");
-    check(jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(take(emitObject(*module, target)), prefix)));
+    const std::string object = take(emitObject(*module, target));
+    codeHash += sha256(object);
+    check(jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(object, prefix)));
     auto message = take(jit->lookup(prefix + "_status_message")).toPtr<const char *(*)(int32_t)>();
     for (PhaseSignature &signature : getSplitSignatures(*module, signatures)) {
       auto function = take(jit->lookup(functionName(prefix, signature.phase))).toPtr<PhaseFunction>();
@@ -102,6 +99,7 @@ struct tpac::Executable::Implementation {
 
   std::unique_ptr<llvm::orc::LLJIT> jit;
   std::vector<Entry> entries;
+  std::string codeHash;
 };
 
 tpac::Executable::Executable(std::unique_ptr<Implementation> implementation)
@@ -148,6 +146,8 @@ std::unique_ptr<tpac::Executable> tpac::Executable::compileScheduled(const std::
               storageOf(attribute), symbolName(std::string_view(variant.getName().getValue())));
   return std::unique_ptr<Executable>(new Executable(std::move(result)));
 }
+
+const std::string &tpac::Executable::codeHash() const { return implementation->codeHash; }
 
 const tpac::PhaseSignature &tpac::Executable::signature(Phase phase) const {
   return implementation->of(phase).signature;

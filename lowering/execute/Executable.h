@@ -31,6 +31,8 @@ public:
                                                       const std::string &schedule, const std::string &target = "host");
   ~Executable();
 
+  /// A hash of the code: of two of the same variant, equal only where the machine executes the same.
+  const std::string &codeHash() const;
   const PhaseSignature &signature(Phase phase) const;
   PhaseFunction function(Phase phase) const;
   /// Bytes of the workspace with which `phase` splits its caches (PhaseCall::setWorkspace); 0 where it splits none.

@@ -9,10 +9,10 @@
 #include "lowering/emit/Assembler.h"
 #include "lowering/emit/PackWriter.h"
 #include "lowering/emit/SignatureText.h"
+#include "lowering/emit/Take.h"
 #include "lowering/phases/BuildPhases.h"
 #include "tools/tpac/Commands.h"
 #include "tools/tpac/Table.h"
-#include "tools/tpac/Take.h"
 #include "tools/tpac/TunedSchedules.h"
 #include "tools/tpac/VariantFile.h"
 

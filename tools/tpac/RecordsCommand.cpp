@@ -4,10 +4,10 @@
 
 #include "autotune/Candidates.h"
 #include "autotune/records/Machine.h"
+#include "lowering/emit/Take.h"
 #include "tools/tpac/Commands.h"
 #include "tools/tpac/RecordsVerify.h"
 #include "tools/tpac/Table.h"
-#include "tools/tpac/Take.h"
 #include "tools/tpac/TunedSchedules.h"
 #include "tools/tpac/VariantFile.h"
 

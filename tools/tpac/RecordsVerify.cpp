@@ -5,10 +5,10 @@
 #include "autotune/Tuner.h"
 #include "autotune/records/Lookup.h"
 #include "autotune/records/Machine.h"
+#include "lowering/emit/Take.h"
 #include "tools/tpac/Commands.h"
 #include "tools/tpac/Questions.h"
 #include "tools/tpac/Table.h"
-#include "tools/tpac/Take.h"
 #include "tools/tpac/VariantFile.h"
 
 #include <algorithm>

@@ -7,10 +7,10 @@
 #include "lowering/emit/CInterface.h"
 #include "lowering/emit/ObjectFile.h"
 #include "lowering/emit/SignatureText.h"
+#include "lowering/emit/Take.h"
 #include "lowering/phases/BuildPhases.h"
 #include "tools/tpac/Commands.h"
 #include "tools/tpac/Table.h"
-#include "tools/tpac/Take.h"
 #include "tools/tpac/VariantFile.h"
 
 #include "llvm/ADT/StringExtras.h"

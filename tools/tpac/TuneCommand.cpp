@@ -3,15 +3,16 @@
 // tpac tune: searches schedules on this machine and keeps the fastest in tuning records; tpac tune-worker: the process
 // that compiles and runs them.
 
+#include "autotune/Sweep.h"
 #include "autotune/Tuner.h"
 #include "autotune/records/Lookup.h"
 #include "bench/measure/ThreadTeam.h"
 #include "dialect/json/VariantJson.h"
+#include "lowering/emit/Take.h"
 #include "tools/tpac/Commands.h"
 #include "tools/tpac/Progress.h"
 #include "tools/tpac/Questions.h"
 #include "tools/tpac/Table.h"
-#include "tools/tpac/Take.h"
 #include "tools/tpac/VariantFile.h"
 
 #include <csignal>
@@ -34,6 +35,8 @@ struct TuneOptions {
   int64_t poolMegabytes = 1024;
   std::vector<std::string> pins;
   std::string records;
+  std::string shard;
+  std::string sweep;
   bool json = false;
 };
 
@@ -63,6 +66,38 @@ std::vector<nlohmann::json> portfolioOf(const std::vector<records::Answer> &answ
   return schedules;
 }
 
+/// "2/8": the second of eight parts.
+std::pair<size_t, size_t> shardOf(const std::string &text) {
+  size_t number = 1, count = 1;
+  int end = 0;
+  if (!text.empty() && (std::sscanf(text.c_str(), "%zu/%zu%n", &number, &count, &end) != 2 ||
+                        static_cast<size_t>(end) != text.size() || number < 1 || number > count))
+    throw std::runtime_error("--shard: found '" + text + "'; expected I/N with I from 1 to N");
+  return {number, count};
+}
+
+/// Every count-th candidate from the number-th on, and the default, which all others are compared with.
+void keepShard(autotune::Candidates &candidates, std::pair<size_t, size_t> shard) {
+  auto [number, count] = shard;
+  autotune::Candidates kept;
+  kept.knobs = candidates.knobs;
+  std::map<size_t, size_t> numbers;
+  for (size_t i = 0; i < candidates.texts.size(); ++i) {
+    if (i == candidates.byDefault)
+      kept.byDefault = kept.texts.size();
+    else if (i % count != number - 1)
+      continue;
+    numbers[i] = kept.texts.size();
+    kept.space.points.push_back(std::move(candidates.space.points[i]));
+    kept.texts.push_back(std::move(candidates.texts[i]));
+    kept.fields.push_back(std::move(candidates.fields[i]));
+  }
+  for (size_t point : candidates.promising)
+    if (auto number = numbers.find(point); number != numbers.end())
+      kept.promising.push_back(number->second);
+  candidates = std::move(kept);
+}
+
 std::string rejectsOf(const std::map<std::string, int> &rejects) {
   std::string text;
   for (const auto &[reason, count] : rejects)
@@ -88,6 +123,9 @@ public:
       rows.push_back(
           bench::rowOfShape(shape, file.variant().getName().str(), nlohmann::json::parse(file.json()), threads));
     pins = pinsOf(options.pins);
+    shard = shardOf(options.shard);
+    if (!options.sweep.empty() && rows.size() != 1)
+      throw std::runtime_error("--sweep: found " + std::to_string(rows.size()) + " shapes; expected one per file");
   }
 
   void run() {
@@ -106,10 +144,15 @@ public:
       if (interrupts)
         break;
       autotune::Candidates candidates =
-          autotune::candidatesFor(file.variant(), row.phase, target, storage, pinsFor(row));
+          autotune::candidatesFor(file.variant(), row.phase, target, storage, pinsFor(row), row.tokens);
       if (!candidates.byDefault)
         throw std::runtime_error("--pin: the default schedule of " + row.name() +
                                  " has other values, and nothing can be compared with it; expected pins that it obeys");
+      keepShard(candidates, shard);
+      if (!options.sweep.empty()) {
+        sweep(row, candidates);
+        return;
+      }
       const autotune::Tuned tuned = tune(row, candidates);
       records::Contents contents = records::updateRecords(written, {tuned.entry});
       for (const std::string &problem : contents.problems)
@@ -127,6 +170,7 @@ public:
                          {"problems", tuned.problems},
                          {"seconds", tuned.seconds},
                          {"drift", tuned.drift},
+                         {"identical", tuned.identical},
                          {"chosen", chosen.schedule},
                          {"entry", records::toJson(tuned.entry)}});
       if (std::abs(tuned.drift) > 0.03 && !options.json)
@@ -154,12 +198,36 @@ private:
     return result;
   }
 
+  autotune::Question questionOf(const bench::Row &row) const {
+    return {row, options.target, options.poolMegabytes << 20};
+  }
+
+  void sweep(const bench::Row &row, const autotune::Candidates &candidates) const {
+    autotune::SweepOptions how;
+    how.compiledTogether = bench::allowedCpus().size();
+    how.worker.command = {"/proc/self/exe", "tune-worker"};
+    how.worker.isStopped = [] { return interrupts > 1; };
+    const auto start = std::chrono::steady_clock::now();
+    auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
+    how.isStopped = [&] { return interrupts > 0 || elapsed() > options.seconds; };
+    ProgressLine line;
+    how.onProgress = [&](size_t done, size_t all) { line.show(done, all, elapsed(), shapeOf(row)); };
+    const QuestionKey question = questionKeyOf(file.variant(), row, storage, target);
+    autotune::sweep(questionOf(row), candidates,
+                    {{"variant", file.variant().getName().str()},
+                     {"shape", shapeOf(row)},
+                     {"threads", threads},
+                     {"silicon", question.fingerprint.silicon}},
+                    options.sweep, how);
+  }
+
   autotune::Tuned tune(const bench::Row &row, const autotune::Candidates &candidates) {
     const QuestionKey question = questionKeyOf(file.variant(), row, storage, target);
     autotune::TuneOptions how;
     how.effort = records::effortOf(options.effort).value();
     how.mostSeconds = options.seconds;
     how.seed = options.seed;
+    how.compiledTogether = bench::allowedCpus().size();
     how.portfolio = portfolioOf(
         answersFor(records::readLayers(records::recordFiles(options.records)), question.key, question.fingerprint));
     how.worker.command = {"/proc/self/exe", "tune-worker"};
@@ -173,7 +241,7 @@ private:
                 format("%.1f", *progress.byDefault * 1e6) + ", rejected: " + rejectsOf(progress.rejects);
       line.show(progress.evaluations, progress.mostEvaluations, progress.seconds, text);
     };
-    autotune::Tuned tuned = autotune::tune({row, options.target, options.poolMegabytes << 20}, candidates, how);
+    autotune::Tuned tuned = autotune::tune(questionOf(row), candidates, how);
     tuned.entry.key = question.key;
     tuned.entry.fingerprint = question.fingerprint;
     tuned.entry.policy = {{"cold", true}, {"threads", threads}};
@@ -187,6 +255,8 @@ private:
   int threads;
   std::vector<bench::Row> rows;
   autotune::Pins pins;
+  /// Which of how many parts of the candidates.
+  std::pair<size_t, size_t> shard;
 };
 
 } // namespace
@@ -208,6 +278,11 @@ void addTuneCommand(CLI::App &app) {
       ->check(CLI::PositiveNumber);
   command->add_option("--pin", options->pins, "KNOB=VALUE: only schedules with this value; repeatable")
       ->allow_extra_args(false);
+  command->add_option("--shard", options->shard,
+                      "I/N: only the I-th of N parts of the schedules (and the default); records of the parts merge");
+  command->add_option("--sweep", options->sweep,
+                      "no search: time all schedules of one shape and add their samples to this file, where they are "
+                      "missing");
   command->add_option("--threads", options->threads, "threads, each with requests of its own; default: one per CPU");
   command->add_option("--pool", options->poolMegabytes, "MiB that timed calls rotate through, so that caches are cold")
       ->check(CLI::Range(1, 1 << 20))

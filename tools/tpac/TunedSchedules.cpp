@@ -3,7 +3,7 @@
 #include "tools/tpac/TunedSchedules.h"
 
 #include "autotune/Candidates.h"
-#include "tools/tpac/Take.h"
+#include "lowering/emit/Take.h"
 
 #include "llvm/ADT/StringExtras.h"
 

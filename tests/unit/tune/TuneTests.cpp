@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
+#include "autotune/Sweep.h"
 #include "autotune/Tuner.h"
 #include "dialect/json/VariantJson.h"
 #include "lowering/Compiler.h"
+#include "lowering/emit/Take.h"
 
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <filesystem>
 #include <fstream>
+#include <set>
+#include <unistd.h>
 
 namespace tpac::autotune {
 namespace {
@@ -22,12 +27,6 @@ constexpr const char *crashProblem = "crashed: signal 11";
 #else
 constexpr const char *crashProblem = "crashed: signal 11";
 #endif
-
-template <typename T> T take(llvm::Expected<T> expected) {
-  if (!expected)
-    throw std::runtime_error(llvm::toString(expected.takeError()));
-  return std::move(*expected);
-}
 
 class Tuning : public testing::Test {
 protected:
@@ -47,7 +46,7 @@ protected:
   }
 
   Candidates candidatesOf(CacheStorage storage, const Pins &pins = {{"tokens", "32"}, {"queries", "1"}}) {
-    return candidatesFor(variant, question.row.phase, take(findTarget("host")), storage, pins);
+    return candidatesFor(variant, question.row.phase, take(findTarget("host")), storage, pins, question.row.tokens);
   }
   CacheStorage defaultStorage() { return {defaultValueBlock(variant, take(findTarget("host"))), 0}; }
 
@@ -67,6 +66,7 @@ TEST_F(Tuning, candidatesAreLegalAndPinned) {
   for (const nlohmann::json &fields : pinned.fields)
     EXPECT_EQ(fields.at("tokens"), "32");
   EXPECT_EQ(all.find(all.fields[*all.byDefault]), all.byDefault);
+  EXPECT_EQ(std::set(all.promising.begin(), all.promising.end()).size(), 16u);
   EXPECT_FALSE(all.find({{"tokens", "32"}}));
   auto messageOf = [&](const Pins &pins) {
     try {
@@ -102,6 +102,7 @@ TEST_F(Tuning, faultyCandidatesNeverWin) {
       options.portfolio.push_back(candidates.fields[i]);
     }
   options.worker.checkTimeout = std::chrono::seconds(2);
+  options.compiledTogether = 2;
   options.effort = records::Effort::quick;
   // The faulty ones come right after the default, then one more, then the search ends.
   size_t evaluations = 0;
@@ -140,6 +141,61 @@ TEST_F(Tuning, otherPhasesCanBeTuned) {
     EXPECT_EQ(tuned.entry.best[0].medianUs, tuned.entry.defaultUs);
     EXPECT_EQ(tuned.entry.best[0].runs, 15);
   }
+}
+
+// Schedules whose code is the same are compiled, and one of them is timed.
+TEST_F(Tuning, timesTheSameCodeOnce) {
+  question.row.phase = Phase::merge;
+  question.row.cached = 0;
+  question.row.tokens = 64;
+  options.effort = records::Effort::quick;
+  options.compiledTogether = 2;
+  const Candidates candidates = candidatesOf(defaultStorage(), {});
+  Tuned tuned = tune(question, candidates, options);
+  EXPECT_TRUE(tuned.problems.empty());
+  EXPECT_EQ(tuned.entry.best.size(),
+            std::min(records::mostCandidates, static_cast<size_t>(tuned.entry.evaluations) - tuned.identical));
+}
+
+// A sweep in two pieces: what the file has is not timed again; another space is refused.
+TEST_F(Tuning, sweepsGoOnWhereTheyEnded) {
+  question.row.phase = Phase::merge;
+  question.row.cached = 0;
+  question.row.tokens = 64;
+  const Candidates candidates = candidatesOf(defaultStorage(), {});
+  const std::filesystem::path file = std::filesystem::temp_directory_path() / ("sweep." + std::to_string(getpid()));
+  std::filesystem::remove(file);
+  SweepOptions how;
+  how.group = 4;
+  how.runs = 2;
+  how.worker = options.worker;
+  size_t done = 0;
+  how.onProgress = [&](size_t now, size_t all) {
+    done = now;
+    EXPECT_EQ(all, candidates.texts.size());
+  };
+  how.isStopped = [&] { return done > 0; };
+  sweep(question, candidates, {{"shape", "merge"}}, file, how);
+  EXPECT_EQ(done, 4u);
+  how.isStopped = [] { return false; };
+  sweep(question, candidates, {{"shape", "merge"}}, file, how);
+  EXPECT_EQ(done, candidates.texts.size());
+  std::ifstream stream(file);
+  std::set<nlohmann::json> points;
+  size_t timed = 0;
+  for (std::string line; std::getline(stream, line);) {
+    nlohmann::json one = nlohmann::json::parse(line);
+    if (!one.contains("point"))
+      continue;
+    EXPECT_TRUE(points.insert(one.at("point")).second);
+    EXPECT_FALSE(one.contains("problem")) << line;
+    timed += one.contains("us") && one.at("us").size() == 2;
+  }
+  EXPECT_EQ(points.size(), candidates.texts.size());
+  EXPECT_GT(timed, 0u);
+  question.row.phase = Phase::append;
+  EXPECT_THROW(sweep(question, candidatesOf(defaultStorage(), {}), {}, file, how), std::runtime_error);
+  std::filesystem::remove(file);
 }
 
 TEST_F(Tuning, saysWhyNoWorkerStarts) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// LLVM's errors as exceptions, which commands throw.
+// LLVM's errors as exceptions: what commands, the tuner and the executor throw.
 
-#ifndef TPAC_TOOLS_TPAC_TAKE_H
-#define TPAC_TOOLS_TPAC_TAKE_H
+#ifndef TPAC_LOWERING_EMIT_TAKE_H
+#define TPAC_LOWERING_EMIT_TAKE_H
 
 #include "llvm/Support/Error.h"
 
@@ -20,4 +20,4 @@ template <typename T> T take(llvm::Expected<T> expected) {
 
 } // namespace tpac
 
-#endif // TPAC_TOOLS_TPAC_TAKE_H
+#endif // TPAC_LOWERING_EMIT_TAKE_H
