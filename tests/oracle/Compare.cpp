@@ -54,6 +54,7 @@ public:
         double rowError = 0.0;
         double rowNorm = 0.0;
         double rowAllowed = 0.0;
+        double rowWeights = 0.0;
         Worst rowWorst;
         for (int64_t e = 0; e < features; ++e) {
           size_t i = out.offset({t, h, e});
@@ -65,18 +66,21 @@ public:
           rowWorst.add(difference, {t, h, e});
           rowError += difference * difference;
           rowNorm += expected.out.data[i] * expected.out.data[i];
-          if (allowance)
+          if (allowance) {
             rowAllowed += allowance->out.data[i] * allowance->out.data[i];
+            rowWeights += allowance->weights.data[i] * allowance->weights.data[i];
+          }
         }
         double limit = 20.0 * tolerance * (isFloat32 ? std::max(1.0, expected.maxLogit.at({t, h}) / 10.0) : 1.0);
-        check(b, rowWorst, "row", rowError, rowNorm, rowAllowed, limit, result.worstRow);
+        check(b, rowWorst, "row", rowError, rowNorm, std::sqrt(rowAllowed) + std::sqrt(rowWeights), limit,
+              result.worstRow);
         worst.add(rowWorst.difference, rowWorst.place);
         error += rowError;
         norm += rowNorm;
         allowed += rowAllowed;
         logSumExp(b, t, h);
       }
-    check(b, worst, "request", error, norm, allowed, tolerance, result.worstRequest);
+    check(b, worst, "request", error, norm, std::sqrt(allowed), tolerance, result.worstRequest);
   }
 
   Comparison result;
@@ -100,12 +104,12 @@ private:
     }
   };
 
-  /// All norms squared.
+  /// `error` and `norm` squared; `allowed` beside the relative limit.
   void check(int64_t b, const Worst &worst, const char *what, double error, double norm, double allowed, double limit,
              double &figure) {
     error = std::sqrt(error);
     norm = std::sqrt(norm);
-    double bound = limit * norm + std::sqrt(allowed);
+    double bound = limit * norm + allowed;
     // Negative: no element at all.
     if (worst.difference <= 0.0)
       return;
@@ -177,12 +181,20 @@ double requestTolerance(const Variant &variant, int64_t longest) {
   return 1e-2;
 }
 
+/// Of the coarsest type that weights of values may have before they are multiplied: a matrix unit takes the types of
+/// the operands.
+static double weightRoundoff(const Variant &variant) {
+  return std::max(unitRoundoff(variant.activation), isQuantised(variant.token) ? 0.0 : unitRoundoff(variant.token));
+}
+
 Allowance roundingAllowance(const Variant &variant, const Attention &expected, double units, double angleError) {
   double error = units * unitRoundoff(variant.compute) + (variant.rope ? angleError : 0.0);
   // Smallest normal numbers: less may be flushed to zero.
   double lostProbability = spacing(variant.compute, 0.0) / unitRoundoff(variant.compute);
   double lostOutput = spacing(variant.output, 0.0);
-  Allowance allowance{expected.outCondition, expected.lseCondition};
+  Allowance allowance{expected.outCondition, expected.lseCondition, expected.outDeviation};
+  for (double &value : allowance.weights.data)
+    value *= weightUnits * weightRoundoff(variant);
   for (size_t i = 0; i < allowance.out.data.size(); ++i) {
     // Where no value takes part, the result must be exact.
     double magnitude = expected.valueMagnitude.data[i];

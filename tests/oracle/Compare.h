@@ -17,10 +17,20 @@ double requestTolerance(const Variant &variant, int64_t longest);
 struct Allowance {
   Tensor out;
   Tensor lse;
+  /// [T, H', E]: in the check of rows alone. Rows of which nearly nothing is left consist of roundings of the weights;
+  /// requests do not.
+  Tensor weights;
 };
 
-/// Rounding errors of the variant's compute type where sums cancel: `units` roundoffs of the expected result's
-/// condition, plus `angleError` (radians) of the rotations.
+/// Roundoffs of the compute type that sums may lose; their condition is multiplied in.
+constexpr double roundingUnits = 8.0;
+/// Roundoffs of weights that a row may lose, of the root of the sum of squares of its terms. One rounding is in the
+/// root mean square 0.4 roundoffs, and they are independent: five standard deviations (docs/tolerances.md).
+constexpr double weightUnits = 2.0;
+
+/// Rounding errors of the variant's types where sums cancel: `units` roundoffs of the compute type of the expected
+/// result's condition, plus `angleError` (radians) of the rotations; and of rows, those of weights (probability times
+/// head factor) that are rounded to the values' type, an operand of the second product.
 Allowance roundingAllowance(const Variant &variant, const Attention &expected, double units, double angleError);
 
 struct Comparison {
@@ -38,7 +48,7 @@ struct Comparison {
 /// Compares `out` [T, H', E] and `lse` [T, H'] with `expected`. Requests are those of `tokenStart` [B+1]; other rows
 /// are not read. Per request: ||error|| <= tolerance * ||expected||; per row 20 times that (for f32 also times max(1,
 /// max|L| / 10)); |LSE error| <= tolerance * max(1, max|L|); all finite but LSE = -inf, which must match and stands
-/// with an output of exactly 0.
+/// with an output of exactly 0. `allowance` adds to these limits (docs/tolerances.md).
 Comparison compare(const Variant &variant, const Tensor &tokenStart, double tolerance, const Tensor &out,
                    const Tensor &lse, const Attention &expected, const Allowance *allowance = nullptr);
 

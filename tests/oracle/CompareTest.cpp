@@ -32,6 +32,7 @@ protected:
     expected.outCondition = Tensor({4, 2, 3}, 1.0);
     expected.lseCondition = Tensor({4, 2}, 1.0);
     expected.valueMagnitude = Tensor({4, 2, 3}, 1.0);
+    expected.outDeviation = Tensor({4, 2, 3}, 1.0);
     out = expected.out;
     lse = expected.lse;
     for (int64_t h = 0; h < 2; ++h)
@@ -130,6 +131,33 @@ TEST_F(Compare, AllowanceAddsToTheLimits) {
   EXPECT_TRUE(judge(&allowance).ok);
   out.at({1, 0, 0}) += 1e-4;
   EXPECT_FALSE(judge(&allowance).ok);
+}
+
+TEST_F(Compare, RoundedWeightsAreAllowedInRowsOnly) {
+  for (int64_t e = 0; e < 3; ++e)
+    expected.out.at({1, 0, e}) = 1e-9;
+  Allowance allowance = roundingAllowance(variant, expected, 0.0, 0.0);
+  // Two roundoffs of f32.
+  EXPECT_NEAR(allowance.weights.data[0], std::ldexp(1.0, -23), 1e-20);
+  for (double &value : allowance.out.data)
+    value = 0;
+  out = expected.out;
+  out.at({1, 0, 0}) += 2e-7;
+  EXPECT_FALSE(judge().ok);
+  EXPECT_TRUE(judge(&allowance).ok);
+  out.at({1, 0, 0}) += 1e-7;
+  EXPECT_FALSE(judge(&allowance).ok);
+  // The request's limit stays what it is.
+  out = expected.out;
+  double norm = 0.0;
+  for (int64_t t : {1, 2})
+    for (int64_t h : {0, 1})
+      for (int64_t e = 0; e < 3; ++e)
+        norm += expected.out.at({t, h, e}) * expected.out.at({t, h, e});
+  out.at({2, 0, 0}) += 2.01e-6 * std::sqrt(norm);
+  Comparison result = judge(&allowance);
+  EXPECT_FALSE(result.ok);
+  EXPECT_EQ(result.message.find("request 0, token 2, head 0, feature 0: request"), 0u) << result.message;
 }
 
 TEST_F(Compare, ZeroReference) {

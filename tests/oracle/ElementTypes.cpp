@@ -6,6 +6,7 @@
 #include "tests/oracle/ElementTypes.h"
 
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -81,11 +82,18 @@ uint32_t encodeSmall(const SmallFloat &format, double value) {
     return overflow;
   if (magnitude == 0.0)
     return sign;
-  int exponent = std::max(std::ilogb(magnitude), format.smallestExponent());
-  // Units of the last place: below 2^(fractionBits + 1), or exactly that where rounding carried.
-  auto units = static_cast<uint64_t>(roundEven(std::ldexp(magnitude, format.fractionBits - exponent)));
-  // The pattern is linear in the units from zero through the subnormals into every binade.
-  uint64_t pattern = (static_cast<uint64_t>(exponent - format.smallestExponent()) << format.fractionBits) + units;
+  // The pattern is linear in the units of the last place from zero through the subnormals into every binade.
+  uint64_t pattern = 0;
+  auto bits = std::bit_cast<uint64_t>(magnitude);
+  int exponent = static_cast<int>(bits >> 52) - 1023;
+  if (exponent >= format.smallestExponent()) {
+    // A shorter pattern of the same kind: the tail is rounded to even, and may carry into the exponent.
+    int tail = 52 - format.fractionBits;
+    bits += (uint64_t(1) << (tail - 1)) - 1 + ((bits >> tail) & 1);
+    pattern = (bits >> tail) - (static_cast<uint64_t>(format.smallestExponent() - 1 + 1023) << format.fractionBits);
+  } else {
+    pattern = static_cast<uint64_t>(roundEven(std::ldexp(magnitude, format.fractionBits - format.smallestExponent())));
+  }
   uint64_t limit = format.hasInfinity ? format.infinityOrNan() : (1u << (format.bits() - 1)) - 1;
   return pattern >= limit ? overflow : sign | static_cast<uint32_t>(pattern);
 }
@@ -102,8 +110,8 @@ double decodeSmall(const SmallFloat &format, uint32_t pattern) {
   uint32_t exponent = magnitude >> format.fractionBits;
   if (exponent == 0)
     return sign * std::ldexp(fraction, format.smallestExponent() - format.fractionBits);
-  return sign * std::ldexp(fraction + (1u << format.fractionBits),
-                           static_cast<int>(exponent) - format.bias() - format.fractionBits);
+  return sign * std::bit_cast<double>((uint64_t(exponent) + 1023 - static_cast<uint64_t>(format.bias())) << 52 |
+                                      uint64_t(fraction) << (52 - format.fractionBits));
 }
 
 template <typename Integer> void encodeInteger(double value, void *bytes) {

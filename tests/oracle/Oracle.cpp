@@ -90,9 +90,15 @@ Rows composeTokenFactors(const std::vector<Rows> &small) {
 Rows contract(const Rows &head, const Rows &token, int64_t features) {
   Rows result(head.front().size(), std::vector<double>(static_cast<size_t>(features)));
   for (size_t h = 0; h < result.size(); ++h)
-    for (size_t r = 0; r < head.size(); ++r)
+    for (size_t r = 0; r < head.size(); ++r) {
+      const double factor = head[r][h], *from = token[r].data();
+      // Most of a fixed factor.
+      if (factor == 0.0)
+        continue;
+      double *to = result[h].data();
       for (int64_t d = 0; d < features; ++d)
-        result[h][d] += head[r][h] * token[r][d];
+        to[d] += factor * from[d];
+    }
   return result;
 }
 
@@ -172,44 +178,57 @@ public:
     return result;
   }
 
-  /// K[h][d] (without s_K) and V[h][e] (with s_V) of cached token `slot` of request `batch`.
-  std::pair<Composed, Composed> keyAndValue(int64_t batch, int64_t slot) const {
+  /// K[h][d] (without s_K) of cached token `slot` of request `batch`.
+  Composed key(int64_t batch, int64_t slot) const {
     const Factorization &k = variant.k;
-    const Factorization &v = variant.v;
-    Rows keyStored = composeTokenFactors(cachedTokens('k', k, batch, slot));
-    Rows keyRotated = keyStored;
-    Rows keyBound = keyStored;
-    if (variant.rotatesOnRead()) {
-      keyRotated =
-          rotateRows(variant, keyStored, static_cast<int64_t>(tensors.at("key_positions_cache").at({batch, slot})));
-      keyBound = rotationBound(variant, keyStored);
-    }
-    Rows keyHead = headFactor('k', k, {batch, slot}, "_cache", /*applyToContextual=*/false);
-    applyScales("k_scale_cache", batch, slot, keyHead);
-    Composed key = compose(keyHead, keyRotated, keyBound, k.features());
+    KeyRows rows = keyRows(batch, slot);
+    Rows head = headFactor('k', k, {batch, slot}, "_cache", /*applyToContextual=*/false);
+    applyScales("k_scale_cache", batch, slot, head);
+    return compose(head, rows.rotated, rows.bound, k.features());
+  }
 
-    Rows valueHead = headFactor('v', v, {batch, slot}, "_cache", /*applyToContextual=*/false);
+  /// V[h][e] (with s_V).
+  Composed value(int64_t batch, int64_t slot) const {
+    const Factorization &v = variant.v;
+    Rows head = headFactor('v', v, {batch, slot}, "_cache", /*applyToContextual=*/false);
     if (tensors.count("v_scale_cache"))
-      applyScales("v_scale_cache", batch, slot, valueHead);
+      applyScales("v_scale_cache", batch, slot, head);
     else if (v.isShared() && v.headSource != Source::contextual)
-      applyScales("k_scale_cache", batch, slot, valueHead);
-    Rows valueToken;
-    Rows valueBound;
+      applyScales("k_scale_cache", batch, slot, head);
+    Rows token;
+    Rows bound;
     if (!v.isShared()) {
-      valueToken = valueBound = composeTokenFactors(cachedTokens('v', v, batch, slot));
+      token = bound = composeTokenFactors(cachedTokens('v', v, batch, slot));
     } else {
-      valueToken = variant.vSees == "rotated" ? keyRotated : keyStored;
-      valueBound = variant.vSees == "rotated" ? keyBound : keyStored;
+      KeyRows rows = keyRows(batch, slot);
+      bool isRotated = variant.vSees == "rotated";
+      token = isRotated ? rows.rotated : rows.stored;
+      bound = isRotated ? rows.bound : rows.stored;
     }
-    Composed value = compose(valueHead, valueToken, valueBound, v.features());
+    Composed value = compose(head, token, bound, v.features());
     for (Rows *rows : {&value.value, &value.magnitude})
       for (std::vector<double> &row : *rows)
         for (double &number : row)
           number *= v.rankScale();
-    return {std::move(key), std::move(value)};
+    return value;
   }
 
 private:
+  struct KeyRows {
+    Rows stored, rotated, bound;
+  };
+
+  KeyRows keyRows(int64_t batch, int64_t slot) const {
+    KeyRows rows;
+    rows.stored = rows.rotated = rows.bound = composeTokenFactors(cachedTokens('k', variant.k, batch, slot));
+    if (variant.rotatesOnRead()) {
+      rows.rotated =
+          rotateRows(variant, rows.stored, static_cast<int64_t>(tensors.at("key_positions_cache").at({batch, slot})));
+      rows.bound = rotationBound(variant, rows.stored);
+    }
+    return rows;
+  }
+
   /// A[r][h] after its function; cached ones have passed through it when they were appended.
   Rows headFactor(char side, const Factorization &f, std::vector<int64_t> token, const std::string &suffix,
                   bool applyToContextual) const {
@@ -342,6 +361,173 @@ void append(const Variant &variant, const Sizes &sizes, Tensors &tensors) {
   }
 }
 
+namespace {
+
+/// Keys or values of a request: made once, or where they are many whenever they are asked for.
+class CachedTokens {
+public:
+  using Make = std::function<Composed(int64_t token)>;
+
+  CachedTokens(Make make, int64_t length, int64_t elementsOfToken) : make(std::move(make)) {
+    constexpr int64_t most = int64_t(1) << 23;
+    if (length * elementsOfToken <= most)
+      for (int64_t m = 0; m < length; ++m)
+        kept.push_back(this->make(m));
+  }
+
+  /// Until the next call.
+  const Composed &at(int64_t m) {
+    if (static_cast<size_t>(m) < kept.size())
+      return kept[static_cast<size_t>(m)];
+    return latest = make(m);
+  }
+
+private:
+  Make make;
+  std::vector<Composed> kept;
+  Composed latest;
+};
+
+/// One query token's rows, head by head.
+struct QueryToken {
+  int64_t token, first, last;
+  Composed query;
+  /// Of tokens first to last: logits, then probabilities; and the logits' conditions.
+  Rows logits, conditions;
+};
+
+class RequestAttention {
+public:
+  RequestAttention(const Variant &variant, Attention &result)
+      : variant(variant), result(result), heads(variant.localHeads()), features(variant.v.features()),
+        // The query carries s_Q already.
+        logitScale(variant.scale.value_or(variant.q.rankScale() * variant.k.rankScale() /
+                                          std::sqrt(static_cast<double>(variant.q.features()))) /
+                   variant.q.rankScale()) {}
+
+  void run(CachedTokens &keys, CachedTokens &values, std::vector<QueryToken> &queries) {
+    for (QueryToken &query : queries)
+      begin(query);
+    forEachSeen(keys, queries, [&](QueryToken &query, int64_t m, const Composed &key) { score(query, m, key); });
+    for (QueryToken &query : queries)
+      weigh(query);
+    forEachSeen(values, queries, [&](QueryToken &query, int64_t m, const Composed &value) { add(query, m, value); });
+    forEachSeen(values, queries,
+                [&](QueryToken &query, int64_t m, const Composed &value) { judgeConditions(query, m, value); });
+    for (QueryToken &query : queries)
+      for (int64_t i = 0; i < heads * features; ++i) {
+        double &squares = result.outDeviation.data[element(query, 0, 0) + static_cast<size_t>(i)];
+        squares = std::sqrt(squares);
+      }
+  }
+
+private:
+  /// Calls `visit(query, m - query.first, key or value of m)`.
+  template <typename Visit>
+  static void forEachSeen(CachedTokens &cached, std::vector<QueryToken> &queries, Visit visit) {
+    int64_t first = std::numeric_limits<int64_t>::max(), last = 0;
+    for (const QueryToken &query : queries) {
+      first = std::min(first, query.first);
+      last = std::max(last, query.last);
+    }
+    for (int64_t m = first; m < last; ++m) {
+      const Composed &token = cached.at(m);
+      for (QueryToken &query : queries)
+        if (m >= query.first && m < query.last)
+          visit(query, m - query.first, token);
+    }
+  }
+
+  size_t row(const QueryToken &query, int64_t h) const { return static_cast<size_t>(query.token * heads + h); }
+  size_t element(const QueryToken &query, int64_t h, int64_t e) const {
+    return row(query, h) * static_cast<size_t>(features) + static_cast<size_t>(e);
+  }
+
+  void begin(QueryToken &query) {
+    for (int64_t h = 0; h < heads; ++h) {
+      for (int64_t e = 0; e < features; ++e)
+        result.out.data[element(query, h, e)] = 0.0;
+      result.lse.data[row(query, h)] = -infinity;
+    }
+    const auto seen = static_cast<size_t>(std::max<int64_t>(query.last - query.first, 0));
+    query.logits.assign(static_cast<size_t>(heads), std::vector<double>(seen));
+    query.conditions = query.logits;
+  }
+
+  void score(QueryToken &query, int64_t m, const Composed &key) {
+    const int64_t size = variant.q.features();
+    for (int64_t h = 0; h < heads; ++h) {
+      double sum = 0.0;
+      double magnitude = 0.0;
+      const double *q = query.query.value[h].data(), *k = key.value[h].data();
+      const double *qMagnitude = query.query.magnitude[h].data(), *kMagnitude = key.magnitude[h].data();
+      for (int64_t d = 0; d < size; ++d) {
+        sum += q[d] * k[d];
+        magnitude += qMagnitude[d] * kMagnitude[d];
+      }
+      double logit = logitScale * sum;
+      double condition = logitScale * magnitude;
+      if (variant.softcap) {
+        double capped = std::tanh(logit / *variant.softcap);
+        condition *= 1.0 - capped * capped;
+        logit = *variant.softcap * capped;
+      }
+      query.logits[h][m] = logit;
+      query.conditions[h][m] = condition + std::fabs(logit);
+      double &maximum = result.maxLogit.data[row(query, h)];
+      maximum = std::max(maximum, std::fabs(logit));
+    }
+  }
+
+  /// Logits become probabilities.
+  void weigh(QueryToken &query) {
+    for (int64_t h = 0; h < heads && query.first < query.last; ++h) {
+      std::vector<double> &logits = query.logits[h];
+      double maximum = *std::max_element(logits.begin(), logits.end());
+      double sum = 0.0;
+      for (double logit : logits)
+        sum += std::exp(logit - maximum);
+      result.lse.data[row(query, h)] = maximum + std::log(sum);
+      for (double &logit : logits)
+        logit = std::exp(logit - maximum) / sum;
+    }
+  }
+
+  void add(QueryToken &query, int64_t m, const Composed &value) {
+    for (int64_t h = 0; h < heads; ++h) {
+      const double probability = query.logits[h][m], *v = value.value[h].data();
+      double *out = &result.out.data[element(query, h, 0)];
+      for (int64_t e = 0; e < features; ++e)
+        out[e] += probability * v[e];
+    }
+  }
+
+  /// Once `out` is known. outDeviation: squares.
+  void judgeConditions(QueryToken &query, int64_t m, const Composed &value) {
+    for (int64_t h = 0; h < heads; ++h) {
+      const double probability = query.logits[h][m], condition = query.conditions[h][m];
+      const double *v = value.value[h].data(), *magnitude = value.magnitude[h].data();
+      result.lseCondition.data[row(query, h)] += probability * condition;
+      const size_t first = element(query, h, 0);
+      const double *out = &result.out.data[first];
+      double *outCondition = &result.outCondition.data[first], *squares = &result.outDeviation.data[first];
+      double *valueMagnitude = &result.valueMagnitude.data[first];
+      for (int64_t e = 0; e < features; ++e) {
+        outCondition[e] += probability * (magnitude[e] + condition * std::fabs(v[e] - out[e]));
+        squares[e] += probability * magnitude[e] * probability * magnitude[e];
+        valueMagnitude[e] += magnitude[e];
+      }
+    }
+  }
+
+  const Variant &variant;
+  Attention &result;
+  int64_t heads, features;
+  double logitScale;
+};
+
+} // namespace
+
 Attention attention(const Variant &variant, const Sizes &sizes, const Tensors &tensors) {
   int64_t heads = variant.localHeads();
   int64_t features = variant.v.features();
@@ -350,78 +536,23 @@ Attention attention(const Variant &variant, const Sizes &sizes, const Tensors &t
                    Tensor({sizes.tokens, heads}),
                    Tensor({sizes.tokens, heads, features}),
                    Tensor({sizes.tokens, heads}),
+                   Tensor({sizes.tokens, heads, features}),
                    Tensor({sizes.tokens, heads, features})};
-  double querySide = variant.q.rankScale();
-  double logitScale =
-      variant.scale.value_or(querySide * variant.k.rankScale() / std::sqrt(static_cast<double>(variant.q.features())));
   Reader reader(variant, tensors);
+  RequestAttention request(variant, result);
   const Tensor &starts = tensors.at("token_start");
   for (int64_t b = 0; b < sizes.batch; ++b) {
     auto start = static_cast<int64_t>(starts.at({b}));
-    int64_t queries = static_cast<int64_t>(starts.at({b + 1})) - start;
+    int64_t count = static_cast<int64_t>(starts.at({b + 1})) - start;
     auto length = static_cast<int64_t>(tensors.at("lengths").at({b}));
-    std::vector<Composed> keys;
-    std::vector<Composed> values;
-    for (int64_t m = 0; m < length; ++m) {
-      auto [key, value] = reader.keyAndValue(b, m);
-      keys.push_back(std::move(key));
-      values.push_back(std::move(value));
+    std::vector<QueryToken> queries;
+    for (int64_t n = 0; n < count; ++n) {
+      auto [first, last] = visible(variant, n, count, length);
+      queries.push_back({start + n, first, last, reader.query(start + n), {}, {}});
     }
-    for (int64_t n = 0; n < queries; ++n) {
-      int64_t t = start + n;
-      Composed query = reader.query(t);
-      auto [first, last] = visible(variant, n, queries, length);
-      for (int64_t h = 0; h < heads; ++h) {
-        for (int64_t e = 0; e < features; ++e)
-          result.out.at({t, h, e}) = 0.0;
-        result.lse.at({t, h}) = -infinity;
-        if (first >= last)
-          continue;
-        std::vector<double> logits;
-        std::vector<double> logitConditions;
-        double maximum = -infinity;
-        for (int64_t m = first; m < last; ++m) {
-          double sum = 0.0;
-          double magnitude = 0.0;
-          for (int64_t d = 0; d < variant.q.features(); ++d) {
-            sum += query.value[h][d] * keys[m].value[h][d];
-            magnitude += query.magnitude[h][d] * keys[m].magnitude[h][d];
-          }
-          // The query carries s_Q already.
-          double logit = logitScale / querySide * sum;
-          double condition = logitScale / querySide * magnitude;
-          if (variant.softcap) {
-            double capped = std::tanh(logit / *variant.softcap);
-            condition *= 1.0 - capped * capped;
-            logit = *variant.softcap * capped;
-          }
-          logits.push_back(logit);
-          logitConditions.push_back(condition + std::fabs(logit));
-          maximum = std::max(maximum, logit);
-          result.maxLogit.at({t, h}) = std::max(result.maxLogit.at({t, h}), std::fabs(logit));
-        }
-        double sum = 0.0;
-        for (double logit : logits)
-          sum += std::exp(logit - maximum);
-        result.lse.at({t, h}) = maximum + std::log(sum);
-        for (int64_t m = first; m < last; ++m) {
-          double probability = std::exp(logits[m - first] - maximum) / sum;
-          for (int64_t e = 0; e < features; ++e)
-            result.out.at({t, h, e}) += probability * values[m].value[h][e];
-        }
-        for (int64_t m = first; m < last; ++m) {
-          double probability = std::exp(logits[m - first] - maximum) / sum;
-          double condition = logitConditions[m - first];
-          result.lseCondition.at({t, h}) += probability * condition;
-          for (int64_t e = 0; e < features; ++e) {
-            result.outCondition.at({t, h, e}) +=
-                probability *
-                (values[m].magnitude[h][e] + condition * std::fabs(values[m].value[h][e] - result.out.at({t, h, e})));
-            result.valueMagnitude.at({t, h, e}) += values[m].magnitude[h][e];
-          }
-        }
-      }
-    }
+    CachedTokens keys([&](int64_t m) { return reader.key(b, m); }, length, heads * variant.k.features());
+    CachedTokens values([&](int64_t m) { return reader.value(b, m); }, length, heads * features);
+    request.run(keys, values, queries);
   }
   return result;
 }

@@ -28,6 +28,9 @@ struct Attention {
   Tensor lseCondition;
   /// [T, H', E]: sum of |V| over the tokens seen: what a lost absolute error of each probability makes.
   Tensor valueMagnitude;
+  /// [T, H', E]: root of the sum of (probability times |V|)^2 over the tokens seen: what independent relative errors of
+  /// the terms of `out` make, where outCondition is what they make at worst.
+  Tensor outDeviation;
 };
 
 /// Attention over what is stored in the caches (decode and prefill alike).

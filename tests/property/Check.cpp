@@ -28,8 +28,7 @@ using Buffers = std::map<std::string, Buffer>;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-/// Roundoffs of the compute type that sums may lose; their condition is multiplied in (Compare.h).
-constexpr double roundingUnits = 8.0;
+using oracle::roundingUnits;
 
 [[noreturn]] void fail(const std::string &message) { throw std::runtime_error(message); }
 
@@ -576,8 +575,9 @@ private:
     Tensor out = parts.at("out").read();
     Tensor lse = parts.at("lse").read();
     // Merge alone, of the parts as they were stored.
-    oracle::Attention mergedExactly{exact.out,          exact.lse,          whole.maxLogit,
-                                    whole.outCondition, whole.lseCondition, whole.valueMagnitude};
+    oracle::Attention mergedExactly = whole;
+    mergedExactly.out = exact.out;
+    mergedExactly.lse = exact.lse;
     oracle::Allowance allowance = oracle::roundingAllowance(unmasked, whole, roundingUnits, 0.0);
     judge("merge", oracle::compare(unmasked, tokenStart, tolerance, out, lse, mergedExactly, &allowance));
     // And the whole: the parts were each rounded to the output type.
