@@ -71,7 +71,7 @@ Kernels::Kernels(nb::bytes archive, nb::object pool, int32_t deviceType, int32_t
 }
 
 void Kernels::load() {
-  const tpac_kernels_config config = {sizeof(config), deviceType, device};
+  const tpac_kernels_config config = {sizeof(config), deviceType, device, 0};
   tpac_kernels *created = nullptr;
   check(tpac_kernels_create(pack.get(), &config, &created));
   kernels.reset(created);

@@ -26,7 +26,8 @@ int64_t divideUp(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
 // --- Loading
 
-CudaKernels::CudaKernels(const Pack &pack, int32_t device) : driver(Driver::get()), isReporting(reportsDispatch()) {
+CudaKernels::CudaKernels(const Pack &pack, int32_t device, int64_t partTokens)
+    : driver(Driver::get()), isReporting(reportsDispatch()), partTokens(partTokens) {
   if (!pack.manifest.gpu)
     refuse("the pack has no kernels for GPUs; it is for CPUs alone");
   try {
@@ -163,12 +164,23 @@ int64_t CudaKernels::itemsOf(const GpuPhase &plan, int64_t tokens, int64_t batch
   return std::min(tokens, (tokens + ragged) / plan.tileQueries) * plan.headTiles;
 }
 
-/// Enough for every call of at most so many tokens and requests, however they are divided and computed.
-int64_t CudaKernels::workspaceBytes(const Phase &phase, int64_t tokens, int64_t batch) const {
+/// 0: parts have no fixed size.
+int64_t CudaKernels::blocksOfPart(const GpuPhase &plan) const { return divideUp(partTokens, plan.blockTokens); }
+
+/// Records in the workspace of a call that `parts` thread blocks share.
+int64_t CudaKernels::recordsOf(const GpuPhase &plan, int64_t items, int64_t parts, int64_t capacity) const {
+  if (partTokens == 0)
+    return parts + items;
+  return items * std::max<int64_t>(divideUp(capacity, blocksOfPart(plan) * plan.blockTokens), 1);
+}
+
+/// Enough for every call of at most so many tokens, requests and cached tokens, however they are divided and computed.
+int64_t CudaKernels::workspaceBytes(const Phase &phase, int64_t tokens, int64_t batch, int64_t capacity) const {
   int64_t bytes = 0;
   for (const Way &way : phase.ways)
     if (way.plan.recordBytes != 0)
-      bytes = std::max(bytes, (traits.multiprocessors + itemsOf(way.plan, tokens, batch)) * way.plan.recordBytes);
+      bytes = std::max(bytes, recordsOf(way.plan, itemsOf(way.plan, tokens, batch), traits.multiprocessors, capacity) *
+                                  way.plan.recordBytes);
   return bytes;
 }
 
@@ -177,7 +189,7 @@ int64_t CudaKernels::workspaceSize(int32_t phase, int64_t tokens, int64_t batch,
   for (const int64_t size : {tokens, batch, capacity})
     if (size < 0 || size > INT32_MAX)
       return 0;
-  return workspaceBytes(asked, tokens, batch);
+  return workspaceBytes(asked, tokens, batch, capacity);
 }
 
 void CudaKernels::cacheLayout(tpac_cache_layout &layout) const {
@@ -193,6 +205,9 @@ void CudaKernels::cacheLayout(tpac_cache_layout &layout) const {
 // --- Launching
 
 const CudaKernels::Way &CudaKernels::wayFor(const Phase &phase, int64_t tokens, int64_t batch) const {
+  // Which kernel computes a request must not depend on the others.
+  if (partTokens != 0)
+    return phase.ways.front();
   // How the tokens are spread over the requests is known on the device alone: their mean decides.
   const int64_t queries = batch > 0 ? divideUp(tokens, batch) : 0;
   for (const Way &way : phase.ways)
@@ -213,10 +228,13 @@ CudaKernels::Work CudaKernels::divide(const GpuPhase &plan, const ArgumentBlock 
   if (work.items <= work.parts && work.parts % work.items * 16 <= work.parts)
     work.parts -= work.parts % work.items;
   work.parts = std::clamp<int64_t>(blocks / 2, 1, work.parts);
+  work.blocksOfPart = blocksOfPart(plan);
+  work.records = recordsOf(plan, work.items, work.parts, block[Size::capacity]);
   // Few parts per row are merged by one warp, many by all of a thread block; so are few rows, one of which may have
   // nearly all parts.
   constexpr int64_t fewParts = 16, fewRows = 1024;
-  const bool isFew = work.parts <= fewParts * work.items && work.items * plan.tileQueries * plan.tileHeads > fewRows;
+  const bool isFew = work.parts <= fewParts * work.items && work.items * plan.tileQueries * plan.tileHeads > fewRows &&
+                     work.blocksOfPart == 0;
   work.warpsOfRow = isFew ? 1 : warpsOfMerge;
   return work;
 }
@@ -257,7 +275,7 @@ void CudaKernels::launch(int32_t phaseNumber, const void *args, void *stream) co
   const Way &way = wayFor(phase, block[Size::tokens], block[Size::batch]);
   const Work work = divide(way.plan, block);
   if (way.plan.recordBytes != 0)
-    block.checkWorkspace((work.parts + work.items) * way.plan.recordBytes);
+    block.checkWorkspace(work.records * way.plan.recordBytes);
   std::array<int64_t, mostKernels> blocks;
   for (size_t i = 0; i < way.kernels.size(); ++i)
     blocks[i] = blocksOf(way.kernels[i].plan, way.plan, block, work);
@@ -305,7 +323,8 @@ void CudaKernels::launch(const Kernel &kernel, const Phase &phase, const Argumen
       addSize(block[Size::capacity]);
       break;
     case Parameter::parts:
-      addSize(work.parts);
+      // Kernels tell the size of parts from their number by its sign.
+      addSize(work.blocksOfPart != 0 ? -work.blocksOfPart : work.parts);
       break;
     case Parameter::warpsOfRow:
       addSize(work.warpsOfRow);
@@ -334,6 +353,8 @@ void CudaKernels::report(const Phase &phase, const Way &way, const ArgumentBlock
   if (way.plan.queries != 0)
     text += "; for up to " + std::to_string(way.plan.queries) + " query tokens per request, " +
             std::to_string(way.plan.tileQueries) + " at a time";
+  if (work.blocksOfPart != 0)
+    text += "; parts of " + std::to_string(work.blocksOfPart * way.plan.blockTokens) + " cached tokens";
   reportDispatch("%s", text.c_str());
 }
 

@@ -17,8 +17,8 @@ namespace tpac::runtime::cuda {
 class CudaKernels : public Kernels {
 public:
   /// In the calling thread's current context, which must be of device `device`, or where there is none in the device's
-  /// primary one.
-  CudaKernels(const Pack &pack, int32_t device);
+  /// primary one. `partTokens`: tpac_kernels_config.part_tokens.
+  CudaKernels(const Pack &pack, int32_t device, int64_t partTokens);
   ~CudaKernels() override;
 
   const char *target() const override { return targetName.c_str(); }
@@ -43,7 +43,8 @@ private:
   };
   /// What the launches of a call have in common.
   struct Work {
-    int64_t items = 0, parts = 0, warpsOfRow = 0;
+    /// `parts`: thread blocks that share the work. `blocksOfPart`: where parts are of a fixed size, else 0.
+    int64_t items = 0, parts = 0, blocksOfPart = 0, warpsOfRow = 0, records = 0;
   };
 
   void enterContext(int32_t device);
@@ -54,7 +55,9 @@ private:
   const Phase &at(int32_t phase) const;
   const Way &wayFor(const Phase &phase, int64_t tokens, int64_t batch) const;
   int64_t itemsOf(const GpuPhase &plan, int64_t tokens, int64_t batch) const;
-  int64_t workspaceBytes(const Phase &phase, int64_t tokens, int64_t batch) const;
+  int64_t blocksOfPart(const GpuPhase &plan) const;
+  int64_t recordsOf(const GpuPhase &plan, int64_t items, int64_t parts, int64_t capacity) const;
+  int64_t workspaceBytes(const Phase &phase, int64_t tokens, int64_t batch, int64_t capacity) const;
   Work divide(const GpuPhase &plan, const ArgumentBlock &block) const;
   int64_t blocksOf(const GpuKernel &kernel, const GpuPhase &plan, const ArgumentBlock &block, const Work &work) const;
   void launch(const Kernel &kernel, const Phase &phase, const ArgumentBlock &block, const Work &work, int64_t blocks,
@@ -71,6 +74,7 @@ private:
   GpuCache cache;
   std::array<Phase, phaseNames.size()> phases;
   bool isReporting;
+  int64_t partTokens;
 };
 
 } // namespace tpac::runtime::cuda

@@ -10,6 +10,7 @@
 #include "runtime/packs/CpuKernels.h"
 #include "runtime/packs/Pack.h"
 
+#include <cstddef>
 #include <memory>
 
 using namespace tpac::runtime;
@@ -80,7 +81,8 @@ int32_t tpac_kernels_create(const tpac_pack *pack, const tpac_kernels_config *co
   if (pack == nullptr || kernels == nullptr)
     return refuseNull(function, pack == nullptr ? "pack" : "kernels");
   tpac_kernels_config checked = {};
-  if (const int32_t status = readSized(function, "config", "tpac_kernels_config", config, checked))
+  if (const int32_t status = readSized(function, "config", "tpac_kernels_config", config, checked,
+                                       /*first=*/offsetof(tpac_kernels_config, part_tokens)))
     return status;
   const bool isCuda = checked.device_type == TPAC_CUDA;
   if (checked.device_type != TPAC_CPU && !isCuda)
@@ -89,10 +91,15 @@ int32_t tpac_kernels_create(const tpac_pack *pack, const tpac_kernels_config *co
                 checked.device_type, TPAC_CPU, TPAC_CUDA);
   if (!isCuda && checked.device != 0)
     return fail(TPAC_INVALID_ARGUMENT, "%s: config.device is %d; expected 0", function, checked.device);
+  const int64_t mostPartTokens = isCuda ? INT32_MAX : 0;
+  if (checked.part_tokens < 0 || checked.part_tokens > mostPartTokens)
+    return fail(TPAC_INVALID_ARGUMENT, "%s: config.part_tokens is %lld; expected %s", function,
+                static_cast<long long>(checked.part_tokens),
+                isCuda ? "0 .. 2147483647" : "0, since parts of a fixed size are for GPUs");
   return guarded(function, [&] {
     std::unique_ptr<const Kernels> loaded;
     if (isCuda)
-      loaded = std::make_unique<cuda::CudaKernels>(*pack->content, checked.device);
+      loaded = std::make_unique<cuda::CudaKernels>(*pack->content, checked.device, checked.part_tokens);
     else
       loaded = std::make_unique<CpuKernels>(*pack->content);
     *kernels = new tpac_kernels{std::move(loaded)};

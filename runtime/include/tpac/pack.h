@@ -48,6 +48,14 @@ typedef struct tpac_kernels_config {
   int64_t struct_size; /* sizeof(tpac_kernels_config) */
   int32_t device_type; /* TPAC_CPU or TPAC_CUDA */
   int32_t device;      /* 0 for TPAC_CPU; the number of the GPU, as the CUDA driver counts them */
+  /* Since the field is the last, callers that do not know it may leave it out of struct_size.
+   * 0: a call's work is divided evenly, so that the last bits of a request's results depend on the sizes and lengths of
+   * the whole call. Above 0, on a GPU: decode and prefill divide each request's cached tokens, from its first one on,
+   * into parts of so many tokens (rounded up to whole blocks of the schedule), and decode takes its kernels for one
+   * query token whatever the call has. The results of a query token then depend on its request alone, not on the other
+   * requests, nor on the number of multiprocessors. More workspace is needed (tpac_kernels_workspace_size knows), and
+   * what a call costs depends on the number: 1024 to 4096 suit most. */
+  int64_t part_tokens;
 } tpac_kernels_config;
 
 /* Loads the kernels of `pack` for a device: of its targets the best one that the device runs, for CPUs as the pack's

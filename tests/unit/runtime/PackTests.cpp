@@ -72,7 +72,7 @@ struct MergeArguments {
   const void *executor;
 };
 
-const tpac_kernels_config cpu = {sizeof(cpu), TPAC_CPU, 0};
+const tpac_kernels_config cpu = {sizeof(cpu), TPAC_CPU, 0, 0};
 
 /// Merges two states with the kernels of `pack` and compares with the definition; closes the pack before the call.
 std::vector<float> merge(tpac_pack *pack) {
@@ -198,7 +198,7 @@ TEST_F(RuntimePack, refusesDevicesItDoesNotKnow) {
   tpac_pack *pack = nullptr;
   ASSERT_EQ(tpac_pack_open(path("pack").c_str(), &pack), TPAC_SUCCESS);
   tpac_kernels *kernels = nullptr;
-  const tpac_kernels_config other = {sizeof(other), 77, 0}, second = {sizeof(second), TPAC_CPU, 1};
+  const tpac_kernels_config other = {sizeof(other), 77, 0, 0}, second = {sizeof(second), TPAC_CPU, 1, 0};
   EXPECT_EQ(tpac_kernels_create(pack, &other, &kernels), TPAC_INVALID_ARGUMENT);
   EXPECT_EQ(std::string(tpac_runtime_status_message(TPAC_INVALID_ARGUMENT)),
             "tpac_kernels_create: config.device_type is 77; expected TPAC_CPU, which is 1, or TPAC_CUDA, which is 2");

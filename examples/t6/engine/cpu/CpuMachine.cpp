@@ -29,7 +29,7 @@ public:
     pool.reset(created);
   }
 
-  tpac_kernels_config kernelsConfig() const override { return {sizeof(tpac_kernels_config), TPAC_CPU, 0}; }
+  tpac_kernels_config kernelsConfig() const override { return {sizeof(tpac_kernels_config), TPAC_CPU, 0, 0}; }
   const tpac_executor *executor() const override { return tpac_thread_pool_executor(pool.get()); }
   void *stream() const override { return nullptr; }
   std::string description() const override { return std::to_string(executor()->concurrency) + " threads"; }

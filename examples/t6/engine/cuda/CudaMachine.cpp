@@ -106,7 +106,7 @@ public:
     libraries.cuStreamDestroy_v2(queue);
   }
 
-  tpac_kernels_config kernelsConfig() const override { return {sizeof(tpac_kernels_config), TPAC_CUDA, number}; }
+  tpac_kernels_config kernelsConfig() const override { return {sizeof(tpac_kernels_config), TPAC_CUDA, number, 0}; }
   const tpac_executor *executor() const override { return nullptr; }
   void *stream() const override { return queue; }
   std::string description() const override { return name; }

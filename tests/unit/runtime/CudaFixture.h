@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Kernels for GPUs without a GPU: a pack, its argument blocks, and a driver that records launches.
+
+#ifndef TPAC_TESTS_UNIT_RUNTIME_CUDAFIXTURE_H
+#define TPAC_TESTS_UNIT_RUNTIME_CUDAFIXTURE_H
+
+#include "runtime/cuda/Driver.h"
+#include "tests/unit/runtime/FakeCuda.h"
+#include "tests/unit/runtime/TestFiles.h"
+#include "tpac/pack.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <dlfcn.h>
+#include <fstream>
+#include <iterator>
+
+namespace tpac::test {
+
+namespace cuda = tpac::runtime::cuda;
+
+inline const char *const variant = R"({
+  "tpac_variant": 1, "name": "gpu-test", "heads": 3,
+  "q": {"rank": 2, "head": {"source": "contextual"}, "token": [{"source": "contextual", "size": 16}]},
+  "k": {"rank": 2, "head": {"source": "contextual"}, "token": [{"source": "contextual", "size": 16}]},
+  "v": {"rank": 1, "head": {"source": "contextual"}, "token": [{"source": "contextual", "size": 16}]},
+  "rope": {"d_rot": 16},
+  "types": {"activation": "bf16", "head": "bf16", "token": "bf16", "output": "bf16"}
+})";
+
+struct Tensor {
+  uint64_t data;
+  const int64_t *strides = nullptr;
+};
+
+/// Argument blocks, as the pack's header declares them. The cache is one piece of memory.
+struct AppendArguments {
+  int64_t structSize, tokens, batch, capacity;
+  Tensor kHead, kToken, vHead, vToken, positions, tokenStart, lengths, kHeadCache, kTokenCache, vHeadCache, vTokenCache;
+};
+struct DecodeArguments {
+  int64_t structSize, tokens, batch, capacity;
+  Tensor qHead, qToken, positions, tokenStart, lengths, kHeadCache, kTokenCache, vHeadCache, vTokenCache, out, lse;
+  uint64_t executor, workspace;
+  int64_t workspaceSize;
+};
+struct PagedDecodeArguments {
+  int64_t structSize, tokens, batch, capacity, pages;
+  Tensor qHead, qToken, positions, tokenStart, lengths, blockTable, kHeadCache, kTokenCache, vHeadCache, vTokenCache,
+      out, lse;
+  uint64_t executor, workspace;
+  int64_t workspaceSize;
+};
+struct MergeArguments {
+  int64_t structSize, tokens;
+  Tensor out0, lse0, out1, lse1, out, lse;
+};
+struct MoveArguments {
+  int64_t structSize, tokens, batch, capacity;
+  Tensor kHead, kToken, vHead, vToken, lengths, kHeadCache, kTokenCache, vHeadCache, vTokenCache;
+};
+
+inline constexpr uint64_t cacheAddress = 0x7000, workspaceAddress = 0x10000;
+inline constexpr int64_t largeWorkspace = 1 << 30;
+
+inline AppendArguments appendArguments() {
+  AppendArguments args = {sizeof(args), 5,       3,       256,      {0x100},  {0x200},  {0x300}, {0x400},
+                          {0x500},      {0x600}, {0x700}, {0x7000}, {0x7000}, {0x7000}, {0x7000}};
+  return args;
+}
+/// Arguments of decode, with pages or without.
+template <typename Arguments = DecodeArguments> Arguments decodeArguments(int64_t tokens, int64_t batch) {
+  Arguments args = {};
+  args.structSize = sizeof(Arguments);
+  args.tokens = tokens;
+  args.batch = batch;
+  args.capacity = 4096;
+  args.qHead = {0x100};
+  args.qToken = {0x200};
+  args.positions = {0x500};
+  args.tokenStart = {0x600};
+  args.lengths = {0x700};
+  args.kHeadCache = args.kTokenCache = args.vHeadCache = args.vTokenCache = {cacheAddress};
+  args.out = {0x800};
+  args.lse = {0x900};
+  args.workspace = workspaceAddress;
+  args.workspaceSize = largeWorkspace;
+  return args;
+}
+
+struct Launch {
+  std::string kernel;
+  unsigned blocks, threads, sharedBytes;
+  void *stream;
+  bool overlaps;
+  std::vector<uint64_t> parameters;
+};
+
+inline std::vector<Launch> launches;
+/// Parameters that kernels take, by the names that they begin with.
+inline size_t parametersOf(const std::string &kernel) {
+  const std::pair<const char *, size_t> counts[] = {
+      {"append", 4 * 4 + 3 + 1 + 2}, {"merge", 4 + 3 + 4 + 3 + 4 + 3 + 1}, {"import", 4 * 5 + 1 + 1 + 3},
+      {"export", 4 * 5 + 1 + 1 + 3}, {"decode", 2 * 4 + 3 + 4 + 3 + 6},    {"prefill", 2 * 4 + 3 + 4 + 3 + 6}};
+  for (const auto &[name, count] : counts)
+    if (kernel.starts_with(name))
+      return count;
+  ADD_FAILURE() << kernel;
+  return 0;
+}
+inline size_t tableParameters = 0;
+
+inline void record(const char *kernel, const cuda::LaunchConfiguration &configuration, void **parameters) {
+  Launch launch = {kernel,
+                   configuration.grid[0],
+                   configuration.block[0],
+                   configuration.sharedBytes,
+                   configuration.stream,
+                   configuration.attributeCount == 1 &&
+                       configuration.attributes->id == cuda::programmaticStreamSerialization &&
+                       configuration.attributes->value.number == 1,
+                   {}};
+  EXPECT_EQ(configuration.grid[1] * configuration.grid[2] * configuration.block[1] * configuration.block[2], 1u);
+  for (size_t i = 0; i < parametersOf(kernel) + tableParameters; ++i) {
+    uint64_t value;
+    std::memcpy(&value, parameters[i], sizeof(value));
+    launch.parameters.push_back(value);
+  }
+  launches.push_back(std::move(launch));
+}
+
+inline std::string message(int32_t status) { return tpac_runtime_status_message(status); }
+
+/// A pack, built once for all tests of the suite, and the fake driver, which the library finds by its name because it
+/// is loaded already.
+class RuntimeCuda : public ::testing::Test {
+protected:
+  static void SetUpTestSuite() {
+    folder = new TemporaryFolder;
+    folder->write("variant.json", variant);
+    const std::string root = folder->path().string(),
+                      build = "TPAC_PTXAS= " TPAC_TOOL " build " + root + "/variant.json";
+    for (const std::string &rest : {" --target host --target sm_90a -o " + root + "/pack",
+                                    " --target sm_90a --page-size 16 -o " + root + "/paged"}) {
+      const auto built = runCommand(build + rest);
+      ASSERT_EQ(built.status, 0) << built.output;
+    }
+    void *library = dlopen(TPAC_FAKE_CUDA, RTLD_NOW | RTLD_GLOBAL);
+    ASSERT_NE(library, nullptr) << dlerror();
+    fake = reinterpret_cast<decltype(&fake_cuda)>(dlsym(library, "fake_cuda"))();
+    setCurrent = reinterpret_cast<decltype(&fake_cuda_set_current)>(dlsym(library, "fake_cuda_set_current"));
+  }
+  static void TearDownTestSuite() { delete folder; }
+
+  void SetUp() override {
+    *fake = FakeCuda();
+    fake->launched = record;
+    setCurrent(-1);
+    launches.clear();
+    tableParameters = 0;
+  }
+  void TearDown() override {
+    EXPECT_EQ(fake->modules, 0);
+    EXPECT_EQ(fake->retained, 0);
+    EXPECT_EQ(fake->pushed, 0);
+  }
+
+  static std::string path(const std::string &name) { return (folder->path() / name).string(); }
+  static std::string textOf(const std::string &name) {
+    std::ifstream stream(path(name), std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(stream), {});
+  }
+
+  static int32_t create(tpac_kernels **kernels, const char *name = "pack", int32_t type = TPAC_CUDA, int32_t device = 0,
+                        int64_t partTokens = 0) {
+    tpac_pack *pack = nullptr;
+    EXPECT_EQ(tpac_pack_open(path(name).c_str(), &pack), TPAC_SUCCESS) << message(TPAC_INVALID_ARGUMENT);
+    const tpac_kernels_config config = {sizeof(config), type, device, partTokens};
+    const int32_t status = tpac_kernels_create(pack, &config, kernels);
+    // What was made from it goes on.
+    tpac_pack_close(pack);
+    return status;
+  }
+
+  static inline TemporaryFolder *folder = nullptr;
+  static inline FakeCuda *fake = nullptr;
+  static inline decltype(&fake_cuda_set_current) setCurrent = nullptr;
+};
+
+/// Kernels that end with the scope.
+struct Kernels {
+  ~Kernels() { tpac_kernels_destroy(handle); }
+  tpac_kernels *handle = nullptr;
+};
+
+} // namespace tpac::test
+
+#endif // TPAC_TESTS_UNIT_RUNTIME_CUDAFIXTURE_H
