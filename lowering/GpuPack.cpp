@@ -203,6 +203,7 @@ llvm::Error addImage(GpuPart &part, ordered_json &images, ImageBuilder &image, c
       return cubin.takeError();
     kind = "cubin";
     content = std::move(cubin->bytes);
+    part.assemblerLogs.emplace_back(target.cpu, std::move(cubin->log));
   }
   part.files.push_back({file + "." + kind, std::move(content)});
   images.push_back(

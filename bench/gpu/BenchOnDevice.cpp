@@ -424,13 +424,5 @@ int main(int argc, char **argv) {
     std::cerr << "usage: GpuBench FOLDER RESULTS.json [REGEX]\n";
     return 2;
   }
-  try {
-    return bench(argv[1], argv[2], argc > 3 ? argv[3] : "");
-  } catch (const NoDevice &error) {
-    std::cout << "skipped: " << error.what() << "\n";
-    return 0;
-  } catch (const std::exception &error) {
-    std::cerr << "GpuBench: " << error.what() << "\n";
-    return 1;
-  }
+  return runOnDevice("GpuBench", [&] { return bench(argv[1], argv[2], argc > 3 ? argv[3] : ""); });
 }

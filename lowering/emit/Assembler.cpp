@@ -64,4 +64,39 @@ llvm::Expected<Cubin> assemblePtx(const std::string &ptxas, const std::string &p
   return Cubin{readAll(cubin.path), readAll(log.path)};
 }
 
+llvm::Expected<std::vector<KernelResources>> kernelResources(llvm::StringRef log) {
+  std::vector<KernelResources> kernels;
+  bool isComplete = true;
+  // "12 bytes spill stores": the number before `what`.
+  auto numberBefore = [](llvm::StringRef line, llvm::StringRef what, int64_t &number) {
+    const size_t at = line.find(what);
+    if (at == llvm::StringRef::npos)
+      return false;
+    llvm::StringRef digits = line.take_front(at).rtrim();
+    digits = digits.substr(digits.find_last_not_of("0123456789") + 1);
+    return !digits.getAsInteger(10, number);
+  };
+  for (llvm::StringRef rest = log; !rest.empty();) {
+    llvm::StringRef line;
+    std::tie(line, rest) = rest.split('\n');
+    if (const size_t at = line.find("Compiling entry function '"); at != llvm::StringRef::npos) {
+      if (!isComplete)
+        break;
+      kernels.push_back({line.substr(at).split('\'').second.split('\'').first.str()});
+      isComplete = false;
+    } else if (!kernels.empty() && line.contains("bytes stack frame")) {
+      KernelResources &last = kernels.back();
+      if (!numberBefore(line, " bytes stack frame", last.localBytes) ||
+          !numberBefore(line, " bytes spill stores", last.spillStoreBytes) ||
+          !numberBefore(line, " bytes spill loads", last.spillLoadBytes))
+        break;
+    } else if (line.contains("Used ") && line.contains(" registers") && !kernels.empty()) {
+      isComplete = numberBefore(line, " registers", kernels.back().registers);
+    }
+  }
+  if (kernels.empty() || !isComplete)
+    return llvm::createStringError("ptxas does not say what its kernels take: " + log);
+  return kernels;
+}
+
 } // namespace tpac

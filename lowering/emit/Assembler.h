@@ -5,10 +5,12 @@
 #ifndef TPAC_LOWERING_EMIT_ASSEMBLER_H
 #define TPAC_LOWERING_EMIT_ASSEMBLER_H
 
+#include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
 
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace tpac {
 
@@ -24,6 +26,19 @@ struct Cubin {
 
 /// Assembles `ptx` for `chip` ("sm_90a"). An error carries what ptxas printed.
 llvm::Expected<Cubin> assemblePtx(const std::string &ptxas, const std::string &ptx, const std::string &chip);
+
+/// What a kernel takes of a multiprocessor, as ptxas says.
+struct KernelResources {
+  std::string entry;
+  int64_t registers = 0;
+  /// Local memory: the stack frame, where spilled registers stand too. 0 in a kernel that keeps all in registers.
+  int64_t localBytes = 0;
+  /// Bytes of instructions that spill and reload, counted where they stand.
+  int64_t spillStoreBytes = 0, spillLoadBytes = 0;
+};
+
+/// The kernels of `log` (Cubin::log), in its order. An error where it does not say what is asked for.
+llvm::Expected<std::vector<KernelResources>> kernelResources(llvm::StringRef log);
 
 } // namespace tpac
 

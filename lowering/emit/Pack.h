@@ -43,6 +43,8 @@ struct GpuPart {
   std::vector<PackFile> files;
   /// Import and export.
   std::vector<PhaseSignature> moves;
+  /// What ptxas said of each cubin, by target ("sm_90a"); no part of the pack.
+  std::vector<std::pair<std::string, std::string>> assemblerLogs;
 };
 
 struct Pack {

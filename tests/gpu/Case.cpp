@@ -43,13 +43,23 @@ oracle::Tensors makeInputs(const oracle::Variant &variant, const Case &item) {
     } else {
       property::Random random(item.seed * 1000 + number);
       double gain = spec.name.starts_with("q_token") ? item.gain : 1.0;
-      for (double &value : tensor.data)
-        value = oracle::roundTo(spec.type, gain * random.signedUnit());
-      if (item.sharedTokens > 0 && spec.name.ends_with("_cache")) {
-        const auto request = tensor.data.size() / item.lengths.size();
-        const auto shared = request / static_cast<size_t>(item.capacity) * static_cast<size_t>(item.sharedTokens);
-        std::copy_n(tensor.data.begin(), shared, tensor.data.begin() + static_cast<std::ptrdiff_t>(request));
+      auto draw = [&](size_t first, size_t last) {
+        for (size_t i = first; i < last; ++i)
+          tensor.data[i] = oracle::roundTo(spec.type, gain * random.signedUnit());
+      };
+      if (!spec.name.ends_with("_cache")) {
+        draw(0, tensor.data.size());
+        tensors[spec.name] = std::move(tensor);
+        continue;
       }
+      // What lies beyond the lengths is nobody's.
+      const size_t perRequest = tensor.data.size() / std::max<size_t>(item.lengths.size(), 1);
+      const size_t perToken = perRequest / static_cast<size_t>(std::max<int64_t>(item.capacity, 1));
+      for (size_t b = 0; b < item.lengths.size(); ++b)
+        draw(b * perRequest, b * perRequest + static_cast<size_t>(item.lengths[b]) * perToken);
+      if (item.sharedTokens > 0)
+        std::copy_n(tensor.data.begin(), perToken * static_cast<size_t>(item.sharedTokens),
+                    tensor.data.begin() + static_cast<std::ptrdiff_t>(perRequest));
     }
     tensors[spec.name] = std::move(tensor);
   }

@@ -7,29 +7,18 @@
 // Exit code 0: all right, or no GPU (said so); 1: a case failed.
 
 #include "tests/gpu/Elements.h"
-#include "tests/oracle/Compare.h"
+#include "tests/gpu/PreparedCase.h"
 
-#include <cstring>
+#include <algorithm>
+#include <cstdio>
 #include <fstream>
 #include <iostream>
 #include <memory>
+#include <regex>
 
 using namespace tpac::gputest;
 
 namespace {
-
-oracle::Tensor readTensor(const std::vector<char> &file, size_t &at, std::vector<int64_t> shape) {
-  oracle::Tensor tensor(std::move(shape));
-  for (double &value : tensor.data) {
-    if (at + sizeof(float) > file.size())
-      throw std::runtime_error("expected.bin is too short");
-    float number;
-    std::memcpy(&number, &file[at], sizeof(number));
-    at += sizeof(number);
-    value = number;
-  }
-  return tensor;
-}
 
 struct Outcome {
   bool ok = true;
@@ -37,10 +26,12 @@ struct Outcome {
   oracle::Comparison worst;
 };
 
-Outcome run(Driver &driver, const Kernels &kernels, const Case &item, const oracle::Attention &expected) {
+Outcome run(Driver &driver, const Kernels &kernels, const PreparedCase &prepared) {
   const oracle::Variant &variant = kernels.variant();
+  const Case &item = prepared.item;
+  const CacheMap &map = prepared.map;
+  const oracle::Attention &expected = prepared.expected;
   oracle::Sizes sizes = item.sizes();
-  oracle::Tensors inputs = makeInputs(variant, item);
   DeviceTensors tensors(driver);
   Kernels::Call call;
   oracle::Type outType = oracle::Type::bf16, lseType = oracle::Type::f32;
@@ -50,13 +41,11 @@ Outcome run(Driver &driver, const Kernels &kernels, const Case &item, const orac
     if (spec.name == "lse")
       lseType = spec.type;
     if (spec.access != "out" && !spec.name.ends_with("_cache"))
-      call.tensors[spec.name] = tensors.upload(spec.type, inputs.at(spec.name), item.isStrided);
+      call.tensors[spec.name] = tensors.upload(spec.type, prepared.inputs.at(spec.name), item.isStrided);
   }
-  CacheMap map = kernels.cache();
-  map.drawPages(item.lengths, item.capacity, item.seed, item.sharedTokens);
   if (map.pageSize() != 0)
     call.tensors["block_table"] = tensors.upload(oracle::Type::i32, map.table(), item.isStrided);
-  std::vector<uint8_t> cache = map.layOut(item.lengths, item.capacity, inputs);
+  const std::vector<uint8_t> &cache = prepared.cache;
   call.cache = tensors.allocate(cache.size());
   if (!cache.empty())
     driver.upload(call.cache, cache.data(), cache.size());
@@ -69,10 +58,6 @@ Outcome run(Driver &driver, const Kernels &kernels, const Case &item, const orac
 
   Outcome outcome;
   size_t workspaceBytes = 0;
-  int64_t longest = 0;
-  for (int64_t length : item.lengths)
-    longest = std::max(longest, length);
-  double tolerance = oracle::requestTolerance(variant, longest);
   int64_t processors = driver.multiprocessors();
   auto launchAll = [&] {
     size_t workspace = kernels.workspaceBytes(call);
@@ -87,12 +72,8 @@ Outcome run(Driver &driver, const Kernels &kernels, const Case &item, const orac
     driver.synchronize();
     return std::pair(tensors.download(outType, outTensor, outShape), tensors.download(lseType, lseTensor, lseShape));
   };
-  auto isSame = [](const oracle::Tensor &x, const oracle::Tensor &y, int64_t begin, int64_t end) {
-    auto row = static_cast<int64_t>(x.data.size()) / std::max<int64_t>(x.shape[0], 1);
-    return std::memcmp(&x.data[begin * row], &y.data[begin * row], (end - begin) * row * sizeof(double)) == 0;
-  };
   auto compare = [&](const std::string &name, const oracle::Tensor &out, const oracle::Tensor &lse) {
-    oracle::Comparison result = oracle::compare(variant, inputs.at("token_start"), tolerance, out, lse, expected);
+    oracle::Comparison result = prepared.judge(variant, out, lse);
     if (result.worstShare > outcome.worst.worstShare)
       outcome.worst = result;
     if (!result.ok) {
@@ -104,7 +85,7 @@ Outcome run(Driver &driver, const Kernels &kernels, const Case &item, const orac
     call.splits = splits;
     auto [out, lse] = launchAll();
     auto [outAgain, lseAgain] = launchAll();
-    if (!isSame(out, outAgain, 0, sizes.tokens) || !isSame(lse, lseAgain, 0, sizes.tokens)) {
+    if (!hasSameRows(out, outAgain, 0, sizes.tokens) || !hasSameRows(lse, lseAgain, 0, sizes.tokens)) {
       outcome.ok = false;
       outcome.message = "two runs differ with " + std::to_string(splits) + " splits";
     }
@@ -132,10 +113,10 @@ Outcome run(Driver &driver, const Kernels &kernels, const Case &item, const orac
       else
         call.cache = whole.cache + map.bytes(first, sizes.capacity);
       auto [itsOut, itsLse] = launchAll();
-      const std::vector<double> &starts = inputs.at("token_start").data;
+      const std::vector<double> &starts = prepared.inputs.at("token_start").data;
       auto begin = static_cast<int64_t>(starts[static_cast<size_t>(first)]);
       auto end = static_cast<int64_t>(starts[static_cast<size_t>(first + count)]);
-      if (!isSame(out, itsOut, begin, end) || !isSame(lse, itsLse, begin, end)) {
+      if (!hasSameRows(out, itsOut, begin, end) || !hasSameRows(lse, itsLse, begin, end)) {
         outcome.ok = false;
         outcome.message = "parts of 2 blocks: request " + std::to_string(first) + " depends on the batch around it";
       }
@@ -144,15 +125,54 @@ Outcome run(Driver &driver, const Kernels &kernels, const Case &item, const orac
   return outcome;
 }
 
+/// A table of the worst share of the limit: members in rows, kernels and shapes in columns.
+void print(const std::map<std::string, std::map<std::string, std::string>> &table) {
+  std::vector<std::string> columns;
+  for (const auto &[member, row] : table)
+    for (const auto &[column, cell] : row)
+      if (std::ranges::find(columns, column) == columns.end())
+        columns.push_back(column);
+  std::ranges::sort(columns);
+  for (size_t i = 0; i < columns.size(); ++i)
+    std::cout << "  " << static_cast<char>('A' + i) << ": " << columns[i] << "\n";
+  auto pad = [](std::string text, size_t width) {
+    return text + std::string(width - std::min(width, text.size()), ' ');
+  };
+  constexpr size_t memberWidth = 28, cellWidth = 6;
+  std::cout << pad("share of the limit", memberWidth);
+  for (size_t i = 0; i < columns.size(); ++i)
+    std::cout << pad(std::string(1, static_cast<char>('A' + i)), cellWidth);
+  for (const auto &[member, row] : table) {
+    std::cout << "\n" << pad(member, memberWidth);
+    for (const std::string &column : columns)
+      std::cout << pad(row.contains(column) ? row.at(column) : "-", cellWidth);
+  }
+  std::cout << "\n";
+}
+
 int check(const std::filesystem::path &folder, const char *resultsFile) {
   Driver driver;
   std::cout << driver.deviceName() << ", compute capability " << driver.capability() << "\n";
-  std::vector<char> text = readFile(folder / "cases.json"), numbers = readFile(folder / "expected.bin");
-  nlohmann::json plan = nlohmann::json::parse(text.begin(), text.end());
+  std::vector<char> text = readFile(folder / "cases.json");
+  const nlohmann::json plan = nlohmann::json::parse(text.begin(), text.end());
   std::map<std::string, std::unique_ptr<Kernels>> loaded;
   nlohmann::json results = {{"device", driver.deviceName()}, {"cases", nlohmann::json::array()}};
-  size_t at = 0;
   int failed = 0, passed = 0;
+  // Now and then, so that a run that is cut short says what it has found.
+  auto save = [&] {
+    results["passed"] = passed;
+    results["failed"] = failed;
+    if (resultsFile)
+      std::ofstream(resultsFile) << results.dump(1) << "\n";
+  };
+  std::vector<Preparation::Work> work;
+  for (const nlohmann::json &entry : plan.at("cases"))
+    work.push_back([&plan, item = entry.get<Case>()] {
+      const nlohmann::json &kernel = plan.at("kernels").at(item.kernel);
+      return prepare(oracle::parseVariant(kernel.at("variant")), kernel.at("cache"), item);
+    });
+  Preparation preparation(std::move(work));
+  std::map<std::string, std::map<std::string, std::string>> table;
   for (const nlohmann::json &entry : plan.at("cases")) {
     auto item = entry.get<Case>();
     Outcome outcome;
@@ -160,13 +180,7 @@ int check(const std::filesystem::path &folder, const char *resultsFile) {
       auto &kernels = loaded[item.kernel];
       if (!kernels)
         kernels = std::make_unique<Kernels>(driver, folder, plan.at("kernels").at(item.kernel));
-      const oracle::Variant &variant = kernels->variant();
-      int64_t tokens = item.sizes().tokens, heads = variant.localHeads();
-      oracle::Attention expected;
-      expected.out = readTensor(numbers, at, {tokens, heads, variant.v.features()});
-      expected.lse = readTensor(numbers, at, {tokens, heads});
-      expected.maxLogit = readTensor(numbers, at, {tokens, heads});
-      outcome = run(driver, *kernels, item, expected);
+      outcome = run(driver, *kernels, preparation.take());
     } catch (const std::exception &error) {
       std::cout << "FAILED " << item.name << ": " << error.what() << "\n";
       std::cout << passed << " passed, " << failed + 1 << " failed; the device cannot go on\n";
@@ -174,14 +188,28 @@ int check(const std::filesystem::path &folder, const char *resultsFile) {
     }
     (outcome.ok ? passed : failed) += 1;
     if (!outcome.ok)
-      std::cout << "FAILED " << item.name << ": " << outcome.message << "\n";
+      std::cout << "FAILED " << item.name << ": " << outcome.message << std::endl;
     results["cases"].push_back({{"name", item.name},
                                 {"ok", outcome.ok},
+                                {"lengths", item.lengths},
+                                {"queries", item.queries},
                                 {"request_error", outcome.worst.worstRequest},
                                 {"row_error", outcome.worst.worstRow},
                                 {"lse_error", outcome.worst.worstLse},
                                 {"share_of_limit", outcome.worst.worstShare}});
+    if (!outcome.ok)
+      results["cases"].back()["message"] = outcome.message;
+    const std::string member = plan.at("kernels").at(item.kernel).at("member");
+    char cell[16];
+    std::snprintf(cell, sizeof(cell), "%.2f", outcome.worst.worstShare);
+    // Page sizes differ from member to member.
+    const std::string column = std::regex_replace(item.name.substr(member.size() + 1), std::regex("page\\d+"), "pages");
+    table[member][column] = outcome.ok ? cell : "FAIL";
+    constexpr int casesBetweenSaves = 50;
+    if ((passed + failed) % casesBetweenSaves == 0)
+      save();
   }
+  print(table);
   std::map<std::string, std::unique_ptr<ElementKernels>> elements;
   for (const nlohmann::json &entry : plan.at("element_cases")) {
     auto item = entry.get<ElementCase>();
@@ -198,10 +226,7 @@ int check(const std::filesystem::path &folder, const char *resultsFile) {
     (message.empty() ? passed : failed) += 1;
     results["cases"].push_back({{"name", item.name}, {"ok", message.empty()}});
   }
-  results["passed"] = passed;
-  results["failed"] = failed;
-  if (resultsFile)
-    std::ofstream(resultsFile) << results.dump(1) << "\n";
+  save();
   std::cout << passed << " passed, " << failed << " failed\n";
   return failed ? 1 : 0;
 }
@@ -213,13 +238,5 @@ int main(int argc, char **argv) {
     std::cerr << "usage: GpuCheck FOLDER [RESULTS.json]\n";
     return 2;
   }
-  try {
-    return check(argv[1], argc > 2 ? argv[2] : nullptr);
-  } catch (const NoDevice &error) {
-    std::cout << "skipped: " << error.what() << "\n";
-    return 0;
-  } catch (const std::exception &error) {
-    std::cerr << "GpuCheck: " << error.what() << "\n";
-    return 1;
-  }
+  return runOnDevice("GpuCheck", [&] { return check(argv[1], argc > 2 ? argv[2] : nullptr); });
 }

@@ -8,7 +8,7 @@
 // REGEX selects cases by their names. Exit code 0: all right, or no GPU (said so); 1: a case failed.
 
 #include "tests/gpu/PackOnDevice.h"
-#include "tests/oracle/Compare.h"
+#include "tests/gpu/PreparedCase.h"
 
 #include <algorithm>
 #include <chrono>
@@ -32,29 +32,44 @@ struct Results {
 /// A call of decode or prefill with all that it needs on the device.
 class CallOnDevice {
 public:
-  CallOnDevice(Driver &driver, const PackOnDevice &pack, const std::string &phase, const Case &item)
-      : driver(driver), pack(pack), phase(phase), item(item), memory(driver), inputs(makeInputs(pack.variant(), item)) {
+  CallOnDevice(Driver &driver, const PackOnDevice &pack, const std::string &phase, const PreparedCase &prepared)
+      : driver(driver), pack(pack), phase(phase), memory(driver), map(prepared.map) {
+    const Case &item = prepared.item;
     const oracle::Sizes whole = item.sizes();
     for (const oracle::TensorSpec &spec : oracle::phaseTensors(pack.variant(), "decode"))
       if (spec.access == "out") {
         types[spec.name] = spec.type;
         tensors[spec.name] = memory.place(spec.type, whole.of(spec.shape), item.isStrided);
       } else if (!spec.name.ends_with("_cache")) {
-        tensors[spec.name] = memory.upload(spec.type, inputs.at(spec.name), item.isStrided);
+        tensors[spec.name] = memory.upload(spec.type, prepared.inputs.at(spec.name), item.isStrided);
       }
-    CacheMap map(pack.cacheLayout());
-    map.drawPages(item.lengths, item.capacity, item.seed, item.sharedTokens);
     if (map.pageSize() != 0)
       tensors["block_table"] = memory.upload(oracle::Type::i32, map.table(), item.isStrided);
-    const std::vector<uint8_t> bytes = map.layOut(item.lengths, item.capacity, inputs);
-    const DevicePointer cache = memory.allocate(bytes.size());
+    const std::vector<uint8_t> &bytes = prepared.cache;
+    cache = memory.allocate(bytes.size());
     if (!bytes.empty())
       driver.upload(cache, bytes.data(), bytes.size());
-    const PackOnDevice::Sizes sizes = {whole.tokens, whole.batch, whole.capacity,
-                                       map.pageSize() != 0 ? whole.batch * whole.capacity / map.pageSize() : 0};
+    sizes = {whole.tokens, whole.batch, whole.capacity,
+             map.pageSize() != 0 ? whole.batch * whole.capacity / map.pageSize() : 0};
     workspaceBytes = pack.workspaceBytes(phase, sizes);
     workspace = memory.allocate(workspaceBytes);
     block = pack.block(phase, tensors, cache, sizes, workspace, workspaceBytes);
+  }
+
+  /// Only requests [first, first + count), from now on.
+  void select(int64_t first, int64_t count) {
+    selected = tensors;
+    for (const char *name : {"lengths", "token_start"})
+      selected[name].pointer += static_cast<size_t>(first) * sizeof(int32_t);
+    DevicePointer itsCache = cache;
+    if (map.pageSize() != 0)
+      selected["block_table"].pointer +=
+          static_cast<size_t>(first * tensors["block_table"].strides[0]) * sizeof(int32_t);
+    else
+      itsCache += map.bytes(first, sizes.capacity);
+    PackOnDevice::Sizes itsSizes = sizes;
+    itsSizes.batch = count;
+    block = pack.block(phase, selected, itsCache, itsSizes, workspace, workspaceBytes);
   }
 
   void poison() {
@@ -84,15 +99,16 @@ public:
   Driver &driver;
   const PackOnDevice &pack;
   const std::string phase;
-  const Case &item;
   DeviceTensors memory;
-  const oracle::Tensors inputs;
   PackOnDevice::Tensors tensors;
   std::map<std::string, oracle::Type> types;
   PackOnDevice::Block block;
 
 private:
-  DevicePointer workspace = 0;
+  const CacheMap &map;
+  PackOnDevice::Sizes sizes = {};
+  PackOnDevice::Tensors selected;
+  DevicePointer cache = 0, workspace = 0;
   size_t workspaceBytes = 0;
 };
 
@@ -105,16 +121,16 @@ std::vector<int64_t> otherLengths(const Case &item) {
 }
 
 /// Throws where a case fails.
-oracle::Comparison check(Driver &driver, const PackOnDevice &pack, const std::string &phase, const Case &item,
-                         const oracle::Attention &expected) {
-  CallOnDevice call(driver, pack, phase, item);
+oracle::Comparison check(Driver &driver, const PackOnDevice &pack, const std::string &phase,
+                         const PreparedCase &prepared) {
+  const Case &item = prepared.item;
+  CallOnDevice call(driver, pack, phase, prepared);
   call.poison();
   call.run();
   const Results first = call.results();
-  const int64_t longest = *std::ranges::max_element(item.lengths);
-  const oracle::Comparison comparison =
-      oracle::compare(pack.variant(), call.inputs.at("token_start"), oracle::requestTolerance(pack.variant(), longest),
-                      call.download("out", expected.out.shape), call.download("lse", expected.lse.shape), expected);
+  const oracle::Attention &expected = prepared.expected;
+  const oracle::Comparison comparison = prepared.judge(pack.variant(), call.download("out", expected.out.shape),
+                                                       call.download("lse", expected.lse.shape));
   if (!comparison.ok)
     throw std::runtime_error(comparison.message);
   // From a thread that has no context of its own.
@@ -152,6 +168,33 @@ oracle::Comparison check(Driver &driver, const PackOnDevice &pack, const std::st
   return comparison;
 }
 
+/// Throws where what is computed of a request depends on the others of its call, though parts have a fixed size.
+void checkFixedParts(Driver &driver, const PackOnDevice &pack, const PreparedCase &prepared) {
+  CallOnDevice call(driver, pack, "decode", prepared);
+  const oracle::Attention &expected = prepared.expected;
+  auto run = [&] {
+    call.poison();
+    call.run();
+    driver.synchronize();
+    return std::pair(call.download("out", expected.out.shape), call.download("lse", expected.lse.shape));
+  };
+  const auto [out, lse] = run();
+  if (const oracle::Comparison comparison = prepared.judge(pack.variant(), out, lse); !comparison.ok)
+    throw std::runtime_error("parts of a fixed size: " + comparison.message);
+  const std::vector<double> &starts = prepared.inputs.at("token_start").data;
+  const auto batch = static_cast<int64_t>(prepared.item.lengths.size());
+  for (int64_t first = 0; first < batch; ++first)
+    for (const int64_t count : {int64_t(1), batch - first}) {
+      call.select(first, count);
+      const auto [itsOut, itsLse] = run();
+      const auto begin = static_cast<int64_t>(starts[static_cast<size_t>(first)]);
+      const auto end = static_cast<int64_t>(starts[static_cast<size_t>(first + count)]);
+      if (!hasSameRows(out, itsOut, begin, end) || !hasSameRows(lse, itsLse, begin, end))
+        throw std::runtime_error("parts of a fixed size: request " + std::to_string(first) +
+                                 " depends on the batch around it");
+    }
+}
+
 double median(std::vector<double> values) {
   std::ranges::sort(values);
   return values[values.size() / 2];
@@ -160,7 +203,8 @@ double median(std::vector<double> values) {
 /// Seconds that the CPU spends in a call of decode: medians.
 nlohmann::json launchCost(Driver &driver, const PackOnDevice &pack, const Case &item) {
   constexpr int rounds = 30, callsOfRound = 100, decode = TPAC_DECODE;
-  CallOnDevice call(driver, pack, "decode", item);
+  const PreparedCase prepared = prepare(pack.variant(), pack.cacheLayout(), item);
+  CallOnDevice call(driver, pack, "decode", prepared);
   std::vector<double> seconds;
   for (int round = 0; round < rounds; ++round) {
     for (int i = 0; i < callsOfRound; ++i) {
@@ -181,49 +225,16 @@ nlohmann::json launchCost(Driver &driver, const PackOnDevice &pack, const Case &
           {"fastest_seconds", *std::ranges::min_element(seconds)}};
 }
 
-/// Reads what is expected of the cases one after another.
-class Expected {
-public:
-  explicit Expected(const std::filesystem::path &file) : bytes(readFile(file)) {}
-
-  oracle::Attention next(const oracle::Variant &variant, const Case &item) {
-    const int64_t tokens = item.sizes().tokens, heads = variant.localHeads();
-    oracle::Attention attention;
-    attention.out = tensor({tokens, heads, variant.v.features()});
-    attention.lse = tensor({tokens, heads});
-    attention.maxLogit = tensor({tokens, heads});
-    return attention;
-  }
-
-private:
-  oracle::Tensor tensor(std::vector<int64_t> shape) {
-    oracle::Tensor result(std::move(shape));
-    for (double &value : result.data) {
-      float number;
-      if (at + sizeof(number) > bytes.size())
-        throw std::runtime_error("expected.bin is too short");
-      std::memcpy(&number, &bytes[at], sizeof(number));
-      at += sizeof(number);
-      value = number;
-    }
-    return result;
-  }
-
-  std::vector<char> bytes;
-  size_t at = 0;
-};
-
 int checkAll(const std::filesystem::path &folder, const char *resultsFile, const std::string &filter) {
   Driver driver;
   std::cout << driver.deviceName() << ", compute capability " << driver.capability() << "\n";
   const std::vector<char> text = readFile(folder / "cases.json");
   const nlohmann::json plan = nlohmann::json::parse(text.begin(), text.end());
-  Expected expected(folder / "expected.bin");
-  std::map<std::string, std::unique_ptr<PackOnDevice>> packs;
-  auto packOf = [&](const std::string &name) -> const PackOnDevice & {
-    auto &pack = packs[name];
+  std::map<std::pair<std::string, int64_t>, std::unique_ptr<PackOnDevice>> packs;
+  auto packOf = [&](const std::string &name, int64_t partTokens = 0) -> const PackOnDevice & {
+    auto &pack = packs[{name, partTokens}];
     if (!pack)
-      pack = std::make_unique<PackOnDevice>(driver, folder / "packs" / name, plan.at("packs").at(name));
+      pack = std::make_unique<PackOnDevice>(driver, folder / "packs" / name, plan.at("packs").at(name), partTokens);
     return *pack;
   };
   nlohmann::json results = {{"device", driver.deviceName()}, {"cases", nlohmann::json::array()}};
@@ -242,16 +253,29 @@ int checkAll(const std::filesystem::path &folder, const char *resultsFile, const
     }
     results["cases"].push_back(std::move(entry));
   };
+  std::vector<nlohmann::json> chosen;
+  std::vector<Preparation::Work> work;
   for (const nlohmann::json &entry : plan.at("cases")) {
     const auto item = entry.at("case").get<Case>();
-    const oracle::Attention attention =
-        expected.next(oracle::parseVariant(plan.at("packs").at(item.kernel).at("variant")), item);
-    if (std::regex_search(item.name, pattern))
-      record(item.name, [&](nlohmann::json &result) {
-        const PackOnDevice &pack = packOf(item.kernel);
-        result["target"] = pack.target();
-        result["share_of_limit"] = check(driver, pack, entry.at("phase"), item, attention).worstShare;
-      });
+    if (!std::regex_search(item.name, pattern))
+      continue;
+    chosen.push_back(entry);
+    work.push_back([&plan, item] {
+      const nlohmann::json &pack = plan.at("packs").at(item.kernel);
+      return prepare(oracle::parseVariant(pack.at("variant")), pack.at("cache"), item);
+    });
+  }
+  Preparation preparation(std::move(work));
+  for (const nlohmann::json &entry : chosen) {
+    const PreparedCase prepared = preparation.take();
+    record(prepared.item.name, [&](nlohmann::json &result) {
+      const PackOnDevice &pack = packOf(prepared.item.kernel);
+      result["target"] = pack.target();
+      result["share_of_limit"] = check(driver, pack, entry.at("phase"), prepared).worstShare;
+      constexpr int64_t partTokens = 96;
+      if (entry.at("phase") == "decode")
+        checkFixedParts(driver, packOf(prepared.item.kernel, partTokens), prepared);
+    });
   }
   for (const nlohmann::json &entry : plan.at("element_cases")) {
     const auto item = entry.get<ElementCase>();
@@ -289,13 +313,6 @@ int main(int argc, char **argv) {
     std::cerr << "usage: RuntimeGpuCheck FOLDER [RESULTS.json] [REGEX]\n";
     return 2;
   }
-  try {
-    return checkAll(argv[1], argc > 2 ? argv[2] : nullptr, argc > 3 ? argv[3] : "");
-  } catch (const NoDevice &error) {
-    std::cout << "skipped: " << error.what() << "\n";
-    return 0;
-  } catch (const std::exception &error) {
-    std::cerr << "RuntimeGpuCheck: " << error.what() << "\n";
-    return 1;
-  }
+  return runOnDevice("RuntimeGpuCheck",
+                     [&] { return checkAll(argv[1], argc > 2 ? argv[2] : nullptr, argc > 3 ? argv[3] : ""); });
 }

@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 
 #include <cstring>
+#include <iostream>
 
 namespace tpac::gputest {
 namespace {
@@ -33,6 +34,18 @@ constexpr int maxDynamicSharedBytes = 8;
 constexpr int attributeProcessors = 16, attributeMajor = 75, attributeMinor = 76;
 
 } // namespace
+
+int runOnDevice(const char *program, const std::function<int()> &work) {
+  try {
+    return work();
+  } catch (const NoDevice &error) {
+    std::cout << "skipped: " << error.what() << "\n";
+    return 0;
+  } catch (const std::exception &error) {
+    std::cerr << program << ": " << error.what() << "\n";
+    return 1;
+  }
+}
 
 template <typename F> F Driver::symbol(const char *symbolName) {
   auto found = reinterpret_cast<F>(dlsym(library, symbolName));

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -34,6 +35,10 @@ struct Launch {
   /// Values of the parameters, 8 or 4 bytes each.
   std::vector<uint64_t> parameters;
 };
+
+/// What a program that needs a device does in main: `work`'s exit code; 0 where there is no device, and 1 where it
+/// fails, both said so.
+int runOnDevice(const char *program, const std::function<int()> &work);
 
 class Driver {
 public:

@@ -16,12 +16,13 @@ int32_t PackOnDevice::numberOf(const std::string &phase) {
   return static_cast<int32_t>(std::ranges::find(names, phase) - std::begin(names));
 }
 
-PackOnDevice::PackOnDevice(Driver &driver, const std::filesystem::path &folder, const nlohmann::json &description)
+PackOnDevice::PackOnDevice(Driver &driver, const std::filesystem::path &folder, const nlohmann::json &description,
+                           int64_t partTokens)
     : driver(driver), parsed(oracle::parseVariant(description.at("variant"))) {
   tpac_pack *pack = nullptr;
   check(tpac_pack_open(folder.c_str(), &pack));
   manifest = nlohmann::json::parse(tpac_pack_manifest(pack));
-  const tpac_kernels_config config = {sizeof(config), TPAC_CUDA, 0};
+  const tpac_kernels_config config = {sizeof(config), TPAC_CUDA, 0, partTokens};
   const int32_t status = tpac_kernels_create(pack, &config, &kernels);
   tpac_pack_close(pack);
   check(status);

@@ -12,7 +12,9 @@ namespace tpac::gputest {
 
 class PackOnDevice : public ElementLauncher {
 public:
-  PackOnDevice(Driver &driver, const std::filesystem::path &folder, const nlohmann::json &description);
+  /// `partTokens`: tpac_kernels_config.part_tokens.
+  PackOnDevice(Driver &driver, const std::filesystem::path &folder, const nlohmann::json &description,
+               int64_t partTokens = 0);
   ~PackOnDevice() override;
 
   /// The argument block of a phase. It points into `tensors`.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Compiles decode of the configurations to cubins and writes, for the machine with the GPU, what GpuCheck compares and
-// GpuBench times:
+// Compiles kernels of the configurations to cubins and writes, for the machine with the GPU, the cases that GpuCheck
+// compares and what GpuBench times: all configurations, 1 to 65536 cached tokens, ragged batches, pages, several query
+// tokens. Inputs and what is expected of them are computed there.
 //
 //   GpuCases -o FOLDER [--chip sm_90a] [--configs NAME,...] [--points FILE.json] [--no-cases] [--kernels-only]
 //
@@ -10,41 +11,28 @@
 #include "dialect/json/VariantJson.h"
 #include "lowering/Compiler.h"
 #include "lowering/GpuPack.h"
+#include "lowering/emit/Assembler.h"
 #include "lowering/gpu/CacheLayout.h"
 #include "lowering/gpu/GpuPrograms.h"
 #include "lowering/gpu/GpuSchedule.h"
 #include "lowering/phases/BuildPhases.h"
 #include "tests/gpu/Case.h"
 #include "tests/gpu/Elements.h"
+#include "tests/gpu/Members.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/MLIRContext.h"
-#include "llvm/Support/Program.h"
 
 #include <CLI/CLI.hpp>
 
 #include <filesystem>
 #include <fstream>
 #include <iostream>
-#include <regex>
 
 namespace tpac::gputest {
 namespace {
 
 namespace fs = std::filesystem;
-
-template <typename T> T take(llvm::Expected<T> expected) {
-  if (!expected)
-    throw std::runtime_error(llvm::toString(expected.takeError()));
-  return std::move(*expected);
-}
-
-std::string readText(const fs::path &path) {
-  std::ifstream stream(path);
-  if (!stream)
-    throw std::runtime_error(path.string() + " cannot be read");
-  return std::string(std::istreambuf_iterator<char>(stream), {});
-}
 
 struct Options {
   std::string folder, chip = "sm_90a", points;
@@ -57,10 +45,7 @@ public:
   explicit Writer(const Options &options)
       : options(options), folder(options.folder), target(take(findTarget(options.chip))), context(registry()) {
     fs::create_directories(folder);
-    llvm::ErrorOr<std::string> found = llvm::sys::findProgramByName("ptxas");
-    if (!found)
-      found = llvm::sys::findProgramByName("ptxas", {TPAC_SOURCE_ROOT "/build/ptxas/nvidia/cu13/bin",
-                                                     "/usr/local/cuda/bin", "/usr/lib/nvidia-cuda-toolkit/bin"});
+    const std::optional<std::string> found = findPtxas();
     if (!found)
       throw std::runtime_error("ptxas is not found: put it on the PATH, or run ./dev setup --gpu");
     ptxas = *found;
@@ -78,9 +63,6 @@ public:
     if (!options.points.empty())
       writePoints(nlohmann::json::parse(readText(options.points)));
     std::ofstream(folder / "cases.json") << plan.dump(1) << "\n";
-    std::ofstream(folder / "expected.bin", std::ios::binary)
-        .write(reinterpret_cast<const char *>(expected.data()),
-               static_cast<std::streamsize>(expected.size() * sizeof(float)));
     std::cout << plan["kernels"].size() + plan["elements"].size() << " kernels, "
               << plan["cases"].size() + plan["element_cases"].size() << " cases, " << plan["points"].size()
               << " points in " << folder.string() << "\n";
@@ -99,33 +81,20 @@ private:
 
   /// What the assembler says of a module's kernels.
   struct Report {
-    std::vector<int> registers;
+    std::vector<int64_t> registers;
     /// Whether a kernel spills registers or has anything else in local memory.
     bool isSpilling = false;
   };
 
   /// Writes `NAME.cubin`.
   Report assemble(mlir::ModuleOp module, const std::string &name) {
-    std::string ptx = take(emitAssembly(module, target));
-    fs::path ptxFile = folder / (name + ".ptx"), cubinFile = folder / (name + ".cubin"), log = folder / (name + ".log");
-    std::ofstream(ptxFile) << ptx;
-    std::string arch = "-arch=" + options.chip;
-    std::string error;
-    std::optional<llvm::StringRef> redirects[] = {std::nullopt, log.native(), log.native()};
-    if (llvm::sys::ExecuteAndWait(ptxas, {ptxas, "-v", arch, ptxFile.native(), "-o", cubinFile.native()}, std::nullopt,
-                                  redirects, 0, 0, &error) != 0)
-      throw std::runtime_error("ptxas of " + name + " failed: " + error + readText(log));
-    std::string text = readText(log);
-    fs::remove(ptxFile);
-    fs::remove(log);
+    const Cubin cubin = take(assemblePtx(ptxas, take(emitAssembly(module, target)), options.chip));
+    std::ofstream(folder / (name + ".cubin"), std::ios::binary) << cubin.bytes;
     Report report;
-    std::smatch match;
-    for (std::string rest = text; std::regex_search(rest, match, std::regex("Used (\\d+) registers"));
-         rest = match.suffix())
-      report.registers.push_back(std::stoi(match[1]));
-    for (std::string rest = text; std::regex_search(rest, match, std::regex("(\\d+) bytes (stack frame|spill stores)"));
-         rest = match.suffix())
-      report.isSpilling |= match[1] != "0";
+    for (const KernelResources &kernel : take(kernelResources(cubin.log))) {
+      report.registers.push_back(kernel.registers);
+      report.isSpilling |= kernel.localBytes != 0;
+    }
     spills += report.isSpilling;
     return report;
   }
@@ -158,6 +127,7 @@ private:
     auto module = take(lowerScheduled(variant, scheduled, target));
     Report report = assemble(*module, name);
     nlohmann::json entry = {{"variant", nlohmann::json::parse(mlir::tpa::writeVariant(variant))},
+                            {"member", member},
                             {"cubin", name + ".cubin"},
                             {"registers", report.registers},
                             {"spills", report.isSpilling},
@@ -229,18 +199,6 @@ private:
           ElementCase{kernels + "/" + shape, kernels, std::move(lengths), std::move(added), ++seed, isStrided});
   }
 
-  /// A configuration, changed by `patch` and then under its own name.
-  mlir::tpa::VariantAttr readConfig(const std::string &config, const nlohmann::json &patch = {},
-                                    const std::string &name = "") {
-    fs::path path = fs::path(TPAC_SOURCE_ROOT) / "configs" / (config + ".json");
-    nlohmann::json json = nlohmann::json::parse(readText(path));
-    if (!patch.is_null()) {
-      json.merge_patch(patch);
-      json["name"] = name;
-    }
-    return take(mlir::tpa::readVariant(json.dump(), path.native(), context));
-  }
-
   // --- Cases
 
   void addCase(const std::string &kernel, const std::string &shape, std::vector<int64_t> lengths,
@@ -257,45 +215,7 @@ private:
     item.seed = ++seed;
     item.gain = gain;
     item.isStrided = isStrided;
-    oracle::Variant variant = oracle::parseVariant(plan["kernels"][kernel]["variant"]);
-    oracle::Attention attention = oracle::attention(variant, item.sizes(), makeInputs(variant, item));
-    for (const oracle::Tensor *tensor : {&attention.out, &attention.lse, &attention.maxLogit})
-      expected.insert(expected.end(), tensor->data.begin(), tensor->data.end());
     plan["cases"].push_back(item);
-  }
-
-  /// Configurations, and members that none of them is: fp16, quantised tokens under other head factors.
-  std::vector<std::pair<std::string, mlir::tpa::VariantAttr>> members() {
-    const nlohmann::json f16 = {{"activation", "f16"}, {"head", "f16"}, {"token", "f16"}, {"output", "f16"}};
-    const nlohmann::json fp8 = {{"activation", "bf16"}, {"head", "bf16"}, {"token", "f8E4M3FN"}, {"output", "bf16"}};
-    nlohmann::json int8 = fp8;
-    int8["token"] = "i8";
-    const std::tuple<const char *, const char *, nlohmann::json> patches[] = {
-        {"t6-mini-f16", "t6-mini", {{"types", f16}}},
-        {"llama-mini-gqa-f16", "llama-mini-gqa", {{"types", f16}}},
-        {"mha-32x64-fp8", "mha-32x64", {{"types", fp8}}},
-        {"mla-16-int8", "mla-16", {{"types", int8}}},
-        {"tpa-learned-a-int8", "tpa-learned-a", {{"types", int8}}},
-        {"tpa3-16x4-fp8", "tpa3-16x4", {{"types", fp8}}},
-        {"t6-mini-3-heads", "t6-mini", {{"heads", 3}}},
-    };
-    std::vector<std::string> names = options.configs;
-    if (names.empty()) {
-      for (const auto &file : fs::directory_iterator(fs::path(TPAC_SOURCE_ROOT) / "configs"))
-        if (file.path().extension() == ".json")
-          names.push_back(file.path().stem());
-      for (const auto &patch : patches)
-        names.emplace_back(std::get<0>(patch));
-    }
-    std::ranges::sort(names);
-    std::vector<std::pair<std::string, mlir::tpa::VariantAttr>> result;
-    for (const std::string &name : names) {
-      const auto *patch = std::ranges::find_if(patches, [&](const auto &entry) { return name == std::get<0>(entry); });
-      result.emplace_back(name, patch == std::end(patches)
-                                    ? readConfig(name)
-                                    : readConfig(std::get<1>(*patch), std::get<2>(*patch), name));
-    }
-    return result;
   }
 
   void writeCases() {
@@ -303,12 +223,13 @@ private:
     GpuLimits small = limits;
     small.hasBulk = false;
     size_t number = 0;
-    for (const auto &[name, variant] : members()) {
+    for (const auto &[name, variant] : readMembers(context, options.configs)) {
       llvm::Expected<mlir::tpa::ScheduleAttr> schedule = defaultGpuSchedule(variant, Phase::decode, limits);
       if (!schedule) {
         std::cout << "left out: " << llvm::toString(schedule.takeError()) << "\n";
         continue;
       }
+      member = name;
       std::string elements = addElements(variant, name);
       addElementCase(elements, "new", {0, 0, 0}, {1, 0, 70}, false);
       addElementCase(elements, "behind", {5, 130, 0, 63}, {3, 1, 0, 66}, true);
@@ -316,16 +237,14 @@ private:
       std::string four = addKernel(variant, take(defaultGpuSchedule(variant, Phase::decode, limits, 4)), name + "-q4");
       // Typical logits of a few units, and of tens.
       constexpr double flat = 16, peaked = 256;
-      addCase(one, "ragged", {1, 7, 16, 63, 64, 65, 1000}, std::vector<int64_t>(7, 1), flat);
-      // The oracle makes all keys and values of all heads.
-      bool isLarge = variant.getHeads().getLocal() * variant.getKeyFeatures() > 1 << 15;
-      addCase(one, "long", {isLarge ? 1024 : 4096}, {1}, flat);
-      constexpr int64_t largestOfLongest = 1 << 11;
-      if (variant.getHeads().getLocal() * variant.getKeyFeatures() <= largestOfLongest)
-        addCase(one, "longest", {65536}, {1}, flat);
+      std::string eight = addKernel(variant, take(defaultGpuSchedule(variant, Phase::decode, limits, 8)), name + "-q8");
+      addCase(one, "ragged", {1, 7, 16, 63, 64, 65, 1000, 4096}, std::vector<int64_t>(8, 1), flat);
+      addCase(one, "65536", {65536}, {1}, flat);
       addCase(one, "peaked", {700}, {1}, peaked);
       addCase(one, "queries", {3, 0, 64, 130, 517}, {4, 1, 1, 2, 3}, flat, /*isStrided=*/true);
-      addCase(four, "queries", {3, 0, 64, 130, 517}, {4, 1, 5, 2, 3}, flat);
+      addCase(four, "queries", {3, 0, 7, 16, 63, 64, 65, 130, 1000, 4096}, {4, 1, 4, 3, 4, 5, 1, 2, 4, 3}, flat);
+      addCase(four, "65536", {65536}, {4}, flat);
+      addCase(eight, "queries", {9, 1, 64, 130, 517, 1000}, {8, 1, 5, 8, 7, 8}, flat, /*isStrided=*/true);
       if (limits.hasBulk) {
         llvm::Expected<mlir::tpa::ScheduleAttr> byThreads = defaultGpuSchedule(variant, Phase::decode, small);
         if (byThreads)
@@ -335,12 +254,12 @@ private:
       }
       std::string prefill = addKernel(variant, take(defaultGpuSchedule(variant, Phase::prefill, limits, 4096)),
                                       name + "-prefill", Phase::prefill);
-      addCase(prefill, "ragged", {17, 1, 50}, {17, 1, 9}, flat, /*isStrided=*/true);
+      addCase(prefill, "ragged", {17, 1, 50, 1000, 4096}, {17, 1, 9, 40, 24}, flat, /*isStrided=*/true);
       // Where a window begins within a block, and within a run of the swizzle.
       if (variant.getWindow())
         addCase(one, "window", {*variant.getWindow() + 1, *variant.getWindow() + 45, 3000}, {1, 1, 1}, flat);
       writePagedCases(number++, name, variant, limits, small);
-      // What is expected travels; many rows only of few heads.
+      // The oracle computes many rows of few heads only.
       if (variant.getHeads().getLocal() <= 3) {
         addCase(prefill, "whole", {4096}, {4096}, flat);
         addCase(prefill, "chunk", {3001, 512}, {512, 300}, flat);
@@ -357,8 +276,9 @@ private:
     int64_t pageSize = sizes[number % 3], window = variant.getWindow().value_or(0);
     std::string kernel = addKernel(variant, take(defaultGpuSchedule(variant, Phase::decode, limits, 1, pageSize)),
                                    name + "-q1" + pageSuffix(pageSize));
-    addCase(kernel, "ragged", {600, 577, 1, 0, 16, 63, 64, 65, window + 45}, std::vector<int64_t>(9, 1), flat,
-            /*isStrided=*/true, /*sharedTokens=*/512);
+    addCase(kernel, "ragged", {600, 577, 1, 0, 7, 16, 63, 64, 65, 1000, 4096, window + 45}, std::vector<int64_t>(12, 1),
+            flat, /*isStrided=*/true, /*sharedTokens=*/512);
+    addCase(kernel, "65536", {65536}, {1}, flat);
     if (number % 4 != 0)
       return;
     addElementCase(addElements(variant, name, pageSize), "behind", {5, 130, 0, 63}, {3, 1, 0, 66}, true);
@@ -428,7 +348,8 @@ private:
   mlir::MLIRContext context;
   std::string ptxas;
   nlohmann::json plan;
-  std::vector<float> expected;
+  /// Whose kernels are compiled.
+  std::string member;
   uint64_t seed = 0;
   int spills = 0;
 };

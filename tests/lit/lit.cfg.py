@@ -30,6 +30,9 @@ config.substitutions.append(("%python", sys.executable))
 # What takes long is left out of a quick run: `%if thorough %{ command %}`.
 if os.environ.get("TPAC_TEST_EFFORT") != "quick":
     config.available_features.add("thorough")
+# And what takes minutes: `%if full %{ command %}`, in full runs alone.
+if os.environ.get("TPAC_TEST_EFFORT") == "full":
+    config.available_features.add("full")
 
 # What a test may require: the machine's architecture, and QEMU's user emulation of CPUs.
 config.available_features.add(platform.machine())

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a case needs before the device: inputs, the cache's bytes, and what the oracle expects. Long ones take seconds,
+// so all processors prepare cases while the device checks those before them.
+
+#ifndef TPAC_TESTS_GPU_PREPAREDCASE_H
+#define TPAC_TESTS_GPU_PREPAREDCASE_H
+
+#include "tests/gpu/CacheMap.h"
+#include "tests/gpu/Case.h"
+#include "tests/oracle/Compare.h"
+
+#include <condition_variable>
+#include <functional>
+#include <future>
+#include <mutex>
+#include <thread>
+
+namespace tpac::gputest {
+
+struct PreparedCase {
+  Case item;
+  /// Without the cached ones.
+  oracle::Tensors inputs;
+  /// With the case's pages.
+  CacheMap map;
+  std::vector<uint8_t> cache;
+  oracle::Attention expected;
+  oracle::Allowance allowance;
+
+  /// Within the tolerances of all targets (docs/tolerances.md)?
+  oracle::Comparison judge(const oracle::Variant &variant, const oracle::Tensor &out, const oracle::Tensor &lse) const;
+};
+
+/// `layout` of the cache, as GpuCases and manifests write it.
+PreparedCase prepare(const oracle::Variant &variant, const nlohmann::json &layout, const Case &item);
+
+/// Whether rows [begin, end) of the first dimension are the same, bit for bit.
+bool hasSameRows(const oracle::Tensor &x, const oracle::Tensor &y, int64_t begin, int64_t end);
+
+/// Cases under preparation, on as many threads as there are processors, in the order in which they are taken.
+class Preparation {
+public:
+  using Work = std::function<PreparedCase()>;
+
+  explicit Preparation(std::vector<Work> work);
+  /// Waits for cases that have been begun.
+  ~Preparation();
+  Preparation(const Preparation &) = delete;
+
+  /// The next case; throws what its preparation has thrown.
+  PreparedCase take();
+
+private:
+  void run();
+
+  std::vector<Work> work;
+  std::vector<std::promise<PreparedCase>> promises;
+  std::mutex mutex;
+  std::condition_variable isTaken;
+  size_t begun = 0, taken = 0, lookAhead = 0;
+  bool ends = false;
+  std::vector<std::thread> threads;
+};
+
+} // namespace tpac::gputest
+
+#endif // TPAC_TESTS_GPU_PREPAREDCASE_H
