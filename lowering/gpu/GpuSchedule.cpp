@@ -50,9 +50,9 @@ int64_t sharedBytes(VariantAttr variant, ScheduleAttr schedule) {
   int64_t tiles = rows.rows() / tpa::gpu::rowsOfWarp;
   int64_t ring = schedule.getGroups() * schedule.getStages() * schedule.getTokens() * rowBytes;
   int64_t bytes = 1024 + ring;
-  // The groups' merge takes the ring's place.
+  // The groups' merge takes the ring's place where it fits there.
   int64_t exchange = schedule.getGroups() > 1 ? schedule.getGroups() * tiles * variant.getValueFeatures() * 64 : 0;
-  bytes += std::max<int64_t>(exchange - ring, 0);
+  bytes += exchange > ring ? exchange : 0;
   bytes += schedule.getQueryParts() * tiles * variant.getKeyFeatures() / 16 * 512;
   bytes += schedule.getGroups() * rows.rows() * 8;
   FactorizationAttr q = variant.getQ();
