@@ -166,11 +166,13 @@ int check(const std::filesystem::path &folder, const char *resultsFile) {
       std::ofstream(resultsFile) << results.dump(1) << "\n";
   };
   std::vector<Preparation::Work> work;
-  for (const nlohmann::json &entry : plan.at("cases"))
-    work.push_back([&plan, item = entry.get<Case>()] {
-      const nlohmann::json &kernel = plan.at("kernels").at(item.kernel);
-      return prepare(oracle::parseVariant(kernel.at("variant")), kernel.at("cache"), item);
-    });
+  for (const nlohmann::json &entry : plan.at("cases")) {
+    const auto item = entry.get<Case>();
+    const nlohmann::json &kernel = plan.at("kernels").at(item.kernel);
+    const oracle::Variant variant = oracle::parseVariant(kernel.at("variant"));
+    work.push_back(
+        {costOf(variant, item), [&kernel, variant, item] { return prepare(variant, kernel.at("cache"), item); }});
+  }
   Preparation preparation(std::move(work));
   std::map<std::string, std::map<std::string, std::string>> table;
   for (const nlohmann::json &entry : plan.at("cases")) {

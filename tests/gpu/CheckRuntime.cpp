@@ -260,10 +260,10 @@ int checkAll(const std::filesystem::path &folder, const char *resultsFile, const
     if (!std::regex_search(item.name, pattern))
       continue;
     chosen.push_back(entry);
-    work.push_back([&plan, item] {
-      const nlohmann::json &pack = plan.at("packs").at(item.kernel);
-      return prepare(oracle::parseVariant(pack.at("variant")), pack.at("cache"), item);
-    });
+    const nlohmann::json &pack = plan.at("packs").at(item.kernel);
+    const oracle::Variant variant = oracle::parseVariant(pack.at("variant"));
+    work.push_back(
+        {costOf(variant, item), [&pack, variant, item] { return prepare(variant, pack.at("cache"), item); }});
   }
   Preparation preparation(std::move(work));
   for (const nlohmann::json &entry : chosen) {

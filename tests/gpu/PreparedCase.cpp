@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
+#include <numeric>
 
 namespace tpac::gputest {
 
@@ -17,7 +19,7 @@ oracle::Comparison PreparedCase::judge(const oracle::Variant &variant, const ora
 PreparedCase prepare(const oracle::Variant &variant, const nlohmann::json &layout, const Case &item) {
   PreparedCase result{item, makeInputs(variant, item), CacheMap(layout), {}, {}, {}};
   result.map.drawPages(item.lengths, item.capacity, item.seed, item.sharedTokens);
-  result.expected = oracle::attention(variant, item.sizes(), result.inputs);
+  result.expected = oracle::attention(variant, item.sizes(), result.inputs, oracle::Parts::withoutConditions);
   result.allowance = oracle::roundingAllowance(variant, result.expected, oracle::roundingUnits, /*angleError=*/0.0);
   result.cache = result.map.layOut(item.lengths, item.capacity, result.inputs);
   std::erase_if(result.inputs, [](const auto &entry) { return entry.first.ends_with("_cache"); });
@@ -30,10 +32,19 @@ bool hasSameRows(const oracle::Tensor &x, const oracle::Tensor &y, int64_t begin
                      static_cast<size_t>((end - begin) * row) * sizeof(double)) == 0;
 }
 
+double costOf(const oracle::Variant &variant, const Case &item) {
+  double tokens = 0;
+  for (size_t b = 0; b < item.lengths.size(); ++b)
+    tokens += static_cast<double>(item.lengths[b] * (2 + item.queries[b]));
+  return tokens * static_cast<double>(variant.localHeads() * (variant.k.features() + variant.v.features()));
+}
+
 Preparation::Preparation(std::vector<Work> given) : work(std::move(given)), promises(work.size()) {
   const size_t processors = std::max(1U, std::thread::hardware_concurrency());
-  // What is ready and not yet taken is in memory; while one long case is awaited, many short ones can be prepared.
-  lookAhead = 12 * processors;
+  // The longest first: they may take a minute each.
+  order.resize(work.size());
+  std::iota(order.begin(), order.end(), size_t(0));
+  std::ranges::sort(order, std::ranges::greater(), [&](size_t i) { return work[i].cost; });
   for (size_t i = 0; i < processors; ++i)
     threads.emplace_back([this] { run(); });
 }
@@ -41,9 +52,8 @@ Preparation::Preparation(std::vector<Work> given) : work(std::move(given)), prom
 Preparation::~Preparation() {
   {
     const std::lock_guard lock(mutex);
-    ends = true;
+    begun = work.size();
   }
-  isTaken.notify_all();
   for (std::thread &thread : threads)
     thread.join();
 }
@@ -52,28 +62,19 @@ void Preparation::run() {
   while (true) {
     size_t number;
     {
-      std::unique_lock lock(mutex);
-      isTaken.wait(lock, [&] { return ends || begun == work.size() || begun < taken + lookAhead; });
-      if (ends || begun == work.size())
+      const std::lock_guard lock(mutex);
+      if (begun == work.size())
         return;
-      number = begun++;
+      number = order[begun++];
     }
     try {
-      promises[number].set_value(work[number]());
+      promises[number].set_value(work[number].prepare());
     } catch (...) {
       promises[number].set_exception(std::current_exception());
     }
   }
 }
 
-PreparedCase Preparation::take() {
-  size_t number;
-  {
-    const std::lock_guard lock(mutex);
-    number = taken++;
-  }
-  isTaken.notify_all();
-  return promises.at(number).get_future().get();
-}
+PreparedCase Preparation::take() { return promises.at(taken++).get_future().get(); }
 
 } // namespace tpac::gputest

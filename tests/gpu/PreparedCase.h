@@ -10,7 +10,6 @@
 #include "tests/gpu/Case.h"
 #include "tests/oracle/Compare.h"
 
-#include <condition_variable>
 #include <functional>
 #include <future>
 #include <mutex>
@@ -38,17 +37,23 @@ PreparedCase prepare(const oracle::Variant &variant, const nlohmann::json &layou
 /// Whether rows [begin, end) of the first dimension are the same, bit for bit.
 bool hasSameRows(const oracle::Tensor &x, const oracle::Tensor &y, int64_t begin, int64_t end);
 
-/// Cases under preparation, on as many threads as there are processors, in the order in which they are taken.
+/// How long a case takes to prepare, in no unit.
+double costOf(const oracle::Variant &variant, const Case &item);
+
+/// Cases under preparation, on as many threads as there are processors. What is ready and not yet taken is in memory.
 class Preparation {
 public:
-  using Work = std::function<PreparedCase()>;
+  struct Work {
+    double cost;
+    std::function<PreparedCase()> prepare;
+  };
 
   explicit Preparation(std::vector<Work> work);
   /// Waits for cases that have been begun.
   ~Preparation();
   Preparation(const Preparation &) = delete;
 
-  /// The next case; throws what its preparation has thrown.
+  /// The cases one after another, by one thread; throws what its preparation has thrown.
   PreparedCase take();
 
 private:
@@ -57,9 +62,8 @@ private:
   std::vector<Work> work;
   std::vector<std::promise<PreparedCase>> promises;
   std::mutex mutex;
-  std::condition_variable isTaken;
-  size_t begun = 0, taken = 0, lookAhead = 0;
-  bool ends = false;
+  std::vector<size_t> order;
+  size_t begun = 0, taken = 0;
   std::vector<std::thread> threads;
 };
 

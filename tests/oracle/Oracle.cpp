@@ -178,12 +178,14 @@ public:
     return result;
   }
 
-  /// K[h][d] (without s_K) of cached token `slot` of request `batch`.
-  Composed key(int64_t batch, int64_t slot) const {
+  /// K[h][d] (without s_K) of cached token `slot` of request `batch`; its magnitude where it is asked for.
+  Composed key(int64_t batch, int64_t slot, bool hasMagnitude) const {
     const Factorization &k = variant.k;
     KeyRows rows = keyRows(batch, slot);
     Rows head = headFactor('k', k, {batch, slot}, "_cache", /*applyToContextual=*/false);
     applyScales("k_scale_cache", batch, slot, head);
+    if (!hasMagnitude)
+      return {contract(head, rows.rotated, k.features()), {}};
     return compose(head, rows.rotated, rows.bound, k.features());
   }
 
@@ -398,8 +400,8 @@ struct QueryToken {
 
 class RequestAttention {
 public:
-  RequestAttention(const Variant &variant, Attention &result)
-      : variant(variant), result(result), heads(variant.localHeads()), features(variant.v.features()),
+  RequestAttention(const Variant &variant, Parts parts, Attention &result)
+      : variant(variant), parts(parts), result(result), heads(variant.localHeads()), features(variant.v.features()),
         // The query carries s_Q already.
         logitScale(variant.scale.value_or(variant.q.rankScale() * variant.k.rankScale() /
                                           std::sqrt(static_cast<double>(variant.q.features()))) /
@@ -412,8 +414,9 @@ public:
     for (QueryToken &query : queries)
       weigh(query);
     forEachSeen(values, queries, [&](QueryToken &query, int64_t m, const Composed &value) { add(query, m, value); });
-    forEachSeen(values, queries,
-                [&](QueryToken &query, int64_t m, const Composed &value) { judgeConditions(query, m, value); });
+    if (parts == Parts::all)
+      forEachSeen(values, queries,
+                  [&](QueryToken &query, int64_t m, const Composed &value) { judgeConditions(query, m, value); });
     for (QueryToken &query : queries)
       for (int64_t i = 0; i < heads * features; ++i) {
         double &squares = result.outDeviation.data[element(query, 0, 0) + static_cast<size_t>(i)];
@@ -460,11 +463,10 @@ private:
       double sum = 0.0;
       double magnitude = 0.0;
       const double *q = query.query.value[h].data(), *k = key.value[h].data();
-      const double *qMagnitude = query.query.magnitude[h].data(), *kMagnitude = key.magnitude[h].data();
-      for (int64_t d = 0; d < size; ++d) {
+      for (int64_t d = 0; d < size; ++d)
         sum += q[d] * k[d];
-        magnitude += qMagnitude[d] * kMagnitude[d];
-      }
+      for (int64_t d = 0; d < size && parts == Parts::all; ++d)
+        magnitude += query.query.magnitude[h][d] * key.magnitude[h][d];
       double logit = logitScale * sum;
       double condition = logitScale * magnitude;
       if (variant.softcap) {
@@ -493,16 +495,20 @@ private:
     }
   }
 
+  /// outDeviation: squares.
   void add(QueryToken &query, int64_t m, const Composed &value) {
     for (int64_t h = 0; h < heads; ++h) {
       const double probability = query.logits[h][m], *v = value.value[h].data();
-      double *out = &result.out.data[element(query, h, 0)];
-      for (int64_t e = 0; e < features; ++e)
+      const double *magnitude = value.magnitude[h].data();
+      double *out = &result.out.data[element(query, h, 0)], *squares = &result.outDeviation.data[element(query, h, 0)];
+      for (int64_t e = 0; e < features; ++e) {
         out[e] += probability * v[e];
+        squares[e] += probability * magnitude[e] * probability * magnitude[e];
+      }
     }
   }
 
-  /// Once `out` is known. outDeviation: squares.
+  /// Once `out` is known.
   void judgeConditions(QueryToken &query, int64_t m, const Composed &value) {
     for (int64_t h = 0; h < heads; ++h) {
       const double probability = query.logits[h][m], condition = query.conditions[h][m];
@@ -510,17 +516,16 @@ private:
       result.lseCondition.data[row(query, h)] += probability * condition;
       const size_t first = element(query, h, 0);
       const double *out = &result.out.data[first];
-      double *outCondition = &result.outCondition.data[first], *squares = &result.outDeviation.data[first];
-      double *valueMagnitude = &result.valueMagnitude.data[first];
+      double *outCondition = &result.outCondition.data[first], *valueMagnitude = &result.valueMagnitude.data[first];
       for (int64_t e = 0; e < features; ++e) {
         outCondition[e] += probability * (magnitude[e] + condition * std::fabs(v[e] - out[e]));
-        squares[e] += probability * magnitude[e] * probability * magnitude[e];
         valueMagnitude[e] += magnitude[e];
       }
     }
   }
 
   const Variant &variant;
+  Parts parts;
   Attention &result;
   int64_t heads, features;
   double logitScale;
@@ -528,7 +533,7 @@ private:
 
 } // namespace
 
-Attention attention(const Variant &variant, const Sizes &sizes, const Tensors &tensors) {
+Attention attention(const Variant &variant, const Sizes &sizes, const Tensors &tensors, Parts parts) {
   int64_t heads = variant.localHeads();
   int64_t features = variant.v.features();
   Attention result{Tensor({sizes.tokens, heads, features}, notANumber),
@@ -539,7 +544,7 @@ Attention attention(const Variant &variant, const Sizes &sizes, const Tensors &t
                    Tensor({sizes.tokens, heads, features}),
                    Tensor({sizes.tokens, heads, features})};
   Reader reader(variant, tensors);
-  RequestAttention request(variant, result);
+  RequestAttention request(variant, parts, result);
   const Tensor &starts = tensors.at("token_start");
   for (int64_t b = 0; b < sizes.batch; ++b) {
     auto start = static_cast<int64_t>(starts.at({b}));
@@ -550,7 +555,8 @@ Attention attention(const Variant &variant, const Sizes &sizes, const Tensors &t
       auto [first, last] = visible(variant, n, count, length);
       queries.push_back({start + n, first, last, reader.query(start + n), {}, {}});
     }
-    CachedTokens keys([&](int64_t m) { return reader.key(b, m); }, length, heads * variant.k.features());
+    CachedTokens keys([&](int64_t m) { return reader.key(b, m, parts == Parts::all); }, length,
+                      heads * variant.k.features());
     CachedTokens values([&](int64_t m) { return reader.value(b, m); }, length, heads * features);
     request.run(keys, values, queries);
   }

@@ -33,8 +33,16 @@ struct Attention {
   Tensor outDeviation;
 };
 
+/// What of Attention is computed.
+enum class Parts {
+  all,
+  /// Not outCondition, lseCondition and valueMagnitude, which stay 0: more than half of the time. Enough where types
+  /// are so coarse that f32 sums are as good as exact.
+  withoutConditions
+};
+
 /// Attention over what is stored in the caches (decode and prefill alike).
-Attention attention(const Variant &variant, const Sizes &sizes, const Tensors &tensors);
+Attention attention(const Variant &variant, const Sizes &sizes, const Tensors &tensors, Parts parts = Parts::all);
 
 struct State {
   Tensor out;
