@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reads directories and POSIX tar archives (ustar, as GNU and BSD tar write names of less than 100 characters).
+// Reads directories and POSIX tar archives (ustar; of pax headers the path, since other fields say nothing about a
+// pack's files).
 
 #include "runtime/packs/PackFiles.h"
 
@@ -62,6 +63,29 @@ void checkHeader(std::string_view header) {
     refuse("the archive is damaged: the checksum of a header is wrong");
 }
 
+/// The path in a pax extended header, records "LENGTH KEY=VALUE\n"; empty where it has none.
+std::string paxPath(std::string_view records) {
+  std::string path;
+  while (!records.empty()) {
+    size_t length = 0, digits = 0;
+    for (; digits < records.size() && records[digits] >= '0' && records[digits] <= '9' && length <= records.size();
+         ++digits)
+      length = length * 10 + static_cast<size_t>(records[digits] - '0');
+    const bool isRecord = digits > 0 && length > digits + 1 && length <= records.size() && records[digits] == ' ' &&
+                          records[length - 1] == '\n';
+    if (!isRecord)
+      refuse("the archive is damaged: a pax header holds no records 'LENGTH KEY=VALUE'");
+    const std::string_view record = records.substr(digits + 1, length - digits - 2);
+    if (record.starts_with("path="))
+      path = record.substr(5);
+    // A file that large is none of a pack.
+    if (record.starts_with("size="))
+      refuse("the archive holds a file whose size is in a pax header; expected files of less than 8 GiB");
+    records.remove_prefix(length);
+  }
+  return path;
+}
+
 /// `path` without "./" before it.
 std::string plain(std::string path) {
   while (path.starts_with("./"))
@@ -103,6 +127,8 @@ PackFiles PackFiles::fromArchive(std::string bytes) {
   files.archive = std::move(bytes);
   std::string_view rest = files.archive;
   std::string root;
+  /// Of the pax header before the file.
+  std::string longPath;
   // Two blocks of zeros end an archive; one is enough to know.
   for (size_t position = 0;;) {
     if (rest.size() < position + blockSize)
@@ -115,17 +141,19 @@ PackFiles PackFiles::fromArchive(std::string bytes) {
     checkHeader(header);
     const std::string prefix = textField(header, 345, 155), name = textField(header, 0, 100);
     const size_t size = octalField(header, 124, 12);
-    const std::string path =
-        plain(header.substr(257, 6) == std::string_view("ustar\0", 6) && !prefix.empty() ? prefix + "/" + name : name);
+    const std::string shortPath =
+        header.substr(257, 6) == std::string_view("ustar\0", 6) && !prefix.empty() ? prefix + "/" + name : name;
+    const std::string path = plain(longPath.empty() ? shortPath : longPath);
     position += blockSize;
     if (size > rest.size() - position)
       refuse("the archive is damaged: " + path + " ends behind its end");
     const char type = header[156];
+    longPath = type == 'x' ? paxPath(rest.substr(position, size)) : "";
     if (type == '0' || type == '\0')
       files.ranges[path] = {position, size};
     else if (type == '5' && files.ranges.empty() && root.empty() && !path.empty())
       root = path; // An archive of the directory itself has its name before all others.
-    else if (type != '5' && type != 'g')
+    else if (type != '5' && type != 'g' && type != 'x')
       refuse("the archive holds '" + path + "' of type '" + std::string(1, type) + "'; expected files and directories");
     position += (size + blockSize - 1) / blockSize * blockSize;
   }

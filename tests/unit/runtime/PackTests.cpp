@@ -143,6 +143,27 @@ TEST_F(RuntimePack, computesWhereverItIs) {
     EXPECT_EQ(result, results.front());
 }
 
+TEST_F(RuntimePack, readsPaxHeaders) {
+  // Of times, which are ignored, and of a path that is too long for the header of the file itself.
+  const std::string root = path(""), folders(120, 'd');
+  const auto made = runCommand("mkdir -p " + root + "long/" + folders + " && cp -r " + root + "pack/. " + root +
+                               "long/" + folders + " && tar --format=pax -cf " + root + "pax.tar -C " + root +
+                               "pack . && tar --format=pax -cf " + root + "long.tar -C " + root + "long " + folders);
+  ASSERT_EQ(made.status, 0) << made.output;
+  for (const char *name : {"pax.tar", "long.tar"}) {
+    const std::string bytes = bytesOf(name);
+    ASSERT_NE(bytes.find(name == std::string("pax.tar") ? "mtime=" : "path=ddd"), std::string::npos) << name;
+    tpac_pack *pack = nullptr;
+    ASSERT_EQ(tpac_pack_open(path(name).c_str(), &pack), TPAC_SUCCESS) << tpac_runtime_status_message(1);
+    merge(pack);
+  }
+  std::string damaged = bytesOf("pax.tar");
+  damaged[damaged.find(" mtime=")] = 'x';
+  folder->write("damaged.tar", damaged);
+  EXPECT_NE(refusal("damaged.tar").find("a pax header holds no records 'LENGTH KEY=VALUE'"), std::string::npos)
+      << refusal("damaged.tar");
+}
+
 TEST_F(RuntimePack, refusesWhatIsNoPack) {
   folder->write("empty/readme.txt", "");
   folder->write("two/a.json", "{}");
