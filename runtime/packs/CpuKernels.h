@@ -17,6 +17,10 @@ public:
   explicit CpuKernels(const Pack &pack);
 
   const char *target() const override { return level; }
+  const PhaseArguments *arguments(int32_t phase) const override {
+    const Phase &asked = phases[static_cast<size_t>(phase)];
+    return asked.run ? &asked.arguments : nullptr;
+  }
   void launch(int32_t phase, const void *args, void *stream) const override;
   int64_t workspaceSize(int32_t phase, int64_t tokens, int64_t batch, int64_t capacity) const override;
   void cacheLayout(tpac_cache_layout &layout) const override;

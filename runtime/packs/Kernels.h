@@ -17,6 +17,8 @@ public:
   virtual ~Kernels() = default;
 
   virtual const char *target() const = 0;
+  /// The argument block of a phase; null where the device has no kernels for it.
+  virtual const PhaseArguments *arguments(int32_t phase) const = 0;
   virtual void launch(int32_t phase, const void *args, void *stream) const = 0;
   virtual int64_t workspaceSize(int32_t phase, int64_t tokens, int64_t batch, int64_t capacity) const = 0;
   /// Fills all fields but struct_size.

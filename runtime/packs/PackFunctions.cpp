@@ -7,6 +7,7 @@
 #include "runtime/Failure.h"
 #include "runtime/SizedStruct.h"
 #include "runtime/cuda/CudaKernels.h"
+#include "runtime/packs/BoundKernels.h"
 #include "runtime/packs/CpuKernels.h"
 #include "runtime/packs/Pack.h"
 
@@ -20,7 +21,8 @@ struct tpac_pack {
 };
 
 struct tpac_kernels {
-  std::unique_ptr<const Kernels> kernels;
+  /// Shared with kernels that were bound to them.
+  std::shared_ptr<const Kernels> kernels;
 };
 
 namespace {
@@ -97,13 +99,27 @@ int32_t tpac_kernels_create(const tpac_pack *pack, const tpac_kernels_config *co
                 static_cast<long long>(checked.part_tokens),
                 isCuda ? "0 .. 2147483647" : "0, since parts of a fixed size are for GPUs");
   return guarded(function, [&] {
-    std::unique_ptr<const Kernels> loaded;
+    std::shared_ptr<const Kernels> loaded;
     if (isCuda)
-      loaded = std::make_unique<cuda::CudaKernels>(*pack->content, checked.device, checked.part_tokens);
+      loaded = std::make_shared<cuda::CudaKernels>(*pack->content, checked.device, checked.part_tokens);
     else
-      loaded = std::make_unique<CpuKernels>(*pack->content);
+      loaded = std::make_shared<CpuKernels>(*pack->content);
     *kernels = new tpac_kernels{std::move(loaded)};
   });
+}
+
+int32_t tpac_kernels_bind(const tpac_kernels *kernels, const tpac_binding *bindings, int64_t count,
+                          tpac_kernels **bound) {
+  constexpr const char *function = "tpac_kernels_bind";
+  if (kernels == nullptr || bound == nullptr)
+    return refuseNull(function, kernels == nullptr ? "kernels" : "bound");
+  if (count < 0)
+    return fail(TPAC_INVALID_ARGUMENT, "%s: count is %lld; expected 0 or more", function,
+                static_cast<long long>(count));
+  if (count > 0 && bindings == nullptr)
+    return refuseNull(function, "bindings");
+  return guarded(function,
+                 [&] { *bound = new tpac_kernels{std::make_shared<BoundKernels>(kernels->kernels, bindings, count)}; });
 }
 
 void tpac_kernels_destroy(tpac_kernels *kernels) { delete kernels; }

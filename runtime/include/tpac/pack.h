@@ -70,6 +70,22 @@ typedef struct tpac_kernels_config {
 TPAC_MUST_USE TPAC_API int32_t tpac_kernels_create(const tpac_pack *pack, const tpac_kernels_config *config,
                                                    tpac_kernels **kernels);
 
+/* A tensor that is the same from call to call, by its name in the pack's header. */
+typedef struct tpac_binding {
+  const char *tensor;
+  const void *data;       /* as in an argument block: on the device, aligned */
+  const int64_t *strides; /* in elements, one for each dimension; NULL: contiguous */
+} tpac_binding;
+
+/* Makes kernels that share the code of `kernels` and know `count` tensors beforehand: learned factors, or any other
+ * tensors whose shape has no run-time size. Where an argument block of any phase leaves such a tensor's data NULL, they
+ * take the binding's data and strides; other data goes before it. A model binds once for each layer, when it has loaded
+ * its weights. Names and strides are copied, data is not and must last as long as *bound. *bound is destroyed like any
+ * other kernels, before `kernels` or after. TPAC_INVALID_ARGUMENT where a binding names no such tensor, names one
+ * twice or has no data. */
+TPAC_MUST_USE TPAC_API int32_t tpac_kernels_bind(const tpac_kernels *kernels, const tpac_binding *bindings,
+                                                 int64_t count, tpac_kernels **bound);
+
 /* Unloads kernels. None of their functions may be running. NULL is accepted. */
 TPAC_API void tpac_kernels_destroy(tpac_kernels *kernels);
 
