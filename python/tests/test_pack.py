@@ -11,7 +11,7 @@ import pytest
 
 import tpac
 from conftest import MINI
-from reference import HEADS, RANK, SIZE, Requests, assert_close, int32
+from reference import HEADS, Q_RANK, RANK, SIZE, Requests, assert_close, int32
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +191,33 @@ def test_bf16_as_bits(build_pack, requests):
     assert out.dtype == np.uint16
     values = (out.astype(np.uint32) << 16).view(np.float32)
     assert_close((values, lse), requests.expected(), 3e-2)
+
+
+def test_learned_factors_bound_beforehand(mini, build_pack, cache, requests):
+    learned = {"rank": Q_RANK, "head": {"source": "learned"}, "token": [{"source": "contextual", "size": SIZE}]}
+    pack = tpac.open(build_pack(MINI, name="learned", q=learned))
+    query = requests.query_arguments()
+    tokens = len(query.pop("q_head"))
+    factors = np.random.default_rng(2).standard_normal((2, Q_RANK, HEADS)).astype(np.float32)
+    layers = [pack.bind(q_head=factor) for factor in factors]
+    for layer, factor in zip(layers, factors):
+        assert "q_head" not in layer.phases["decode"].tensors and "q_head" in pack.phases["decode"].tensors
+        out, lse = layer.decode(**query, **cache)
+        own, _ = pack.decode(q_head=factor, **query, **cache)
+        assert np.array_equal(out, own)
+        # The same factor for each token.
+        assert_close((out, lse), mini.decode(q_head=np.repeat(factor[None], tokens, axis=0), **query, **cache))
+    # A call's own goes first.
+    assert np.array_equal(layers[0].prefill(q_head=factors[1], **query, **cache)[0],
+                          layers[1].prefill(**query, **cache)[0])
+    with pytest.raises(TypeError, match="decode: the tensor q_head is missing"):
+        pack.decode(**query, **cache)
+    with pytest.raises(TypeError, match="bind takes no tensor q_token; expected learned factors: q_head"):
+        pack.bind(q_token=factors)
+    with pytest.raises(TypeError, match="the pack has none"):
+        mini.bind(q_head=factors[0])
+    with pytest.raises(tpac.InvalidArgument, match="q_head"):
+        pack.bind(q_head=factors).decode(**query, **cache)
 
 
 @pytest.mark.thorough

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: ./dev pyt
 pytest.importorskip("safetensors.torch", reason="safetensors is not installed: ./dev python --torch")
 
 import tpac.torch  # noqa: E402
-from conftest import ROOT  # noqa: E402
+from conftest import MINI, ROOT  # noqa: E402
 from reference import Requests, assert_close  # noqa: E402
 
 
@@ -126,3 +126,10 @@ def test_models_compiled(build_pack, recorded):
 def test_models_that_do_not_fit(mini):
     with pytest.raises(tpac.InvalidArgument, match="n_head is 12; expected 11, the heads of pack t6_mini_f32"):
         tpac.torch.T6({"n_head": 12, "n_embd": 256, "n_layer": 1, "vocab_size": 256}, mini)
+
+
+def test_packs_that_are_bound_are_refused(build_pack):
+    learned = {"rank": 6, "head": {"source": "learned"}, "token": [{"source": "contextual", "size": 64}]}
+    pack = tpac.open(build_pack(MINI, name="learned", q=learned))
+    with pytest.raises(tpac.InvalidArgument, match="pack has q_head bound"):
+        tpac.torch.register(pack.bind(q_head=torch.zeros(6, 11)))

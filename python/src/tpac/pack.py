@@ -2,11 +2,12 @@
 """Kernel packs: opened, asked what they compute, called."""
 from __future__ import annotations
 
+import copy
 import functools
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Mapping
 
 from . import _native, arrays
@@ -119,6 +120,8 @@ class Pack:
         self._layout = kernels.cache_layout
         described = self.manifest["phases"] + (self.manifest["gpu"]["moves"] if self.is_gpu else [])
         self.phases: dict[str, Phase] = {p["name"]: _read_phase(p, self._layout) for p in described}
+        #: by phase, the tensors of `bind`
+        self._bound: dict[str, dict[str, Any]] = {name: {} for name in self.phases}
 
     def __repr__(self) -> str:
         return f"<tpac.Pack {self.name} for {self.target}>"
@@ -177,6 +180,26 @@ class Pack:
         return {t.name: arrays.zeros(framework, t.extents(given), t.type, self.device)
                 for t in self.phases["append"].tensors.values() if t.name.endswith("cache")}
 
+    def bind(self, **tensors: Any) -> Pack:
+        """This pack with tensors that it knows beforehand: learned factors, which are the same from call to call. Its
+        phases take the others alone; a model has one such pack for each layer, and all share the kernels. The tensors
+        are kept, not copied; they are checked when a phase is called.
+
+        TypeError: one is none of the pack's, or its shape follows from a call's sizes.
+        """
+        constant = {t.name for phase in self.phases.values() for t in phase.tensors.values()
+                    if all(isinstance(dimension, int) for dimension in t.shape)}
+        for name in tensors:
+            if name not in constant:
+                raise TypeError(f"bind takes no tensor {name}; expected learned factors: "
+                                f"{', '.join(sorted(constant)) or 'the pack has none'}")
+        bound = copy.copy(self)
+        bound._bound = {name: self._bound[name] | {key: t for key, t in tensors.items() if key in phase.tensors}
+                        for name, phase in self.phases.items()}
+        bound.phases = {name: replace(phase, tensors={key: t for key, t in phase.tensors.items() if key not in tensors})
+                        for name, phase in self.phases.items()}
+        return bound
+
     def workspace_size(self, phase: str, *, tokens: int, batch: int, capacity: int) -> int:
         """Bytes of the workspace with which `phase` splits the caches of its requests into parts; 0: it does not. On GPUs:
         which it needs."""
@@ -195,6 +218,8 @@ class Pack:
              exporter: Any = None) -> None:
         """run. exporter: makes a DLPack capsule of a tensor of the framework at hand, none of which another stream still
         writes."""
+        if known := self._bound.get(phase):
+            tensors = {**known, **tensors}
         if not self.is_gpu:
             if stream is not None:
                 raise InvalidArgument(f"{phase}: stream is {stream!r}; expected None on device {self.device}")

@@ -20,7 +20,12 @@ _packs: dict[str, Pack] = {}
 
 def register(pack: Pack) -> str:
     """The name by which the operators call `pack`, which lives from now on. It is made of what the pack says of itself,
-    so that compiled graphs that are kept for later processes never meet another pack under it."""
+    so that compiled graphs that are kept for later processes never meet another pack under it.
+
+    InvalidArgument: the pack has tensors of `bind`, which the name does not tell; operators take them as inputs."""
+    if bound := [name for tensors in pack._bound.values() for name in tensors]:
+        raise InvalidArgument(f"register: pack has {bound[0]} bound; expected a pack without, since operators take "
+                              f"learned factors as inputs")
     digest = hashlib.sha256(json.dumps(pack.manifest, sort_keys=True).encode()).hexdigest()
     handle = f"{pack.name}-{pack.device}-{digest[:16]}"
     _packs.setdefault(handle, pack)
