@@ -104,6 +104,12 @@ Emitter::DotBlocks::Sharing Emitter::DotBlocks::share(int64_t size) const {
   return {iterations, together, static_cast<int64_t>(llvm::PowerOf2Ceil(llvm::divideCeil(size, iterations)))};
 }
 
+int64_t Emitter::DotBlocks::takingColumns(int64_t size) const {
+  // Enough to spread prefetches; with code for all columns, LLVM took up to twice its time (docs/cpu.md).
+  constexpr int64_t enoughPieces = 4;
+  return std::clamp<int64_t>(enoughPieces / share(size).together, 1, columnBlocks());
+}
+
 std::optional<Emitter::DotBlocks> Emitter::blocksAlong(std::pair<StringAttr, int64_t> axis, tile::DotOp op) const {
   Tile lhs{Value(), op.getLhs().getType()}, rhs{Value(), op.getRhs().getType()}, result{Value(), op.getType()};
   if (isReduction(lhs, rhs, result))
@@ -209,12 +215,11 @@ void Emitter::dotByBroadcast(ArrayRef<DotFactors> terms, std::optional<Tile> acc
   };
 
   loops(blocks.outer, point, [&] {
-    auto columns = [&](Value firstLane, int64_t laneCount) {
-      auto rows = [&](Value firstRow, int64_t rowCount) {
-        kernel(firstLane, laneCount / width, firstRow, rowCount, {});
-      };
-      if (!takesLines)
-        return groups(blocks.rows, blocks.rowsPerBlock, rows);
+    auto plain = [&](Value firstLane, int64_t laneCount) {
+      groups(blocks.rows, blocks.rowsPerBlock,
+             [&](Value firstRow, int64_t rowCount) { kernel(firstLane, laneCount / width, firstRow, rowCount, {}); });
+    };
+    auto taking = [&](Value firstLane, int64_t laneCount) {
       // Blocks of rows in a loop, each of which prefetches for the next elements of the contracted axis.
       auto [iterations, together, elements] = blocks.share(contracted.front().second);
       SmallVector<SmallVector<SmallVector<Line>>> shares(together);
@@ -230,10 +235,17 @@ void Emitter::dotByBroadcast(ArrayRef<DotFactors> terms, std::optional<Tile> acc
         }
       });
       int64_t done = iterations * together * blocks.rowsPerBlock;
-      groups(blocks.rows - done, blocks.rowsPerBlock,
-             [&](Value firstRow, int64_t rowCount) { rows(plus(firstRow, done), rowCount); });
+      groups(blocks.rows - done, blocks.rowsPerBlock, [&](Value firstRow, int64_t rowCount) {
+        kernel(firstLane, laneCount / width, plus(firstRow, done), rowCount, {});
+      });
     };
-    groups(blocks.vectorCount * width, blocks.columnsPerBlock * width, columns, takesLines);
+    int64_t lanesPerBlock = blocks.columnsPerBlock * width, allLanes = blocks.vectorCount * width;
+    int64_t takingLanes = 0;
+    if (takesLines)
+      takingLanes = std::min(allLanes, blocks.takingColumns(contracted.front().second) * lanesPerBlock);
+    groups(takingLanes, lanesPerBlock, taking, /*unrolled=*/true);
+    groups(allLanes - takingLanes, lanesPerBlock,
+           [&](Value firstLane, int64_t laneCount) { plain(plus(firstLane, takingLanes), laneCount); });
   });
 }
 

@@ -85,11 +85,14 @@ void Emitter::enterLoop(scf::ForOp loop) {
   int64_t blocks = 0;
   for (auto dot : loop.getOps<tile::DotOp>())
     if (std::optional<DotBlocks> dotBlocks = blocksAlong(next.axis, dot)) {
-      next.takers += dotBlocks->columnBlocks() * dotBlocks->share(next.axis.second).together;
-      blocks += dotBlocks->columnBlocks() * dotBlocks->rowBlocks();
+      int64_t columns = dotBlocks->takingColumns(next.axis.second);
+      next.takers += columns * dotBlocks->share(next.axis.second).together;
+      blocks += columns * dotBlocks->rowBlocks();
     }
-  // At most one prefetch per step of a product.
-  next.isSpread = lines != 0 && static_cast<int64_t>(lines) <= blocks;
+  // At most one prefetch per step of a product. Few blocks are behind a mask: not worth much code.
+  constexpr size_t mostBehindMask = 4;
+  bool isTooLong = !loop.getOps<tile::MaskOp>().empty() && next.takers > mostBehindMask;
+  next.isSpread = lines != 0 && static_cast<int64_t>(lines) <= blocks && !isTooLong;
   if (!next.isSpread)
     return;
   OpBuilder::InsertionGuard guard(b);

@@ -204,6 +204,9 @@ private:
       int64_t iterations, together, elements;
     };
     Sharing share(int64_t size) const;
+    /// How many blocks of columns, the first ones, have code of their own to prefetch meanwhile; a loop does the
+    /// others.
+    int64_t takingColumns(int64_t size) const;
   };
 
   // --- Prefetch
