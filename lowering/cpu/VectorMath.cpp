@@ -195,10 +195,13 @@ Value cpu::exp2Avx512(ImplicitLocOpBuilder &b, Value x) {
 }
 
 Value cpu::exp2OfWeights(ImplicitLocOpBuilder &b, Value x) {
+  auto type = cast<VectorType>(x.getType());
   // (2^r - 1) / r on [0, 1), fitted for the least largest relative error of 1 + r p(r).
   Value p = polynomial(b, fractionAvx512(b, x, /*floor=*/true),
                        {0.07706737961323816, 0.22764462403139105, 0.6951168691429978, 1.0});
-  return scaledAvx512(b, p, x);
+  // No subnormal results, nor such products with head factors: microcode makes them, slowly.
+  return compareAndSelect(b, arith::CmpFPredicate::OLT, x, splat(b, type, -100.0), splat(b, type, 0.0),
+                          scaledAvx512(b, p, x));
 }
 
 Value cpu::tanh(ImplicitLocOpBuilder &b, Value x) {
