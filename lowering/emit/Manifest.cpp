@@ -165,7 +165,9 @@ public:
       if (std::string path = text(file, "path", "files[].path"); path.ends_with(".so"))
         content.library = path;
     if (content.library.empty())
-      fail("files", "expected a shared library among them");
+      fail("files", manifest.contains("gpu")
+                        ? "found code for GPUs alone; expected a shared library, which packs with CPU targets have"
+                        : "expected a shared library among them");
     return content;
   }
 

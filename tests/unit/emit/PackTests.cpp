@@ -285,6 +285,13 @@ TEST_F(PackTest, brokenManifestsAreRefused) {
       refused("/phases/0/tensors/0/shape/0", "tokens times 2"),
       "manifest: phases[append].k_head.shape: found 'tokens times 2'; expected a number or a size, as \"batch + 1\"");
   EXPECT_EQ(refused("/files", nlohmann::json::array()), "manifest: files: expected a shared library among them");
+  nlohmann::json gpuAlone = manifest;
+  gpuAlone["files"] = nlohmann::json::array();
+  gpuAlone["gpu"] = nlohmann::json::object();
+  auto refusedGpu = readManifest(gpuAlone.dump());
+  ASSERT_FALSE(bool(refusedGpu));
+  EXPECT_EQ(text(refusedGpu.takeError()),
+            "manifest: files: found code for GPUs alone; expected a shared library, which packs with CPU targets have");
   nlohmann::json lacking = manifest;
   lacking.erase("variant");
   auto content = readManifest(lacking.dump());
