@@ -127,6 +127,22 @@ Tile Emitter::softcapped(const Tile &input, double cap, TileType type) {
   });
 }
 
+Value Emitter::hidden(tile::MaskOp op, Value logits, Value token, Value query) {
+  // Query q sees the token where first + q <= token < last + q, for the first and last of query 0.
+  auto type = cast<VectorType>(logits.getType());
+  int64_t width = type.getDimSize(0);
+  Value hidden = splat(b, type, -std::numeric_limits<double>::infinity());
+  Value last = arith::AddIOp::create(b, op.getLimit(), query), next = plus(token, 1);
+  Value exists = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, token, op.getEnd());
+  Value shown = arith::SelectOp::create(b, exists, logits, hidden);
+  Value isLater = lanesBelow(b, width, last, next);
+  shown = arith::SelectOp::create(b, isLater, hidden, shown);
+  if (!op.getWindow())
+    return shown;
+  Value first = arith::SubIOp::create(b, last, index(*op.getWindow()));
+  return arith::SelectOp::create(b, lanesBelow(b, width, first, next), shown, hidden);
+}
+
 void Emitter::mask(tile::MaskOp op, const Tile &input, const Tile &result) {
   StringAttr n = b.getStringAttr("n");
   StringAttr m = b.getStringAttr("m");
@@ -157,6 +173,8 @@ void Emitter::mask(tile::MaskOp op, const Tile &input, const Tile &result) {
   b.setInsertionPointToStart(conditional.elseBlock());
   elementwise(result, {input}, [&](const Point &point, ArrayRef<Value> in) -> Value {
     auto type = cast<VectorType>(in[0].getType());
+    if (lane == n && op.getCausal())
+      return hidden(op, in[0], arith::AddIOp::create(b, op.getToken(), point.lookup(m)), point.lookup(n));
     auto [from, to] = visible(point.lookup(n));
     Value token = point.lookup(m);
     Value hidden = splat(b, type, -std::numeric_limits<double>::infinity());

@@ -151,6 +151,9 @@ public:
   /// As write where the tile has axis `lane`; else stores the vector's first element alone.
   void writeRow(const Tile &tile, const Point &point, StringAttr lane, Value vector);
   Value rounded(const Tile &tile, Value vector);
+  /// Logits of the token `token` of the cache for queries from `query` on, a vector along the queries: -infinity where
+  /// a causal mask hides it.
+  Value hidden(tile::MaskOp op, Value logits, Value token, Value query);
   /// As cpu::exp2, by the instructions that the CPU has for it.
   Value power(Value x);
   /// result[..] = body(operands[..]), every value in the result's arithmetic type.

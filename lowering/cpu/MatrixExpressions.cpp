@@ -72,29 +72,16 @@ Value MatrixLoopEmitter::evaluateLoad(tile::LoadOp load, const Place &place, Poi
 Value MatrixLoopEmitter::evaluateMask(tile::MaskOp mask, Value input, const Place &place, Point &point) {
   StringAttr n = b.getStringAttr("n");
   Value token = arith::AddIOp::create(b, place.token, point.lookup(b.getStringAttr("m")));
-  Value hidden = splat(b, f32, -infinity);
-  auto bounds = [&](Value query) -> std::pair<Value, Value> {
-    Value last = mask.getLimit();
-    if (mask.getCausal())
-      last = arith::AddIOp::create(b, last, query);
-    Value first = mask.getWindow() ? Value(arith::SubIOp::create(b, last, number(*mask.getWindow()))) : number(0);
-    return {first, last};
-  };
-  auto [first, last] = bounds(point.lookup(n));
-  Value exists = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, token, mask.getEnd());
-  if (m.column != n || !mask.getCausal()) {
-    Value keeps = arith::AndIOp::create(b, arith::CmpIOp::create(b, arith::CmpIPredicate::sle, first, token),
-                                        arith::CmpIOp::create(b, arith::CmpIPredicate::slt, token, last));
-    return arith::SelectOp::create(b, arith::AndIOp::create(b, keeps, exists), input, hidden);
-  }
-  // Query q sees the token where token < last(0) + q and first(0) + q <= token.
-  Value shown = arith::SelectOp::create(b, exists, input, hidden);
-  Value early = lanesBelow(b, matrixColumns, last, e.plus(token, 1));
-  shown = arith::SelectOp::create(b, early, hidden, shown);
-  if (!mask.getWindow())
-    return shown;
-  Value inside = lanesBelow(b, matrixColumns, first, e.plus(token, 1));
-  return arith::SelectOp::create(b, inside, shown, hidden);
+  if (m.column == n && mask.getCausal())
+    return e.hidden(mask, input, token, point.lookup(n));
+  Value last = mask.getLimit();
+  if (mask.getCausal())
+    last = arith::AddIOp::create(b, last, point.lookup(n));
+  Value first = mask.getWindow() ? Value(arith::SubIOp::create(b, last, number(*mask.getWindow()))) : number(0);
+  Value end = arith::MinSIOp::create(b, last, mask.getEnd());
+  Value keeps = arith::AndIOp::create(b, arith::CmpIOp::create(b, arith::CmpIPredicate::sle, first, token),
+                                      arith::CmpIOp::create(b, arith::CmpIPredicate::slt, token, end));
+  return arith::SelectOp::create(b, keeps, input, splat(b, f32, -infinity));
 }
 
 Value MatrixLoopEmitter::evaluate(Value value, const Place &place, Point &point, StringAttr lane, Value probability) {

@@ -268,6 +268,21 @@ TEST(CpuOps, Mask) {
       }
 }
 
+TEST(CpuOps, MaskOfQueriesAsVectors) {
+  // Few heads and a product of bf16: vectors run along the queries, each of which sees other tokens.
+  Operand query{{{"n", 35}, {"h", 1}, {"d", 16}}, ElementType::bf16}, keys{{{"m", 13}, {"d", 16}}, ElementType::bf16};
+  Operand logits{{{"n", 35}, {"h", 1}, {"m", 13}}, ElementType::f32};
+  for (const char *kind : {"", " causal", " causal window 5", " window 3"})
+    for (int64_t limit : {2, 18, 24, 60})
+      expectAgreement({query, keys}, {logits},
+                      "%at = arith.constant 20 : index\n  %limit = arith.constant " + std::to_string(limit) +
+                          " : index\n  %end = arith.constant 31 : index\n"
+                          "  %s = tile.dot %t0, %t1 : $t0, $t1 -> $r0\n"
+                          "  %r0 = tile.mask %s at %at, %limit, %end" +
+                          kind + " : $r0 -> $r0",
+                      1e-5);
+}
+
 TEST(CpuOps, Merge) {
   for (int64_t heads : {2, 47})
     for (ElementType type : {ElementType::f32, ElementType::f64}) {
