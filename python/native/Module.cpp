@@ -41,7 +41,6 @@ NB_MODULE(_native, module) {
       .def_ro("capacity_unit", &tpac_cache_layout::capacity_unit)
       .def_ro("token_bytes", &tpac_cache_layout::token_bytes);
 
-  module.attr("CPU") = static_cast<int>(TPAC_CPU);
   module.attr("CUDA") = static_cast<int>(TPAC_CUDA);
   nb::class_<Kernels>(module, "Kernels", "A pack opened, its kernels loaded for a device.")
       .def(nb::init<nb::bytes, nb::object, int32_t, int32_t>(), nb::arg("archive"), nb::arg("pool").none(),

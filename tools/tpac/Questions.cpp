@@ -38,9 +38,18 @@ std::string changesOf(const nlohmann::json &schedule, const nlohmann::json &byDe
   return text.empty() ? "as by default" : text;
 }
 
+static std::string shapeText(std::string_view phase, int64_t cached, int64_t tokens, int64_t requests) {
+  return std::string(phase) + "/cached:" + std::to_string(cached) + "/tokens:" + std::to_string(tokens) +
+         "/requests:" + std::to_string(requests);
+}
+
 std::string shapeOf(const bench::Row &row) {
-  return std::string(phaseName(row.phase)) + "/cached:" + std::to_string(row.cached) +
-         "/tokens:" + std::to_string(row.tokens) + "/requests:" + std::to_string(row.requests);
+  return shapeText(phaseName(row.phase), row.cached, row.tokens, row.requests);
+}
+
+std::string shapeOf(const records::Entry &entry) {
+  const records::Shape &shape = entry.key.shape;
+  return shapeText(entry.key.phase, shape.cached, shape.tokens, shape.requests);
 }
 
 } // namespace tpac

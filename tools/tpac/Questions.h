@@ -34,6 +34,7 @@ std::string changesOf(const nlohmann::json &schedule, const nlohmann::json &byDe
 
 /// "decode/cached:8192/tokens:1/requests:2".
 std::string shapeOf(const bench::Row &row);
+std::string shapeOf(const records::Entry &entry);
 
 } // namespace tpac
 

@@ -41,12 +41,6 @@ std::vector<Entry> entriesOf(const std::string &file) {
   return entries;
 }
 
-std::string shapeOf(const Entry &entry) {
-  const records::Shape &shape = entry.key.shape;
-  return entry.key.phase + "/cached:" + std::to_string(shape.cached) + "/tokens:" + std::to_string(shape.tokens) +
-         "/requests:" + std::to_string(shape.requests);
-}
-
 /// "11 heads, ranks 6 2 2": enough to tell variants of one file apart at a glance; dense factors have no rank.
 std::string variantOf(const Entry &entry) {
   std::string text = entry.key.variant.value("heads", json()).dump() + " heads, ranks";
@@ -255,17 +249,14 @@ void explain(const ExplainOptions &options) {
       rows.back()["schedule"] = *verdict.schedule;
   }
   if (options.json) {
-    ordered_json result = {{"shape", tpac::shapeOf(row)},
-                           {"target", target.name},
-                           {"origin", explanation.chosen.answer ? "tuned" : "heuristic"},
-                           {"schedule", chosen},
-                           {"default", byDefault},
-                           {"note", explanation.chosen.note},
-                           {"records", rows}};
+    ordered_json result = {
+        {"shape", shapeOf(row)}, {"target", target.name}, {"origin", explanation.chosen.answer ? "tuned" : "heuristic"},
+        {"schedule", chosen},    {"default", byDefault},  {"note", explanation.chosen.note},
+        {"records", rows}};
     std::cout << result.dump(2) << '\n';
     return;
   }
-  std::cout << tpac::shapeOf(row) << " of " << file.variant().getName().str() << " for " << target.name << ": "
+  std::cout << shapeOf(row) << " of " << file.variant().getName().str() << " for " << target.name << ": "
             << (explanation.chosen.answer
                     ? "record " + idOf(explanation.chosen.answer->entry) + ", " + changesOf(chosen, byDefault)
                     : std::string("the default"))
@@ -273,7 +264,7 @@ void explain(const ExplainOptions &options) {
   if (!explanation.chosen.note.empty())
     std::cout << explanation.chosen.note << '\n';
   if (!explanation.chosen.answer || explanation.chosen.answer->match != records::Match::exact)
-    std::cout << "To tune it: tpac tune " << options.variant << " --shape " << tpac::shapeOf(row) << '\n';
+    std::cout << "To tune it: tpac tune " << options.variant << " --shape " << shapeOf(row) << '\n';
   if (explanation.verdicts.empty())
     return;
   std::cout << '\n';

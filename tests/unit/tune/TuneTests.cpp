@@ -18,12 +18,8 @@ namespace tpac::autotune {
 namespace {
 
 /// AddressSanitizer ends a process that reads from nowhere itself.
-#if defined(__has_feature)
 #if __has_feature(address_sanitizer)
 constexpr const char *crashProblem = "crashed: exit code";
-#else
-constexpr const char *crashProblem = "crashed: signal 11";
-#endif
 #else
 constexpr const char *crashProblem = "crashed: signal 11";
 #endif
