@@ -84,13 +84,25 @@ Value Emitter::readersBarrier(Value slot) {
   return isa.shared(isa.shared(sharedMemory, 8 * plan.groups * plan.stages), isa.mul(slot, 8));
 }
 
+void Emitter::arriveAsReader(Value slot, Value condition) {
+  isa.syncWarp();
+  Value arrives = isa.equals(lane, 0);
+  if (condition)
+    arrives = isa.both(arrives, condition);
+  scf::IfOp::create(isa.b, arrives, [&](OpBuilder &, Location) {
+    isa.arrive(readersBarrier(slot));
+    scf::YieldOp::create(isa.b);
+  });
+}
+
+Value Emitter::stageAddress(Value slot) {
+  return isa.shared(isa.shared(sharedMemory, pipelineOffset), isa.mul(slot, plan.stageBytes()));
+}
+
 void Emitter::issueCopies(Value stageNumber, Value token, Value isNeeded, ValueRange pages, Value readersParity) {
   Value slot = isa.add(isa.mul(group, plan.stages), stageNumber);
   const int64_t pieces = plan.pieces(), pieceBytes = plan.stageBytes() / pieces;
-  auto target = [&](int64_t piece) {
-    Value ring = isa.shared(isa.shared(sharedMemory, pipelineOffset), isa.mul(slot, plan.stageBytes()));
-    return isa.shared(ring, piece * pieceBytes);
-  };
+  auto target = [&](int64_t piece) { return isa.shared(stageAddress(slot), piece * pieceBytes); };
   auto bytesTo = [&](Value number, int64_t size) {
     return arith::MulIOp::create(isa.b, isa.extend(number), isa.extend(isa.i32(size)));
   };
@@ -319,9 +331,18 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
   auto wrapped = [&](Value number) {
     return isa.select(isBeyond(number), isa.sub(number, isa.i32(plan.stages)), number);
   };
-  // Blocks that are asked for ahead of the one at hand. Where stages are plenty, warps may be a block apart.
+  SmallVector<size_t> lagging;
+  for (scf::ForOp loop : loops)
+    if (auto number = laggingAccumulator(loop))
+      lagging.push_back(*number);
+  const bool lags = lagging.size() == loops.size();
+  auto laggingDot = [](scf::ForOp loop, size_t number) {
+    return loop.getBody()->getTerminator()->getOperand(number).getDefiningOp<tile::DotOp>();
+  };
+  // Blocks that are asked for ahead of the one at hand. Where stages are plenty, warps may be a block apart; where
+  // values are multiplied a block later, their stage is not free before.
   constexpr int64_t plentyStages = 4;
-  const int64_t ahead = plan.stages - (countsReaders() && plan.stages >= plentyStages ? 2 : 1);
+  const int64_t ahead = plan.stages - (lags ? 3 : countsReaders() && plan.stages >= plentyStages ? 2 : 1);
   // All lookups before the first copy, so that they are under way together; the last one is for the loop.
   Values firstTokens;
   for (int64_t i = 0; i <= ahead; ++i)
@@ -352,8 +373,16 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
       at += size;
     }
   };
+  Values weights;
+  if (lags)
+    weights.assign(plan.tokens / 16 * 4 * plan.rows.tiles, isa.i32(0));
+  llvm::append_range(carried, weights);
   llvm::append_range(carried, nextPages);
   carried.append({stage, phase});
+  auto slotBefore = [&](Value number) {
+    Value before = isa.select(isa.equals(number, 0), isa.i32(plan.stages), number);
+    return isa.add(isa.mul(group, plan.stages), isa.sub(before, isa.i32(1)));
+  };
   Value lower = isa.i32(0), one = isa.i32(1);
   for (auto [i, upper] : llvm::enumerate(counts)) {
     scf::ForOp loop = loops[i];
@@ -382,25 +411,44 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
           Value slot = isa.add(isa.mul(group, plan.stages), current);
           if (plan.bulk)
             isa.waitBarrier(isa.shared(sharedMemory, isa.mul(slot, 8)), parity);
-          stageRows = isa.shared(isa.shared(sharedMemory, pipelineOffset), isa.mul(slot, plan.stageBytes()));
+          stageRows = stageAddress(slot);
           scalars[loop.getInductionVar()] = tokenOf(number);
-          Values yielded;
+          Values yielded, laterWeights;
           int64_t products = isa.products;
-          if (succeeded(emitBlock(loop)))
-            for (Value tile : loop.getBody()->getTerminator()->getOperands())
-              llvm::append_range(yielded, fragment(tile));
+          // Of the first block nothing lags: its own stage stands for that of the block before it, whose weights are 0.
+          Value finished = lags ? isa.select(isa.equals(number, 0), slot, slotBefore(current)) : slot;
+          if (succeeded(emitBlock(loop))) {
+            if (lags) {
+              // Scores first: what follows from them is the longer way.
+              auto dot = laggingDot(loop, lagging[i]);
+              for (auto other : loop.getBody()->getOps<tile::DotOp>())
+                if (other != dot && columnAxis(other.getType()) && staged(throughConversions(other.getRhs())))
+                  fragment(other);
+              Value sums = loop.getRegionIterArg(lagging[i]);
+              assign(sums, addLagging(dot, inner.drop_back(2 + nextPages.size()).take_back(weights.size()), finished,
+                                      fragment(sums)));
+            }
+            for (auto [tileNumber, tile] : llvm::enumerate(loop.getBody()->getTerminator()->getOperands()))
+              llvm::append_range(
+                  yielded,
+                  fragment(lags && tileNumber == lagging[i] ? laggingDot(loop, tileNumber).getAccumulator() : tile));
+            if (lags)
+              for (int64_t rowTile = 0; rowTile < plan.rows.tiles; ++rowTile)
+                for (int64_t step = 0; step < plan.tokens / 16; ++step)
+                  llvm::append_range(laterWeights,
+                                     operandFragments(laggingDot(loop, lagging[i]).getLhs(), step, rowTile));
+          }
           blockProducts = isa.products - products;
-          if (size_t others = 2 + nextPages.size(); yielded.size() + others != carried.size()) {
+          if (size_t others = 2 + nextPages.size() + weights.size(); yielded.size() + others != carried.size()) {
             fail(loop, "this target cannot compute what the loop carries");
             llvm::append_range(yielded = {}, inner.drop_back(others));
+            laterWeights.assign(weights.size(), isa.i32(0));
           }
-          if (countsReaders()) {
-            isa.syncWarp();
-            scf::IfOp::create(isa.b, isa.equals(lane, 0), [&](OpBuilder &, Location) {
-              isa.arrive(readersBarrier(slot));
-              scf::YieldOp::create(isa.b);
-            });
-          }
+          if (lags)
+            arriveAsReader(finished, isa.less(isa.i32(0), number));
+          else if (countsReaders())
+            arriveAsReader(slot);
+          llvm::append_range(yielded, laterWeights);
           llvm::append_range(yielded, laterPages);
           Value later = isa.add(current, 1);
           Value wraps = isa.compare(arith::CmpIPredicate::eq, later, isa.i32(plan.stages));
@@ -415,11 +463,61 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
   }
   stage = carried[carried.size() - 2];
   phase = carried[carried.size() - 1];
+  if (lags) {
+    // The last block's values.
+    scf::ForOp last = loops.back();
+    Value result = last.getResult(lagging.back());
+    Values sums = fragment(result);
+    auto branch = scf::IfOp::create(
+        isa.b, isa.less(isa.i32(0), count),
+        [&](OpBuilder &, Location) {
+          Value slot = slotBefore(stage);
+          Values all = addLagging(laggingDot(last, lagging.back()),
+                                  ArrayRef<Value>(carried).drop_back(2 + nextPages.size()).take_back(weights.size()),
+                                  slot, sums);
+          arriveAsReader(slot);
+          scf::YieldOp::create(isa.b, all);
+        },
+        [&](OpBuilder &, Location) { scf::YieldOp::create(isa.b, sums); });
+    assign(result, branch.getResults());
+  }
   if (!plan.bulk)
     isa.waitCopies(0);
   identify(isa.freshThread());
   mergeGroups(loops);
   return status;
+}
+
+std::optional<size_t> Emitter::laggingAccumulator(scf::ForOp loop) {
+  // Where a warp has two tiles of rows the tensor cores and the exponentials are what takes time, and few warps are
+  // there to overlap one with the other.
+  constexpr int64_t fewestStages = 5;
+  if (plan.rows.tiles == 1 || !countsReaders() || plan.stages < fewestStages)
+    return std::nullopt;
+  std::optional<size_t> found;
+  for (auto [i, tile] : llvm::enumerate(loop.getBody()->getTerminator()->getOperands())) {
+    auto dot = tile.getDefiningOp<tile::DotOp>();
+    if (!dot)
+      continue;
+    Value sums = dot.getAccumulator();
+    auto load = throughConversions(dot.getRhs()).getDefiningOp<tile::LoadOp>();
+    if (found || !sums || sums.getDefiningOp<tile::DotOp>() || !load ||
+        memories.lookup(load.getMemory()).kind != Memory::Kind::cached)
+      return std::nullopt;
+    found = i;
+  }
+  return found;
+}
+
+SmallVector<Value> Emitter::addLagging(tile::DotOp dot, ValueRange weights, Value slot, Values sums) {
+  Scope scope(*this);
+  Value own = stageRows;
+  stageRows = stageAddress(slot);
+  queryRegisters[dot.getLhs()] = weights;
+  addProducts(dot, sharedTile(dot.getRhs()), dot.getLhs(), sums);
+  queryRegisters.erase(dot.getLhs());
+  stageRows = own;
+  return sums;
 }
 
 LogicalResult Emitter::emitBlock(scf::ForOp loop) {

@@ -219,7 +219,7 @@ std::function<Value(size_t)> Emitter::fragmentOperand(Value tile, size_t count) 
   return [values](size_t i) { return values[i]; };
 }
 
-SmallVector<Value> Emitter::headFactorFragment(Value tile) {
+SmallVector<Value> Emitter::packedHeadFactors(Value tile) {
   auto shared = staged(tile);
   auto type = cast<TileType>(tile.getType());
   if (!shared || shared->isNarrow() || shared->columnAxis.getValue() != "h" ||
@@ -230,16 +230,21 @@ SmallVector<Value> Emitter::headFactorFragment(Value tile) {
   Value chunk = isa.add(isa.mul(rowWarp, 2), isa.bitAnd(isa.shiftRight(lane, 3), 1));
   chunk = plan.rows.queries == 1 ? isa.min(chunk, isa.i32(headChunks - 1)) : isa.rem(chunk, headChunks);
   Value laneRow = laneRowOf(/*byHalves=*/true);
-  Values values;
+  Values matrices;
   // The chunk is the lane's: the address has no constant part.
   SharedTile lanes = *shared;
   lanes.chunk = isa.add(lanes.chunk, chunk);
-  for (int64_t token = 0; token < type.sizeOf("m"); token += 16) {
-    Values matrices = isa.loadMatrices(chunkAddress(lanes, laneRow, token, 0, isa.i32(0)), /*transposed=*/true);
-    for (Value packed : matrices) {
-      auto [low, high] = isa.unpack(packed, type.getElementType());
-      values.append({low, high});
-    }
+  for (int64_t token = 0; token < type.sizeOf("m"); token += 16)
+    llvm::append_range(matrices, isa.loadMatrices(chunkAddress(lanes, laneRow, token, 0, isa.i32(0)),
+                                                  /*transposed=*/true));
+  return matrices;
+}
+
+SmallVector<Value> Emitter::headFactorFragment(Value tile) {
+  Values values;
+  for (Value packed : packedHeadFactors(tile)) {
+    auto [low, high] = isa.unpack(packed, cast<TileType>(tile.getType()).getElementType());
+    values.append({low, high});
   }
   // Each 16 rows of the warp are of the same heads.
   Values all;

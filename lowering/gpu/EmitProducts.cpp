@@ -25,6 +25,17 @@ struct Emitter::Products {
   int64_t pairs, steps;
 };
 
+SmallVector<Value> Emitter::packedFactorsOf(Value tile) {
+  tile = throughConversions(tile);
+  if (cast<TileType>(tile.getType()).getElementType() != operandType || !columnAxis(cast<TileType>(tile.getType())))
+    return {};
+  // One load for all steps and tiles of rows.
+  auto &known = packedScopes.back()[tile];
+  if (known.empty())
+    known = packedHeadFactors(tile);
+  return known;
+}
+
 SmallVector<Value> Emitter::operandFragments(Value tile, int64_t step, int64_t rowTile) {
   if (auto registers = queryRegisters.find(tile); registers != queryRegisters.end()) {
     size_t steps = registers->second.size() / 4 / plan.rows.tiles;
@@ -32,13 +43,23 @@ SmallVector<Value> Emitter::operandFragments(Value tile, int64_t step, int64_t r
   }
   if (auto found = queryFragments.find(tile); found != queryFragments.end())
     return loadQuery(found->second, step, rowTile);
-  // Accumulators of 16 columns, packed, are the A operand.
-  Values values = fragment(throughConversions(tile));
+  // Accumulators of 16 columns, packed, are the A operand. Where queries are rounded to one part, so may probabilities
+  // be before they are multiplied by head factors: two at a time, which are packed already.
+  Value source = throughConversions(tile);
+  Values factors;
+  if (auto mul = source.getDefiningOp<tile::MulOp>(); mul && plan.queryParts == 1) {
+    factors = packedFactorsOf(mul.getRhs());
+    if (!factors.empty())
+      source = mul.getLhs();
+  }
+  Values values = fragment(source);
   Values packed;
   for (int64_t columns : {0, 1})
     for (int64_t half : {0, 1}) {
       int64_t first = rowTile * values.size() / plan.rows.tiles + 8 * step + 4 * columns + 2 * half;
       packed.push_back(isa.pack(values[first], values[first + 1], operandType));
+      if (!factors.empty())
+        packed.back() = isa.multiplyPairs(packed.back(), factors[4 * step + 2 * columns + half], operandType);
     }
   return packed;
 }
@@ -57,18 +78,21 @@ SmallVector<Value> Emitter::dotFragment(tile::DotOp dot) {
   }
   std::reverse(lhs.begin(), lhs.end());
 
+  SharedTile shared = sharedTile(rhs);
+  Values sums = start && succeeded(status) ? fragment(start)
+                                           : Values(columnsOf(dot.getType()) / 2 * plan.rows.tiles, isa.f32(0.0));
+  if (succeeded(status))
+    addProducts(dot, shared, lhs, sums);
+  return sums;
+}
+
+void Emitter::addProducts(tile::DotOp dot, SharedTile shared, ArrayRef<Value> lhs, MutableArrayRef<Value> sums) {
+  Value rhs = dot.getRhs();
   StringAttr column = columnAxis(dot.getType());
   int64_t columns = columnsOf(dot.getType());
-  int64_t count = columns / 2 * plan.rows.tiles;
-  SharedTile shared = sharedTile(rhs);
-  if (failed(status))
-    return Values(count, isa.f32(0.0));
-  Values sums = start ? fragment(start) : Values(count, isa.f32(0.0));
   bool isByColumns = column == shared.rowAxis;
-  if (!isByColumns && column != shared.columnAxis) {
-    fail(dot, "expected an operand of tokens and features");
-    return sums;
-  }
+  if (!isByColumns && column != shared.columnAxis)
+    return fail(dot, "expected an operand of tokens and features");
   StringAttr contracted = isByColumns ? shared.columnAxis : shared.rowAxis;
   if (!isByColumns) {
     if (hasNarrowValues.value_or(shared.isNarrow()) != shared.isNarrow())
@@ -84,7 +108,6 @@ SmallVector<Value> Emitter::dotFragment(tile::DotOp dot) {
     multiplyNarrow(products);
   else
     multiplyWide(products);
-  return sums;
 }
 
 /// Adds the products of all of `lhs` with 16 contracted elements and 8 columns of the other operand, number `quad`, to

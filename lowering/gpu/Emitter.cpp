@@ -4,6 +4,7 @@
 
 #include "lowering/gpu/Emitter.h"
 
+#include "lowering/gpu/KernelFrame.h"
 #include "lowering/reference/Elements.h"
 
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -23,18 +24,21 @@ Emitter::Emitter(ImplicitLocOpBuilder &builder, Block *entry, const Plan &plan, 
   elementScopes.emplace_back();
   fragmentScopes.emplace_back();
   tileScopes.emplace_back();
+  packedScopes.emplace_back();
 }
 
 Emitter::Scope::Scope(Emitter &emitter) : emitter(emitter) {
   emitter.elementScopes.emplace_back();
   emitter.fragmentScopes.emplace_back();
   emitter.tileScopes.emplace_back();
+  emitter.packedScopes.emplace_back();
 }
 
 Emitter::Scope::~Scope() {
   emitter.elementScopes.pop_back();
   emitter.fragmentScopes.pop_back();
   emitter.tileScopes.pop_back();
+  emitter.packedScopes.pop_back();
 }
 
 void Emitter::fail(Operation *op, const Twine &message) {
@@ -47,6 +51,13 @@ int64_t Emitter::reserve(int64_t bytes, int64_t alignment) {
   int64_t offset = llvm::alignTo(reserved, alignment);
   reserved = offset + bytes;
   return offset;
+}
+
+std::function<Value()> Emitter::stash(Value value) {
+  Value place = isa.shared(sharedMemory, reserve(4, 4));
+  // Every thread writes what it reads, so that none waits for another.
+  isa.store(value, place, 4, /*isVolatile=*/true);
+  return [this, place] { return isa.load(isa.b.getI32Type(), place, 4, /*invariant=*/false, /*isVolatile=*/true); };
 }
 
 void Emitter::identify(Value threadNumber) {
@@ -396,7 +407,7 @@ static Value frequencyTable(ImplicitLocOpBuilder &b, ModuleOp module, RopeAttr r
   auto type = LLVM::LLVMArrayType::get(b.getF64Type(), turns.size());
   auto value = DenseElementsAttr::get(RankedTensorType::get(static_cast<int64_t>(turns.size()), b.getF64Type()),
                                       ArrayRef<double>(turns));
-  constexpr unsigned constantSpace = 4;
+  // Not in constant memory, which serves one address at a time: lanes have pairs of their own.
   constexpr StringLiteral prefix = "tpa_frequencies";
   int number = 0;
   LLVM::GlobalOp found;
@@ -411,7 +422,7 @@ static Value frequencyTable(ImplicitLocOpBuilder &b, ModuleOp module, RopeAttr r
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(module.getBody());
     found = LLVM::GlobalOp::create(b, type, /*isConstant=*/true, LLVM::Linkage::Internal,
-                                   (prefix + Twine(number)).str(), value, /*alignment=*/8, constantSpace);
+                                   (prefix + Twine(number)).str(), value, /*alignment=*/8, globalSpace);
   }
   return LLVM::AddressOfOp::create(b, found);
 }

@@ -36,6 +36,8 @@ struct Plan {
   int64_t pageSize = 0, run = 0;
   /// bf16 or f16: what the tensor cores multiply.
   Type operandType;
+  /// Parts that queries are rounded to.
+  int64_t queryParts = 2;
 
   /// Of a thread block.
   int64_t threads = 0;
@@ -97,6 +99,9 @@ public:
 
   /// Emits the item's program. Threads must be together before and are after.
   LogicalResult emitItem(func::FuncOp function);
+
+  /// Puts an i32 that all threads have into shared memory, so that it takes no register; the result loads it.
+  std::function<Value()> stash(Value value);
 
   /// Shared memory used, once everything is emitted.
   int64_t sharedBytes() const { return reserved; }
@@ -162,7 +167,13 @@ private:
   Values fragment(Value tile);
   Values computeFragment(Value tile);
   Values dotFragment(tile::DotOp dot);
+  struct SharedTile;
+  /// Adds the products of all of `lhs` with the other operand of `dot`, which is in shared memory.
+  void addProducts(tile::DotOp dot, SharedTile shared, ArrayRef<Value> lhs, MutableArrayRef<Value> sums);
   Values headFactorFragment(Value tile);
+  /// The same as it is loaded: pairs of tokens of 16 rows, four values per 16 tokens.
+  Values packedHeadFactors(Value tile);
+  Values packedFactorsOf(Value tile);
   std::function<Value(size_t)> fragmentOperand(Value tile, size_t count);
   Values operandFragments(Value tile, int64_t step, int64_t rowTile);
   Values loadQuery(int64_t offset, int64_t step, int64_t rowTile);
@@ -209,6 +220,14 @@ private:
   /// Whether the group's warps tell by barriers when they are through with a stage; else they meet before each block.
   bool countsReaders() const { return plan.bulk && plan.warpsOfGroup() > 1; }
   Value readersBarrier(Value slot);
+  /// The warp is through with a stage, where `condition` (if there is one) says so.
+  void arriveAsReader(Value slot, Value condition = Value());
+  Value stageAddress(Value slot);
+  /// Of a loop whose products of weights and values are computed a block later, beside the exponentials of that block:
+  /// the number of the accumulator among what the loop carries.
+  std::optional<size_t> laggingAccumulator(scf::ForOp loop);
+  /// Adds a block's weights, packed as operands, times its values, which are in the ring at `slot`.
+  Values addLagging(tile::DotOp dot, ValueRange weights, Value slot, Values sums);
   std::optional<SharedTile> staged(Value tile);
   Value chunkAddress(const SharedTile &tile, Value laneRow, int64_t row, int64_t chunk, Value laneChunk);
   Value laneRowOf(bool byHalves);
@@ -248,6 +267,7 @@ private:
   std::vector<std::map<std::pair<void *, std::vector<void *>>, Value>> elementScopes;
   std::vector<llvm::DenseMap<Value, Values>> fragmentScopes;
   std::vector<llvm::DenseMap<Value, SharedTile>> tileScopes;
+  std::vector<llvm::DenseMap<Value, Values>> packedScopes;
 
   /// Setup tiles in shared memory: byte offset.
   llvm::DenseMap<Value, int64_t> kept;

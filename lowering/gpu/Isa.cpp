@@ -165,6 +165,13 @@ std::pair<Value, Value> Isa::unpack(Value packed, Type type) {
   return {LLVM::ExtractElementOp::create(b, wide, i32(0)), LLVM::ExtractElementOp::create(b, wide, i32(1))};
 }
 
+Value Isa::multiplyPairs(Value x, Value y, Type type) {
+  // One instruction on all chips: before sm_90 bf16 has fma only.
+  bool isBf16 = mlir::isa<BFloat16Type>(type);
+  return assembly(b.getI32Type(), isBf16 ? "fma.rn.bf16x2 $0, $1, $2, $3;" : "fma.rn.f16x2 $0, $1, $2, $3;", "=r,r,r,r",
+                  {x, y, i32(static_cast<int32_t>(0x80008000))}, /*hasEffect=*/false);
+}
+
 std::pair<Value, Value> Isa::expand(Value packed, Type type) {
   auto either = [&](Value x, Value y) -> Value { return arith::OrIOp::create(b, x, y); };
   auto shiftLeft = [&](Value x, int64_t count) -> Value { return arith::ShLIOp::create(b, x, i32(count)); };
@@ -225,13 +232,15 @@ Value Isa::shared(Value pointer, int64_t bytes) {
                              ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(bytes)});
 }
 
-Value Isa::load(Type type, Value pointer, int64_t alignment, bool invariant) {
-  auto load = LLVM::LoadOp::create(b, type, pointer, alignment);
+Value Isa::load(Type type, Value pointer, int64_t alignment, bool invariant, bool isVolatile) {
+  auto load = LLVM::LoadOp::create(b, type, pointer, alignment, isVolatile);
   load.setInvariant(invariant);
   return load;
 }
 
-void Isa::store(Value value, Value pointer, int64_t alignment) { LLVM::StoreOp::create(b, value, pointer, alignment); }
+void Isa::store(Value value, Value pointer, int64_t alignment, bool isVolatile) {
+  LLVM::StoreOp::create(b, value, pointer, alignment, isVolatile);
+}
 
 // --- Warps ---
 
@@ -307,7 +316,10 @@ Value Isa::assembly(Type result, StringRef text, StringRef constraints, ValueRan
   return result ? op.getResult(0) : Value();
 }
 
-Value Isa::fresh(Value x) { return assembly(b.getI64Type(), "mov.b64 $0, $1;", "=l,l", x); }
+Value Isa::fresh(Value x) {
+  bool isWide = x.getType().isInteger(64);
+  return assembly(x.getType(), isWide ? "mov.b64 $0, $1;" : "mov.b32 $0, $1;", isWide ? "=l,l" : "=r,r", x);
+}
 
 Value Isa::freshThread() { return assembly(b.getI32Type(), "mov.u32 $0, %tid.x;", "=r", {}); }
 

@@ -52,7 +52,7 @@ public:
   Value trailingZeros(Value x);
   Value select(Value condition, Value x, Value y);
   Value extend(Value x);
-  /// An i64 that the compiler takes for another one each time.
+  /// An i64 or i32 that the compiler takes for another one each time.
   Value fresh(Value x);
 
   Value fadd(Value x, Value y);
@@ -75,6 +75,8 @@ public:
   /// Two f32 rounded to `type` (bf16, f16) in one i32, `low` in its low half; and back.
   Value pack(Value low, Value high, Type type);
   std::pair<Value, Value> unpack(Value packed, Type type);
+  /// Products of two pairs.
+  Value multiplyPairs(Value x, Value y, Type type);
 
   /// Four 8-bit elements of `type` (i8, f8E4M3FN) in one i32 as bf16, exactly: the first and third, packed, and the
   /// second and fourth.
@@ -94,8 +96,8 @@ public:
   Value global(Value pointer, Value bytes);
   Value shared(Value pointer, Value bytes);
   Value shared(Value pointer, int64_t bytes);
-  Value load(Type type, Value pointer, int64_t alignment, bool invariant = false);
-  void store(Value value, Value pointer, int64_t alignment);
+  Value load(Type type, Value pointer, int64_t alignment, bool invariant = false, bool isVolatile = false);
+  void store(Value value, Value pointer, int64_t alignment, bool isVolatile = false);
 
   // --- Warps
 

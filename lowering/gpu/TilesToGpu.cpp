@@ -52,6 +52,7 @@ public:
     plan.headTiles = llvm::divideCeil(totalHeads, schedule.getHeads());
     plan.totalHeads = totalHeads;
     plan.operandType = schedule.getOperands();
+    plan.queryParts = schedule.getQueryParts();
     plan.columnParts = columnParts(features);
     plan.run = std::gcd(plan.pageSize, plan.tokens);
     return success();
@@ -65,11 +66,17 @@ public:
     workspace = own[0];
     batch = own[1];
     capacity = own[2];
+    splitsGiven = own[3];
     warpsOfRow = own[4];
     Isa &isa = emitter->isa;
-    isFixed = isa.less(own[3], isa.i32(0));
-    splits = isa.select(isFixed, isa.blocks(), own[3]);
-    blocksOfUnit = isa.select(isFixed, isa.sub(isa.i32(0), own[3]), isa.i32(1));
+    readSplits(splitsGiven);
+    splits = isa.select(isFixed, isa.blocks(), splitsGiven);
+  }
+
+  void readSplits(Value number) {
+    Isa &isa = emitter->isa;
+    isFixed = isa.less(number, isa.i32(0));
+    blocksOfUnit = isa.select(isFixed, isa.sub(isa.i32(0), number), isa.i32(1));
   }
 
   /// The rows of a request and a tile of heads, up to `end`.
@@ -173,36 +180,82 @@ public:
     return loop.getResult(0);
   }
 
-  /// The request that has unit `sought` of the call or, `byItem`, item `sought`; `from` is a multiple of 32. A number
-  /// beyond the batch where there is none. All lanes of the warp call it.
-  Place findRequest(Value sought, bool byItem, const Place &from, Value lane) {
+  /// 32 requests, one per lane, and the sums of their work and items up to each.
+  struct Lanes {
+    Request request;
+    Value work, items;
+  };
+  Lanes scanLanes(const Request &request, Value lane) {
+    return {request, scan(request.work, lane), scan(request.items, lane)};
+  }
+
+  /// The one of `lanes`, which begin at `first`, that has unit `sought` of the call or, `byItem`, item `sought`:
+  /// whether it is there, and its place; else that behind all of them. All lanes of the warp call it.
+  std::pair<Value, Place> seek(const Lanes &lanes, Value sought, bool byItem, const Place &first) {
     Isa &isa = emitter->isa;
-    SmallVector<Type> types(5, b.getI32Type());
+    Value end = byItem ? isa.add(first.item, lanes.items) : isa.add(first.position, lanes.work);
+    Value beyond = isa.ballot(isa.less(sought, end));
+    Value found = isa.compare(arith::CmpIPredicate::ne, beyond, isa.i32(0));
+    Value holder = isa.bitAnd(isa.trailingZeros(beyond), warpSize - 1), last = isa.i32(warpSize - 1);
+    auto upTo = [&](Value inclusive, Value own) {
+      return isa.select(found, isa.fromLane(isa.sub(inclusive, own), holder), isa.fromLane(inclusive, last));
+    };
+    return {found,
+            {isa.add(first.number, isa.select(found, holder, isa.i32(warpSize))),
+             isa.add(first.position, upTo(lanes.work, lanes.request.work)),
+             isa.add(first.item, upTo(lanes.items, lanes.request.items))}};
+  }
+
+  /// The place of a unit of the call or, `byItem`, of an item. A number beyond the batch where there is none. All lanes
+  /// of the warp call it.
+  Place findRequest(Value sought, bool byItem, Value lane) {
+    Isa &isa = emitter->isa;
+    SmallVector<Type> types(3, b.getI32Type());
     types.push_back(b.getI1Type());
-    Value no = arith::ConstantOp::create(b, b.getBoolAttr(false));
+    Value zero = isa.i32(0), no = arith::ConstantOp::create(b, b.getBoolAttr(false));
     auto search = scf::WhileOp::create(
-        b, types, ValueRange{from.number, from.position, from.item, from.position, from.item, no},
+        b, types, ValueRange{zero, zero, zero, no},
         [&](OpBuilder &, Location, ValueRange at) {
-          Value goesOn = isa.both(isa.less(at[0], batch), isa.negate(at[5]));
+          Value goesOn = isa.both(isa.less(at[0], batch), isa.negate(at[3]));
           scf::ConditionOp::create(b, goesOn, at);
         },
         [&](OpBuilder &, Location, ValueRange at) {
-          Request request = readLanes(at[0], lane);
-          Value work = scan(request.work, lane), items = scan(request.items, lane);
-          Value end = byItem ? isa.add(at[4], items) : isa.add(at[3], work);
-          Value isBeyond = isa.less(sought, end);
-          Value beyond = isa.ballot(isBeyond);
-          Value found = isa.compare(arith::CmpIPredicate::ne, beyond, isa.i32(0));
-          Value holder = isa.bitAnd(isa.trailingZeros(beyond), warpSize - 1);
-          auto atHolder = [&](Value inclusive, Value own) { return isa.fromLane(isa.sub(inclusive, own), holder); };
-          Value position = isa.add(at[3], atHolder(work, request.work));
-          Value item = isa.add(at[4], atHolder(items, request.items));
-          Value last = isa.i32(warpSize - 1);
-          scf::YieldOp::create(b, ValueRange{isa.select(found, isa.add(at[0], holder), isa.add(at[0], warpSize)),
-                                             position, item, isa.add(at[3], isa.fromLane(work, last)),
-                                             isa.add(at[4], isa.fromLane(items, last)), found});
+          Lanes lanes = scanLanes(readLanes(at[0], lane), lane);
+          auto [found, place] = seek(lanes, sought, byItem, {at[0], at[1], at[2]});
+          scf::YieldOp::create(b, ValueRange{place.number, place.position, place.item, found});
         });
     return {search.getResult(0), search.getResult(1), search.getResult(2)};
+  }
+
+  /// What a kernel begins with: one reading of the requests tells how much work there is and who has what of it, where
+  /// a warp's lanes suffice for them.
+  struct Call {
+    Lanes first;
+    Value isShort, total;
+  };
+  Call readCall(const Request &own, Value lane) {
+    Isa &isa = emitter->isa;
+    Call call;
+    call.first = scanLanes(own, lane);
+    call.isShort = isa.compare(arith::CmpIPredicate::sle, batch, isa.i32(warpSize));
+    auto total = scf::IfOp::create(
+        b, call.isShort,
+        [&](OpBuilder &, Location) { scf::YieldOp::create(b, isa.fromLane(call.first.work, isa.i32(warpSize - 1))); },
+        [&](OpBuilder &, Location) { scf::YieldOp::create(b, totalWork(lane)); });
+    call.total = total.getResult(0);
+    return call;
+  }
+  Place findRequest(const Call &call, Value sought, bool byItem, Value lane) {
+    Isa &isa = emitter->isa;
+    Value zero = isa.i32(0);
+    auto yield = [&](const Place &place) {
+      scf::YieldOp::create(b, ValueRange{place.number, place.position, place.item});
+    };
+    auto place = scf::IfOp::create(
+        b, call.isShort,
+        [&](OpBuilder &, Location) { yield(seek(call.first, sought, byItem, {zero, zero, zero}).second); },
+        [&](OpBuilder &, Location) { yield(findRequest(sought, byItem, lane)); });
+    return {place.getResult(0), place.getResult(1), place.getResult(2)};
   }
 
   /// How the call's units are divided: the first `extra` of `count` thread blocks take one more than `each`.
@@ -261,31 +314,46 @@ public:
     // The merge may begin: it waits for what it reads.
     if (schedule.getBulk())
       emitter->isa.launchDependents();
-    emitter->begin();
     Isa &isa = emitter->isa;
-    Value total = totalWork(emitter->lane);
+    // The first loads are under way while the barriers are made.
+    Value zero = isa.i32(0);
+    Request ownRequest = readLanes(zero, isa.bitAnd(isa.thread(), warpSize - 1));
+    emitter->begin();
+    Call call = readCall(ownRequest, emitter->lane);
+    Value total = call.total;
     Division division = divide(total);
     Value own = isa.block();
     Value begin = isa.min(boundary(division, own), total);
     Value end = isa.min(boundary(division, isa.add(own, 1)), total);
 
+    // What only the loop over pieces needs takes no registers of the loops over blocks.
+    auto loadEnd = emitter->stash(end);
+
     LogicalResult result = success();
-    Value zero = isa.i32(0);
-    // Position, and the ring.
-    SmallVector<Value> inits = {begin, emitter->stage, emitter->phase};
+    // Position, the place of its request, and the ring.
+    Place front = findRequest(call, begin, /*byItem=*/false, emitter->lane);
+    SmallVector<Value> inits = {begin, front.number, front.position, front.item, emitter->stage, emitter->phase};
     SmallVector<Type> types(inits.size(), b.getI32Type());
     scf::WhileOp::create(
         b, types, inits,
-        [&](OpBuilder &, Location, ValueRange state) { scf::ConditionOp::create(b, isa.less(state[0], end), state); },
+        [&](OpBuilder &, Location, ValueRange state) {
+          scf::ConditionOp::create(b, isa.less(state[0], loadEnd()), state);
+        },
         [&](OpBuilder &, Location, ValueRange state) {
           Value position = state[0];
-          Place place = findRequest(position, /*byItem=*/false, {zero, zero, zero}, emitter->lane);
-          Value number = place.number, firstPosition = place.position, firstItem = place.item;
+          readSplits(isa.fresh(splitsGiven));
+          Value number = state[1], firstPosition = state[2], firstItem = state[3];
           Request request = readRequest(number);
           Value offset = isa.sub(position, firstPosition);
-          Value itemNumber = arith::DivUIOp::create(b, offset, request.units);
+          // A request of one item needs no division.
+          auto quotient = scf::IfOp::create(
+              b, isa.less(offset, request.units), [&](OpBuilder &, Location) { scf::YieldOp::create(b, zero); },
+              [&](OpBuilder &, Location) {
+                scf::YieldOp::create(b, Value(arith::DivUIOp::create(b, offset, request.units)));
+              });
+          Value itemNumber = quotient.getResult(0);
           Value unit = isa.sub(offset, isa.mul(itemNumber, request.units));
-          Value units = isa.min(isa.sub(request.units, unit), isa.sub(end, position));
+          Value units = isa.min(isa.sub(request.units, unit), isa.sub(loadEnd(), position));
           units = isa.select(isFixed, isa.i32(1), units);
           Value headTile = isa.rem(itemNumber, plan.headTiles);
           Value token =
@@ -301,10 +369,21 @@ public:
           emitter->bind(item.getArgument(partOut), recordOf(Memory::Kind::partOut, slot));
           emitter->bind(item.getArgument(partOut + 1), recordOf(Memory::Kind::partLse, slot));
           bindCache(number, headTile, cachedEnd);
-          emitter->stage = state[1];
-          emitter->phase = state[2];
+          emitter->stage = state[4];
+          emitter->phase = state[5];
           result = emitter->emitItem(item);
-          scf::YieldOp::create(b, ValueRange{isa.add(position, units), emitter->stage, emitter->phase});
+          Value next = isa.add(position, units);
+          auto later = scf::IfOp::create(
+              b, isa.less(next, loadEnd()),
+              [&](OpBuilder &, Location) {
+                Place place = findRequest(next, /*byItem=*/false, emitter->lane);
+                scf::YieldOp::create(b, ValueRange{place.number, place.position, place.item});
+              },
+              [&](OpBuilder &, Location) { scf::YieldOp::create(b, ValueRange{zero, zero, zero}); });
+          SmallVector<Value> following = {next};
+          llvm::append_range(following, later.getResults());
+          following.append({emitter->stage, emitter->phase});
+          scf::YieldOp::create(b, following);
         });
     kernel->setAttr("tpac.shared_bytes", b.getI64IntegerAttr(emitter->sharedBytes()));
     kernel->setAttr("tpac.record_bytes", b.getI64IntegerAttr(recordBytes()));
@@ -329,9 +408,8 @@ public:
     if (!merge || loop.getNumResults() != 2 || loop.getResult(0).getType() != merge.getOut().getType())
       return item.emitOpError("expected a loop over parts that tile.merge folds");
 
-    constexpr int64_t warps = 8;
     plan.groups = 1;
-    create(warps * warpSize);
+    create(mergeWarps * warpSize);
     Isa &isa = emitter->isa;
     bindTensors();
     for (Operation &op : item.getBody().front())
@@ -339,16 +417,17 @@ public:
         return failure();
     Value thread = isa.thread();
     Value lane = isa.bitAnd(thread, warpSize - 1), warp = isa.shiftRight(thread, 5);
-    Value total = totalWork(lane);
+    Value zero = isa.i32(0);
+    Call call = readCall(readLanes(zero, lane), lane);
+    Value total = call.total;
     Division division = divide(total);
     int64_t rowsOfItem = schedule.getQueries() * schedule.getHeads();
     Value threadRow = arith::DivUIOp::create(b, warp, warpsOfRow);
-    Value rowsOfBlock = arith::DivUIOp::create(b, isa.i32(warps), warpsOfRow);
+    Value rowsOfBlock = arith::DivUIOp::create(b, isa.i32(mergeWarps), warpsOfRow);
     Value row = isa.add(isa.mul(isa.block(), rowsOfBlock), threadRow);
     Value warpOfRow = isa.sub(warp, isa.mul(threadRow, warpsOfRow));
     Value itemNumber = isa.div(row, rowsOfItem), rowNumber = isa.rem(row, rowsOfItem);
-    Value zero = isa.i32(0);
-    Place place = findRequest(itemNumber, /*byItem=*/true, {zero, zero, zero}, lane);
+    Place place = findRequest(call, itemNumber, /*byItem=*/true, lane);
     Value number = place.number;
     LogicalResult result = success();
     // A warp beyond the last row has no parts: all meet at the barrier.
@@ -379,16 +458,16 @@ public:
       emitMergedRow(loop, stores, merged, lane, warp, warpOfRow);
       scf::YieldOp::create(b);
     });
-    kernel->setAttr("tpac.shared_bytes", b.getI64IntegerAttr(warps * features * 4));
+    kernel->setAttr("tpac.shared_bytes", b.getI64IntegerAttr(mergeWarps * (features * 4 + 8)));
     return result;
   }
 
 private:
-  /// Weights of the parts from their LSE, then the weighted sum of their outputs; no step depends on the one before it.
+  /// The sum of the parts' outputs, weighted by their LSE: of each warp's parts, then of the row's warps.
   struct MergedRow {
     Value query, head, number, slot, parts, exists;
   };
-  void emitMergedRow(scf::ForOp loop, ArrayRef<tile::StoreOp> stores, const MergedRow &row, Value lane, Value warp,
+  void emitMergedRow(scf::ForOp folded, ArrayRef<tile::StoreOp> stores, const MergedRow &row, Value lane, Value warp,
                      Value warpOfRow) {
     Isa &isa = emitter->isa;
     Value rowNumber = row.number, slot = row.slot, parts = row.parts;
@@ -404,43 +483,16 @@ private:
     auto lseOf = [&](Value part) {
       return isa.fmul(isa.load(f32, recordAt(lse.pointer, part, isa.mul(rowNumber, 4)), 4), isa.f32(log2e));
     };
-    auto overWarp = [&](Value value, bool isMax) {
-      for (int64_t mask : {16, 8, 4, 2, 1}) {
-        Value other = isa.exchange(value, mask);
-        value = isMax ? isa.fmax(value, other) : isa.fadd(value, other);
-      }
-      return value;
-    };
-    Value zero = isa.f32(0.0), origin = isa.i32(0);
+    Value zero = isa.f32(0.0);
     // Parts in rounds, so that their loads are in flight together; beyond the last part its values count for nothing.
-    auto partOf = [&](Value first, int64_t offset) {
-      Value part = isa.add(first, offset);
-      return std::pair(isa.min(part, isa.sub(parts, isa.i32(1))), isa.less(part, parts));
+    auto partOf = [&](Value first) {
+      return std::pair(isa.min(first, isa.sub(parts, isa.i32(1))), isa.less(first, parts));
     };
-    constexpr int64_t lanesRound = 4;
-    auto lseLoop = scf::ForOp::create(b, origin, parts, isa.i32(lanesRound * warpSize), ValueRange{infinity, zero},
-                                      [&](OpBuilder &, Location, Value first, ValueRange state) {
-                                        SmallVector<Value> values;
-                                        for (int64_t i = 0; i < lanesRound; ++i) {
-                                          auto [part, exists] = partOf(isa.add(first, lane), i * warpSize);
-                                          values.push_back(isa.select(exists, lseOf(part), infinity));
-                                        }
-                                        Value max = state[0];
-                                        for (Value value : values)
-                                          max = isa.fmax(max, value);
-                                        Value isEmpty =
-                                            arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, max, infinity);
-                                        Value reference = isa.select(isEmpty, zero, max);
-                                        Value sum = isa.fmul(state[1], isa.exp2(isa.fsub(state[0], reference)));
-                                        for (Value value : values)
-                                          sum = isa.fadd(sum, isa.exp2(isa.fsub(value, reference)));
-                                        scf::YieldOp::create(b, ValueRange{max, sum});
-                                      });
-    Value max = overWarp(lseLoop.getResult(0), true);
-    Value isEmpty = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, max, infinity);
-    Value reference = isa.select(isEmpty, zero, max);
-    Value sum = overWarp(isa.fmul(lseLoop.getResult(1), isa.exp2(isa.fsub(lseLoop.getResult(0), reference))), false);
-
+    // Weights relative to a largest one of them.
+    auto referenceOf = [&](Value max) {
+      Value isEmpty = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, max, infinity);
+      return std::pair(isa.select(isEmpty, zero, max), isEmpty);
+    };
     // Features lane, lane + 32, ...
     int64_t chunks = llvm::divideCeil(features, warpSize);
     Value rowOffset = isa.mul(rowNumber, features * 4);
@@ -448,51 +500,77 @@ private:
       Value feature = isa.add(lane, chunk * warpSize);
       return features % warpSize == 0 ? feature : isa.min(feature, isa.i32(features - 1));
     };
+    // A warp's parts: the largest LSE so far, the sum of weights, and the weighted sums. All lanes have the same LSEs,
+    // so that none needs another's.
     int64_t round = chunks <= 2 ? 8 : 4;
-    auto outLoop = scf::ForOp::create(
-        b, origin, parts, isa.mul(warpsOfRow, round), SmallVector<Value>(chunks, zero),
-        [&](OpBuilder &, Location, Value first, ValueRange sums) {
-          SmallVector<Value> lses, values;
-          for (int64_t i = 0; i < round; ++i) {
-            auto [part, exists] = partOf(isa.add(isa.add(first, warpOfRow), isa.mul(warpsOfRow, i)), 0);
-            lses.push_back(isa.select(exists, lseOf(part), infinity));
-            for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-              Value pointer = recordAt(out.pointer, part, isa.add(rowOffset, isa.mul(featureOf(chunk), 4)));
-              values.push_back(isa.load(f32, pointer, 4));
-            }
-          }
-          SmallVector<Value> next(sums);
-          for (int64_t i = 0; i < round; ++i) {
-            Value weight = isa.exp2(isa.fsub(lses[i], reference));
-            for (int64_t chunk = 0; chunk < chunks; ++chunk)
-              next[chunk] = isa.fma(weight, values[i * chunks + chunk], next[chunk]);
-          }
-          scf::YieldOp::create(b, next);
-        });
+    SmallVector<Value> inits(chunks + 2, zero);
+    inits[0] = infinity;
+    auto loop =
+        scf::ForOp::create(b, isa.i32(0), parts, isa.mul(warpsOfRow, round), inits,
+                           [&](OpBuilder &, Location, Value first, ValueRange state) {
+                             SmallVector<Value> lses, values;
+                             for (int64_t i = 0; i < round; ++i) {
+                               auto [part, exists] = partOf(isa.add(isa.add(first, warpOfRow), isa.mul(warpsOfRow, i)));
+                               lses.push_back(isa.select(exists, lseOf(part), infinity));
+                               for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+                                 Value pointer =
+                                     recordAt(out.pointer, part, isa.add(rowOffset, isa.mul(featureOf(chunk), 4)));
+                                 values.push_back(isa.load(f32, pointer, 4));
+                               }
+                             }
+                             Value max = state[0];
+                             for (Value lse : lses)
+                               max = isa.fmax(max, lse);
+                             Value reference = referenceOf(max).first;
+                             Value correction = isa.exp2(isa.fsub(state[0], reference));
+                             SmallVector<Value> next = {max};
+                             for (Value value : state.drop_front())
+                               next.push_back(isa.fmul(value, correction));
+                             for (int64_t i = 0; i < round; ++i) {
+                               Value weight = isa.exp2(isa.fsub(lses[i], reference));
+                               next[1] = isa.fadd(next[1], weight);
+                               for (int64_t chunk = 0; chunk < chunks; ++chunk)
+                                 next[2 + chunk] = isa.fma(weight, values[i * chunks + chunk], next[2 + chunk]);
+                             }
+                             scf::YieldOp::create(b, next);
+                           });
     Value shared = LLVM::AddressOfOp::create(
         b, kernel->getParentOfType<ModuleOp>().lookupSymbol<LLVM::GlobalOp>(sharedMemoryName));
     auto placeOf = [&](Value itsWarp, int64_t chunk) {
       return isa.shared(shared, isa.mul(isa.add(isa.mul(itsWarp, features), featureOf(chunk)), 4));
     };
+    auto stateOf = [&](Value itsWarp) {
+      return isa.shared(isa.shared(shared, mergeWarps * features * 4), isa.mul(itsWarp, 8));
+    };
     for (int64_t chunk = 0; chunk < chunks; ++chunk)
-      isa.store(outLoop.getResult(chunk), placeOf(warp, chunk), 4);
+      isa.store(loop.getResult(2 + chunk), placeOf(warp, chunk), 4);
+    for (int64_t i : {0, 1})
+      isa.store(loop.getResult(i), isa.shared(stateOf(warp), 4 * i), 4);
     isa.syncThreads();
 
     // The row's first warp: the sums of all its warps, and the program's last ops.
     Value isFirst = isa.equals(warpOfRow, 0);
     scf::IfOp::create(b, isa.both(isFirst, row.exists), [&](OpBuilder &, Location) {
-      auto sums = scf::ForOp::create(b, isa.i32(1), warpsOfRow, isa.i32(1), outLoop.getResults(),
-                                     [&](OpBuilder &, Location, Value number, ValueRange own) {
-                                       SmallVector<Value> next;
-                                       for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-                                         Value other = isa.load(f32, placeOf(isa.add(warp, number), chunk), 4);
-                                         next.push_back(isa.fadd(own[chunk], other));
-                                       }
-                                       scf::YieldOp::create(b, next);
-                                     });
+      SmallVector<Value> itsWarps, largest;
+      Value max = infinity;
+      for (int64_t i = 0; i < mergeWarps; ++i) {
+        Value exists = isa.less(isa.i32(i), warpsOfRow);
+        itsWarps.push_back(isa.add(warp, isa.select(exists, isa.i32(i), isa.i32(0))));
+        largest.push_back(isa.select(exists, isa.load(f32, stateOf(itsWarps[i]), 4), infinity));
+        max = isa.fmax(max, largest[i]);
+      }
+      auto [reference, isEmpty] = referenceOf(max);
+      Value sum = zero;
+      SmallVector<Value> sums(chunks, zero);
+      for (int64_t i = 0; i < mergeWarps; ++i) {
+        Value weight = isa.exp2(isa.fsub(largest[i], reference));
+        sum = isa.fma(weight, isa.load(f32, isa.shared(stateOf(itsWarps[i]), 4), 4), sum);
+        for (int64_t chunk = 0; chunk < chunks; ++chunk)
+          sums[chunk] = isa.fma(weight, isa.load(f32, placeOf(itsWarps[i], chunk), 4), sums[chunk]);
+      }
       Value inverse = isa.select(isEmpty, zero, isa.fdiv(isa.f32(1.0), sum));
       Value lseValue = isa.fmul(isa.fadd(reference, isa.log2(sum)), isa.f32(std::numbers::ln2));
-      emitter->setElement(loop.getResult(1), isa.select(isEmpty, infinity, lseValue));
+      emitter->setElement(folded.getResult(1), isa.select(isEmpty, infinity, lseValue));
       Point point;
       point[b.getStringAttr("n")] = row.query;
       point[b.getStringAttr("h")] = row.head;
@@ -500,7 +578,7 @@ private:
         bool hasFeatures = store.getValue().getType().hasAxis("e");
         for (int64_t chunk = 0; chunk < (hasFeatures ? chunks : 1); ++chunk) {
           point[b.getStringAttr("e")] = featureOf(chunk);
-          emitter->setElement(loop.getResult(0), isa.fmul(sums.getResult(chunk), inverse));
+          emitter->setElement(folded.getResult(0), isa.fmul(sums[chunk], inverse));
           emitter->storeElement(store, point, hasFeatures ? Value() : isa.equals(lane, 0));
         }
       }
@@ -508,9 +586,12 @@ private:
     });
   }
 
+  static constexpr int64_t mergeWarps = 8;
   StringRef suffix;
   size_t partOut = 0;
   int64_t totalHeads = 0, features = 0;
+  /// P, or minus the blocks of a part.
+  Value splitsGiven;
   Value workspace, batch, capacity, splits, warpsOfRow;
   /// Whether units have a fixed number of blocks; that number, or 1.
   Value isFixed, blocksOfUnit;

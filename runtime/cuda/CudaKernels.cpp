@@ -231,11 +231,12 @@ CudaKernels::Work CudaKernels::divide(const GpuPhase &plan, const ArgumentBlock 
   work.blocksOfPart = blocksOfPart(plan);
   work.records = recordsOf(plan, work.items, work.parts, block[Size::capacity]);
   // Few parts per row are merged by one warp, many by all of a thread block; so are few rows, one of which may have
-  // nearly all parts.
-  constexpr int64_t fewParts = 16, fewRows = 1024;
-  const bool isFew = work.parts <= fewParts * work.items && work.items * plan.tileQueries * plan.tileHeads > fewRows &&
-                     work.blocksOfPart == 0;
-  work.warpsOfRow = isFew ? 1 : warpsOfMerge;
+  // nearly all parts. Between them four warps leave no more thread blocks than run at once.
+  constexpr int64_t fewParts = 16, fewRows = 1024, fewestRows = 256, warpsBetween = 4;
+  const int64_t rows = work.items * plan.tileQueries * plan.tileHeads;
+  work.warpsOfRow = warpsOfMerge;
+  if (work.blocksOfPart == 0 && work.parts <= fewParts * work.items && rows > fewestRows)
+    work.warpsOfRow = rows > fewRows ? 1 : warpsBetween;
   return work;
 }
 

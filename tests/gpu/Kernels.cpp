@@ -51,11 +51,13 @@ void Kernels::launch(const Call &call) const {
   launch.parameters.push_back(call.cache);
   launch.parameters.push_back(call.workspace);
   // Few parts per row are merged by one warp, many by all of a thread block; so are few rows, one of which may have
-  // nearly all parts. With parts of a fixed size the number must not depend on the batch.
-  constexpr int64_t warpsOfMerge = 8, fewParts = 16, fewRows = 1024;
+  // nearly all parts. Between them four warps leave no more thread blocks than run at once. With parts of a fixed size
+  // the number must not depend on the batch.
+  constexpr int64_t warpsOfMerge = 8, warpsBetween = 4, fewParts = 16, fewRows = 1024, fewestRows = 256;
   int64_t rows = items(call.tokens) * json.at("rows").get<int64_t>();
-  bool isFew = call.splits <= fewParts * items(call.tokens) && rows > fewRows && call.blocksOfPart == 0;
-  int64_t warpsOfRow = call.warpsOfRow != 0 ? call.warpsOfRow : isFew ? 1 : warpsOfMerge;
+  bool isFew = call.splits <= fewParts * items(call.tokens) && rows > fewestRows && call.blocksOfPart == 0;
+  int64_t warpsOfFew = rows > fewRows ? 1 : warpsBetween;
+  int64_t warpsOfRow = call.warpsOfRow != 0 ? call.warpsOfRow : isFew ? warpsOfFew : warpsOfMerge;
   int64_t splits = call.blocksOfPart != 0 ? -call.blocksOfPart : call.splits;
   for (int64_t value : {call.batch, call.capacity, splits, warpsOfRow})
     launch.parameters.push_back(static_cast<uint64_t>(value));
