@@ -312,9 +312,10 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
     if (Isa::constantOf(scalars.lookup(loop.getStep())) != tokens)
       return loop.emitOpError() << "expected blocks of " << tokens << " tokens, as the schedule says";
   scf::ForOp front = loops.front();
-  // The swizzle counts tokens from a multiple of 8 on. Without a window this is one; with a window the mask hides what
-  // precedes it.
-  Value first = isa.bitAnd(scalars.lookup(front.getLowerBound()), -swizzledTokens);
+  // Without a window this is a multiple of a block. With one the mask hides what precedes it, so that blocks may begin
+  // earlier: with pages at a multiple of the swizzle's period, else at one of a block, as a copy behind the capacity
+  // would leave the cache.
+  Value first = isa.bitAnd(scalars.lookup(front.getLowerBound()), plan.pageSize != 0 ? -swizzledTokens : -tokens);
   // Blocks up to the end of each loop, and how many of them this group takes.
   SmallVector<Value> counts;
   for (scf::ForOp loop : loops) {

@@ -75,8 +75,12 @@ void Kernels::launch(const Call &call) const {
 }
 
 DeviceTensors::~DeviceTensors() {
-  for (DevicePointer pointer : owned)
-    driver.release(pointer);
+  // After a kernel's fault every call fails; what says so is the exception that is under way.
+  try {
+    for (DevicePointer pointer : owned)
+      driver.release(pointer);
+  } catch (const std::runtime_error &) {
+  }
 }
 
 DevicePointer DeviceTensors::allocate(size_t bytes) {
