@@ -260,20 +260,25 @@ void Emitter::prepareQueries(ArrayRef<scf::ForOp> loops) {
     scf::ForOp::create(isa.b, own, end, increment, ValueRange(), [&](OpBuilder &, Location, Value step, ValueRange) {
       Scope scope(*this);
       Value place = isa.add(isa.mul(isa.add(isa.mul(rowWarp, steps), step), 512), isa.mul(lane, 16));
+      // Columns as multiplyWide and multiplyNarrow give the other operand: the same values for all operands, so that what
+      // they have in common is computed once.
+      auto columnsOf = [&](bool isPermuted) {
+        Value first = isa.add(isa.mul(step, 16), isPermuted ? isa.mul(lanePair, 2) : lanePair);
+        int64_t distance = isPermuted ? 1 : 8, next = isPermuted ? 2 : 1;
+        return std::array{std::pair(first, isa.add(first, next)),
+                          std::pair(isa.add(first, distance), isa.add(first, distance + next))};
+      };
+      const auto columns = columnsOf(false), permutedColumns = columnsOf(true);
       for (auto [operand, offset] : llvm::zip(operands, offsets))
         for (int64_t rowTile = 0; rowTile < plan.rows.tiles; ++rowTile) {
-          // As multiplyWide and multiplyNarrow give the other operand.
-          bool isPermuted = narrowOperands.contains(operand);
-          Value first = isa.add(isa.mul(step, 16), isPermuted ? isa.mul(lanePair, 2) : lanePair);
-          int64_t distance = isPermuted ? 1 : 8, next = isPermuted ? 2 : 1;
           Value vector = LLVM::PoisonOp::create(isa.b, VectorType::get({4}, isa.b.getI32Type()));
           int64_t number = 0;
-          for (int64_t columns : {int64_t(0), distance})
+          for (auto [lowColumn, highColumn] : narrowOperands.contains(operand) ? permutedColumns : columns)
             for (int64_t half : {0, 1}) {
               Point point = rowPoint(2 * rowTile + half);
-              point[contracted] = isa.add(first, columns);
+              point[contracted] = lowColumn;
               Value low = element(operand, point);
-              point[contracted] = isa.add(first, columns + next);
+              point[contracted] = highColumn;
               Value packed = isa.pack(low, element(operand, point), operandType);
               vector = LLVM::InsertElementOp::create(isa.b, vector, packed, isa.i32(number++));
             }
