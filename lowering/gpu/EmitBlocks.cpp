@@ -260,8 +260,8 @@ void Emitter::prepareQueries(ArrayRef<scf::ForOp> loops) {
     scf::ForOp::create(isa.b, own, end, increment, ValueRange(), [&](OpBuilder &, Location, Value step, ValueRange) {
       Scope scope(*this);
       Value place = isa.add(isa.mul(isa.add(isa.mul(rowWarp, steps), step), 512), isa.mul(lane, 16));
-      // Columns as multiplyWide and multiplyNarrow give the other operand: the same values for all operands, so that what
-      // they have in common is computed once.
+      // Columns as multiplyWide and multiplyNarrow give the other operand: the same values for all operands, so that
+      // what they have in common is computed once.
       auto columnsOf = [&](bool isPermuted) {
         Value first = isa.add(isa.mul(step, 16), isPermuted ? isa.mul(lanePair, 2) : lanePair);
         int64_t distance = isPermuted ? 1 : 8, next = isPermuted ? 2 : 1;

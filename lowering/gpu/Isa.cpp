@@ -128,8 +128,8 @@ Value Isa::widen(Value value, Type type) {
 Value Isa::narrow(Value value, Type type) {
   if (value.getType() == type)
     return value;
-  if (isa<BFloat16Type>(type))
-    return arith::BitcastOp::create(b, b.getI16Type(), arith::TruncFOp::create(b, type, value));
+  if (isa<BFloat16Type>(type)) // LLVM makes six integer operations of arith.truncf where the result is widened again.
+    return arith::BitcastOp::create(b, b.getI16Type(), intrinsic(type, "llvm.nvvm.f2bf16.rn", value));
   if (type.isF16())
     return arith::TruncFOp::create(b, type, value);
   Value narrow = quantizeElement(b, b.getLoc(), value, type);
