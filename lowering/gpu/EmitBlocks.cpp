@@ -255,25 +255,27 @@ void Emitter::prepareQueries(ArrayRef<scf::ForOp> loops) {
       querySteps[offsets.back()] = steps;
       registers += 4 * steps * plan.rows.tiles;
     }
+    llvm::DenseMap<Operation *, Values> rankHeads;
+    for (Value operand : operands)
+      if (tile::DotOp dot = rankSum(operand); dot && !rankHeads.contains(dot))
+        rankHeads[dot] = rankOperands(dot);
     Value end = isa.i32(steps), increment = isa.i32(plan.groups * plan.columnParts);
     Value own = isa.add(isa.mul(group, plan.columnParts), columnWarp);
     scf::ForOp::create(isa.b, own, end, increment, ValueRange(), [&](OpBuilder &, Location, Value step, ValueRange) {
       Scope scope(*this);
       Value place = isa.add(isa.mul(isa.add(isa.mul(rowWarp, steps), step), 512), isa.mul(lane, 16));
-      // Columns as multiplyWide and multiplyNarrow give the other operand: the same values for all operands, so that
-      // what they have in common is computed once.
-      auto columnsOf = [&](bool isPermuted) {
-        Value first = isa.add(isa.mul(step, 16), isPermuted ? isa.mul(lanePair, 2) : lanePair);
-        int64_t distance = isPermuted ? 1 : 8, next = isPermuted ? 2 : 1;
-        return std::array{std::pair(first, isa.add(first, next)),
-                          std::pair(isa.add(first, distance), isa.add(first, distance + next))};
-      };
-      const auto columns = columnsOf(false), permutedColumns = columnsOf(true);
-      for (auto [operand, offset] : llvm::zip(operands, offsets))
+      // The same values for all operands, so that what they have in common is computed once.
+      const ColumnPairs columns = operandColumns(step, /*isPermuted=*/false);
+      const ColumnPairs permutedColumns = operandColumns(step, /*isPermuted=*/true);
+      for (auto [operand, offset] : llvm::zip(operands, offsets)) {
+        bool isPermuted = narrowOperands.contains(operand);
+        const ColumnPairs &itsColumns = isPermuted ? permutedColumns : columns;
+        if (tile::DotOp dot = rankSum(operand))
+          sumRanks(dot, rankHeads[dot], contracted, step, isPermuted, itsColumns);
         for (int64_t rowTile = 0; rowTile < plan.rows.tiles; ++rowTile) {
           Value vector = LLVM::PoisonOp::create(isa.b, VectorType::get({4}, isa.b.getI32Type()));
           int64_t number = 0;
-          for (auto [lowColumn, highColumn] : narrowOperands.contains(operand) ? permutedColumns : columns)
+          for (auto [lowColumn, highColumn] : itsColumns)
             for (int64_t half : {0, 1}) {
               Point point = rowPoint(2 * rowTile + half);
               point[contracted] = lowColumn;
@@ -285,6 +287,7 @@ void Emitter::prepareQueries(ArrayRef<scf::ForOp> loops) {
           int64_t itsOffset = offset + rowTile * plan.rows.warps() * steps * 512;
           isa.store(vector, isa.shared(isa.shared(sharedMemory, itsOffset), place), 16);
         }
+      }
       scf::YieldOp::create(isa.b);
     });
   }

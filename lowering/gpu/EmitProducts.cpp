@@ -187,3 +187,93 @@ void Emitter::multiplyNarrow(const Products &products) {
     }
   }
 }
+
+// --- Sums over the ranks of queries ---
+
+Emitter::ColumnPairs Emitter::operandColumns(Value step, bool isPermuted) {
+  // As multiplyWide and multiplyNarrow give the other operand.
+  Value first = isa.add(isa.mul(step, 16), isPermuted ? isa.mul(lanePair, 2) : lanePair);
+  int64_t distance = isPermuted ? 1 : 8, next = isPermuted ? 2 : 1;
+  return {std::pair(first, isa.add(first, next)), std::pair(isa.add(first, distance), isa.add(first, distance + next))};
+}
+
+tile::DotOp Emitter::rankSum(Value operand) {
+  Operation *op = operand.getDefiningOp();
+  while (op && llvm::isa<tile::ConvertOp, tile::SplitOp, tile::ConstantMulOp>(op))
+    op = op->getOperand(0).getDefiningOp();
+  auto dot = dyn_cast_or_null<tile::DotOp>(op);
+  // All 16 rows of a tile must be of one query token.
+  bool hasOneQuery = plan.rows.queries == 1 || plan.rows.pitch % rowsOfWarp == 0;
+  if (!dot || dot.getAccumulator() || !hasOneQuery || !operandType.isBF16())
+    return {};
+  auto heads = dot.getLhs().getType(), tokens = dot.getRhs().getType();
+  StringAttr rank = axis("r");
+  bool isPlain = heads.getElementType().isBF16() && heads.hasAxis(rank) && tokens.hasAxis(rank) &&
+                 !dot.getType().hasAxis(rank) && heads.sizeOf(rank) % 16 == 0 && !tokens.hasAxis(axis("h"));
+  return isPlain ? dot : tile::DotOp();
+}
+
+SmallVector<Value> Emitter::rankOperands(tile::DotOp dot) {
+  Values operands;
+  StringAttr rank = axis("r");
+  for (int64_t rowTile = 0; rowTile < plan.rows.tiles; ++rowTile)
+    for (int64_t first = 0; first < dot.getLhs().getType().sizeOf(rank); first += 16)
+      for (int64_t columns : {0, 8})
+        for (int64_t half : {0, 1}) {
+          Point point = rowPoint(2 * rowTile + half);
+          Value pair[2];
+          for (int64_t i : {0, 1}) {
+            point[rank] = isa.add(lanePair, first + columns + i);
+            pair[i] = element(dot.getLhs(), point);
+          }
+          operands.push_back(isa.pack(pair[0], pair[1], operandType));
+        }
+  return operands;
+}
+
+void Emitter::sumRanks(tile::DotOp dot, ArrayRef<Value> heads, StringAttr feature, Value step, bool isPermuted,
+                       const ColumnPairs &columns) {
+  // What is left of a number after three roundings to bf16 is less than f32 has.
+  constexpr int parts = 3;
+  StringAttr rank = axis("r");
+  int64_t rankSteps = dot.getLhs().getType().sizeOf(rank) / 16;
+  Point known = rowPoint(0);
+  known[feature] = columns[0].first;
+  if (elementScopes.back().contains(keyOf(dot, indicesOf(dot.getType(), known))))
+    return;
+  for (int64_t rowTile = 0; rowTile < plan.rows.tiles; ++rowTile)
+    for (auto [number, pair] : llvm::enumerate(columns)) {
+      // Column lane / 4 of this operand comes back as the lanes' pairs of `columns`.
+      auto pairNumber = static_cast<int64_t>(number);
+      Point point = rowPoint(2 * rowTile);
+      point[feature] = isa.add(isa.mul(step, 16), isPermuted ? isa.add(isa.mul(laneGroup, 2), pairNumber)
+                                                             : isa.add(laneGroup, 8 * pairNumber));
+      Values sums(4, isa.f32(0.0));
+      for (int64_t rankStep = 0; rankStep < rankSteps; ++rankStep) {
+        std::array<Values, parts> tokens;
+        for (int64_t half : {0, 8}) {
+          Value left[2];
+          for (int64_t i : {0, 1}) {
+            point[rank] = isa.add(lanePair, 16 * rankStep + half + i);
+            left[i] = element(dot.getRhs(), point);
+          }
+          for (Values &part : tokens) {
+            part.push_back(isa.pack(left[0], left[1], operandType));
+            auto [low, high] = isa.unpack(part.back(), operandType);
+            left[0] = isa.fsub(left[0], low);
+            left[1] = isa.fsub(left[1], high);
+          }
+        }
+        auto a = heads.slice(4 * (rowTile * rankSteps + rankStep), 4);
+        for (const Values &part : llvm::reverse(tokens))
+          sums = isa.multiply(a, part[0], part[1], sums, operandType);
+      }
+      for (int64_t half : {0, 1}) {
+        Point result = rowPoint(2 * rowTile + half);
+        for (int64_t i : {0, 1}) {
+          result[feature] = i == 0 ? pair.first : pair.second;
+          elementScopes.back()[keyOf(dot, indicesOf(dot.getType(), result))] = sums[2 * half + i];
+        }
+      }
+    }
+}

@@ -154,18 +154,28 @@ Point Emitter::rowPoint(int64_t number) {
   return point;
 }
 
+Point Emitter::indicesOf(TileType type, const Point &point) {
+  Point own;
+  for (auto [name, size] : llvm::zip(type.getAxes(), type.getSizes())) {
+    own[name] = size == 1 ? isa.i32(0) : point.lookup(name);
+    assert(own[name] && "an axis without an index");
+  }
+  return own;
+}
+
+Emitter::ElementKey Emitter::keyOf(Value tile, const Point &indices) {
+  ElementKey key{tile.getAsOpaquePointer(), {}};
+  for (StringAttr name : cast<TileType>(tile.getType()).getAxes())
+    key.second.push_back(indices.lookup(name).getAsOpaquePointer());
+  return key;
+}
+
 Value Emitter::element(Value tile, const Point &point) {
   if (Value value = known.lookup(tile))
     return value;
   auto type = cast<TileType>(tile.getType());
-  std::pair<void *, std::vector<void *>> key{tile.getAsOpaquePointer(), {}};
-  Point own;
-  for (auto [name, size] : llvm::zip(type.getAxes(), type.getSizes())) {
-    Value index = size == 1 ? isa.i32(0) : point.lookup(name);
-    assert(index && "an axis without an index");
-    own[name] = index;
-    key.second.push_back(index.getAsOpaquePointer());
-  }
+  Point own = indicesOf(type, point);
+  ElementKey key = keyOf(tile, own);
   for (auto &scope : elementScopes)
     if (auto found = scope.find(key); found != scope.end())
       return found->second;

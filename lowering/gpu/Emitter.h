@@ -132,6 +132,11 @@ private:
   // --- Elements, one at a time
 
   Point rowPoint(int64_t number);
+  /// A tile and the indices of one of its elements.
+  using ElementKey = std::pair<void *, std::vector<void *>>;
+  /// Of `point`, the axes that a tile has.
+  Point indicesOf(TileType type, const Point &point);
+  ElementKey keyOf(Value tile, const Point &indices);
   Value compute(Operation *op, Value tile, const Point &point);
   Value loadElement(tile::LoadOp load, const Point &point);
   /// As stored; where `inside` comes back, only what it says exists.
@@ -237,6 +242,17 @@ private:
   LogicalResult emitChain(ArrayRef<scf::ForOp> loops);
   LogicalResult emitBlock(scf::ForOp loop);
   void prepareQueries(ArrayRef<scf::ForOp> loops);
+  /// The pairs of columns of 16 that a lane has of an A operand, in the order of its registers.
+  using ColumnPairs = std::array<std::pair<Value, Value>, 2>;
+  ColumnPairs operandColumns(Value step, bool isPermuted);
+  /// The sum over ranks that `operand` is made of, element by element, where tensor cores can compute it: of head
+  /// factors in their type.
+  tile::DotOp rankSum(Value operand);
+  /// Its head factors, as A operands: of one 16 rows after the other, of 16 ranks after 16 ranks.
+  Values rankOperands(tile::DotOp dot);
+  /// Computes the elements of `dot` at the lane's rows and `columns` of axis `feature`.
+  void sumRanks(tile::DotOp dot, ArrayRef<Value> heads, StringAttr feature, Value step, bool isPermuted,
+                const ColumnPairs &columns);
   /// The page of a token, by a table [requests, entries].
   Value findPage(const Memory &table, Value request, Value token);
   /// The pages of the block from `token` on, one per piece; of the item's last tokens where there is no such block. The
@@ -264,7 +280,7 @@ private:
   llvm::DenseMap<Value, Value> scalars;
   llvm::DenseMap<Value, Memory> memories;
   llvm::DenseMap<Value, Value> known;
-  std::vector<std::map<std::pair<void *, std::vector<void *>>, Value>> elementScopes;
+  std::vector<std::map<ElementKey, Value>> elementScopes;
   std::vector<llvm::DenseMap<Value, Values>> fragmentScopes;
   std::vector<llvm::DenseMap<Value, SharedTile>> tileScopes;
   std::vector<llvm::DenseMap<Value, Values>> packedScopes;
