@@ -5,14 +5,32 @@
 #include "autotune/records/Machine.h"
 #include "bench/measure/ThreadTeam.h"
 #include "dialect/json/VariantJson.h"
+#include "lowering/emit/Take.h"
 
 #include "tpac/CodegenHash.h"
 #include "tpac/Version.h"
+
+#include "llvm/TargetParser/Triple.h"
 
 namespace tpac {
 
 nlohmann::json toolchainOfThis() {
   return {{"tpac", TPAC_VERSION}, {"llvm", TPAC_LLVM_VERSION}, {"codegen", TPAC_CODEGEN_HASH}};
+}
+
+std::string levelOf(const CodeTarget &target) {
+  std::string level = target.name;
+  if (target.name != "host")
+    return level;
+  // Targets come in ascending order of their levels.
+  const int most = tpac_best_cpu_level(~0u, TPAC_CPU_LEVEL_AMX);
+  const llvm::Triple::ArchType architecture = llvm::Triple(target.triple).getArch();
+  for (const std::string &name : acceptedTargets()) {
+    const CodeTarget other = take(findTarget(name));
+    if (name != "host" && llvm::Triple(other.triple).getArch() == architecture && other.level <= most)
+      level = name;
+  }
+  return level;
 }
 
 QuestionKey questionKeyOf(mlir::tpa::VariantAttr variant, const bench::Row &row, CacheStorage storage,
@@ -21,7 +39,7 @@ QuestionKey questionKeyOf(mlir::tpa::VariantAttr variant, const bench::Row &row,
   json.erase("name");
   return {{std::string(phaseName(row.phase)), json, storage.valueBlock, storage.pageSize,
            records::bucketed(records::Shape{row.requests, row.tokens, row.cached})},
-          {records::cpuSilicon(target.name), toolchainOfThis()}};
+          {records::cpuSilicon(levelOf(target)), toolchainOfThis()}};
 }
 
 bench::Row questionRow(const std::string &shape, mlir::tpa::VariantAttr variant) {

@@ -20,8 +20,11 @@ struct QuestionKey {
 /// The toolchain of fingerprints that this compiler makes.
 nlohmann::json toolchainOfThis();
 
-/// The key of calls as `row` says, of this machine's CPU where `target` is "host", of its level else, and this
-/// compiler.
+/// The CPU level that `target` is code for, as records name it: of "host" the highest that this machine runs, so that
+/// both answer for each other.
+std::string levelOf(const CodeTarget &target);
+
+/// The key of calls as `row` says, of this machine's CPU at the level of `target`, and this compiler.
 QuestionKey questionKeyOf(mlir::tpa::VariantAttr variant, const bench::Row &row, CacheStorage storage,
                           const CodeTarget &target);
 
