@@ -19,6 +19,9 @@ using search::Point;
 
 namespace {
 
+/// Candidates that take so many times as long as the default are slow.
+constexpr double slow = 3;
+
 /// Four digits are below the noise.
 double rounded(double us) {
   const double unit = std::pow(10, std::floor(std::log10(us)) - 3);
@@ -142,9 +145,13 @@ private:
     };
     for (int round = 0; round < options.runs && !points.empty(); ++round) {
       defaults.push_back(runOf(byDefault).value());
-      for (Index point : points)
+      for (Index point : points) {
+        const std::vector<double> &sofar = times[point];
+        if (round >= options.runsOfSlow && (sofar.empty() || sofar.front() > slow * defaults.front() * 1e6))
+          continue;
         if (std::optional<double> seconds = runOf(point))
           times[point].push_back(*seconds * 1e6);
+      }
     }
     double scale = 1;
     if (!points.empty()) {
@@ -156,7 +163,7 @@ private:
       scale = *reference / now;
     }
     for (size_t i = 0; i < group.size(); ++i) {
-      if (auto found = times.find(group[i]); found != times.end()) {
+      if (auto found = times.find(group[i]); found != times.end() && !found->second.empty()) {
         lines[i]["us"] = ordered_json::array();
         for (double us : found->second)
           lines[i]["us"].push_back(rounded(us * scale));

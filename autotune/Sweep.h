@@ -13,8 +13,9 @@
 namespace tpac::autotune {
 
 struct SweepOptions {
-  /// Timed runs of each candidate.
-  int runs = 7;
+  /// Timed runs of each candidate; no more than `runsOfSlow` of those that take more than three times as long as the
+  /// default: no search times one of them more often.
+  int runs = 7, runsOfSlow = 3;
   /// The fastest of them then take turns so often, the default among them.
   int finalRounds = 31;
   size_t finalists = 16;

@@ -117,9 +117,12 @@ std::string idOf(const Entry &entry) {
   return digits;
 }
 
+/// What is within half a percent of the fastest is as fast.
+static constexpr double tie = 0.005;
+
 const Candidate &chosenOf(const Entry &entry, const json &defaultSchedule) {
   const Candidate &fastest = entry.best.front();
-  const double limit = fastest.medianUs + std::max(0.01 * fastest.medianUs, 2 * fastest.madUs);
+  const double limit = fastest.medianUs * (1 + tie);
   const Candidate *chosen = &fastest;
   for (const Candidate &candidate : entry.best) {
     if (candidate.medianUs > limit)

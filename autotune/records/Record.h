@@ -105,8 +105,8 @@ bool isSameQuestion(const Entry &a, const Entry &b);
 /// commands refer to entries so.
 std::string idOf(const Entry &entry);
 
-/// The schedule of `entry` to use: of those as fast as the fastest within one percent or two deviations the default
-/// one, else the first by text. So two searches that find the same few equals agree.
+/// The schedule of `entry` to use: of those within half a percent of the fastest the default one, else the first by
+/// text. So two searches that find the same few equals agree, and a choice costs little where they are none.
 const Candidate &chosenOf(const Entry &entry, const nlohmann::json &defaultSchedule);
 
 nlohmann::json toJson(const Entry &entry);

@@ -63,6 +63,18 @@ TEST(Race, leavesOutWhatLosesItsTime) {
   EXPECT_FALSE(probe(run, 0, std::nullopt));
 }
 
+// Close ones take more turns; the others have taken enough.
+TEST(Race, goesOnAmongTheClosest) {
+  Machine machine(1);
+  machine.times = {{0, 1.0}, {1, 1.004}, {2, 1.3}};
+  std::vector<Finalist> finalists = runFinal(std::ref(machine), {0, 1, 2}, always);
+  ASSERT_EQ(finalists.size(), 3u);
+  EXPECT_EQ(finalists[0].runs, 45);
+  EXPECT_EQ(finalists[1].runs, 45);
+  EXPECT_EQ(finalists[2].point, 2u);
+  EXPECT_EQ(finalists[2].runs, finalRounds);
+}
+
 TEST(Race, mayBeEndedAfterThreeRounds) {
   Machine machine(1);
   machine.times = {{0, 1.0}, {1, 1.1}};
