@@ -49,6 +49,9 @@ double valueOperations(VariantAttr variant, ValueOrder order, double queries, do
   return tokens * heads * features * (ranks + queries);
 }
 
+/// The most heads of a tile whose columns are queries.
+constexpr int64_t largestColumnHeads = 4;
+
 /// Bytes of the largest tiles of a block, in the type of the arithmetic.
 int64_t blockBytes(VariantAttr variant, Phase phase, ScheduleAttr schedule) {
   int64_t size = variant.getTypes().getCompute().getIntOrFloatBitWidth() / 8;
@@ -68,10 +71,12 @@ int64_t blockBytes(VariantAttr variant, Phase phase, ScheduleAttr schedule) {
   if (perHead(variant.getK(), schedule.getScore() == ScoreOrder::rebuilt) ||
       perHead(variant.getV(), schedule.getValue() == ValueOrder::rebuilt))
     keys *= h;
-  // Queries as the columns of matrix tiles pass by in chunks: no more logits exist at once.
-  bool hasChunks =
-      phase == Phase::prefill && h == 1 && n % 32 == 0 && schedule.getOperands() != variant.getTypes().getCompute();
-  return size * (keys + (hasChunks ? 32 : n) * h * m + n * h * features);
+  // Queries as the columns of matrix tiles pass by in chunks, head by head: no more logits and keys exist at once.
+  bool hasChunks = phase == Phase::prefill && h <= largestColumnHeads && n % 32 == 0 &&
+                   schedule.getOperands() != variant.getTypes().getCompute();
+  if (hasChunks)
+    return size * (m * features + 32 * m + n * h * features);
+  return size * (keys + n * h * m + n * h * features);
 }
 
 /// Bytes of the token factors of a tile of queries, which stay for all heads of an item.
@@ -95,9 +100,24 @@ constexpr int64_t largestColumnBlock = 256;
 /// A vector does 16 multiply-adds in the time of so many of a matrix unit, each.
 constexpr double matrixPace = 32;
 
-/// Prefill by matrix tiles, queries as their columns and one head at a time; null where the variant does not suit them.
-/// The orders are those with the least work, counted in a matrix unit's multiply-adds: rebuilding costs vector work per
-/// head and token, which many queries share; staying in factor space costs products, and vector work per pair.
+/// Heads and queries of a tile, the best first. Heads that read the same factors take them from the L1 and L2 caches
+/// after the first one; what they have together, accumulators and packed queries, must stay in L2.
+std::vector<std::pair<int64_t, int64_t>> columnTiles(VariantAttr variant) {
+  bool sharesFactors =
+      llvm::any_of(std::array{variant.getQ(), variant.getK(), variant.getV()}, [](FactorizationAttr side) {
+        return !side.getHead().isFixed() || side.hasMap(HeadMap::groups) || side.hasMap(HeadMap::ones);
+      });
+  std::vector<std::pair<int64_t, int64_t>> tiles;
+  for (int64_t heads : {largestColumnHeads, int64_t(2), int64_t(1)})
+    for (int64_t queries : {1024, 512, 256, 128})
+      if (heads == 1 || sharesFactors)
+        tiles.push_back({heads, queries});
+  return tiles;
+}
+
+/// Prefill by matrix tiles, queries as their columns and few heads at a time; null where the variant does not suit
+/// them. The orders are those with the least work, counted in a matrix unit's multiply-adds: rebuilding costs vector
+/// work per head and token, which many queries share; staying in factor space costs products, and vector work per pair.
 ScheduleAttr columnSchedule(VariantAttr variant, tpac::CacheStorage storage) {
   FactorizationAttr k = variant.getK(), v = variant.getV();
   auto hasRows = [](FactorizationAttr side) { return side.getOrder() == 2 && !side.getToken().front().isLearned(); };
@@ -114,15 +134,18 @@ ScheduleAttr columnSchedule(VariantAttr variant, tpac::CacheStorage storage) {
   // A query that is rounded anyway has no second part; rebuilt keys always have one.
   int64_t parts = variant.getQueryPrecision() == QueryPrecision::storage ? 1 : 2;
   double keyRanks = k.getHead().isFixed() ? 1 : k.getRank(), valueRanks = v.getHead().isFixed() ? 1 : v.getRank();
-  for (int64_t queries : {1024, 512, 256, 128}) {
+  for (auto [heads, queries] : columnTiles(variant)) {
     double rebuilding = matrixPace / static_cast<double>(queries);
     double mergedScore = keyRanks * (parts * d + matrixPace);
     double rebuiltScore = 3 * d + rebuilding * d * (keyRanks + 4);
     double factoredValue = valueRanks * (e + matrixPace), rebuiltValue = e + rebuilding * e * (valueRanks + 1);
     bool rebuildsKeys = !k.getHead().isFixed() && rebuiltScore < mergedScore;
     bool rebuildsValues = !v.getHead().isFixed() && rebuiltValue < factoredValue;
+    // Where many queries pay for rebuilding a head's keys, they come before many heads.
+    if (heads > 2 && !k.getHead().isFixed() && 3 * d < mergedScore)
+      continue;
     auto schedule = ScheduleAttr::get(
-        variant.getContext(), tokens, queries, /*heads=*/1, rebuildsKeys ? ScoreOrder::rebuilt : ScoreOrder::merged,
+        variant.getContext(), tokens, queries, heads, rebuildsKeys ? ScoreOrder::rebuilt : ScoreOrder::merged,
         rebuildsValues ? ValueOrder::rebuilt : ValueOrder::factored, BFloat16Type::get(variant.getContext()),
         rebuildsKeys ? 2 : parts,
         /*item_heads=*/16, /*split=*/0, storage.valueBlock, storage.pageSize, /*groups=*/1,
@@ -199,6 +222,7 @@ tpac::ScheduleSpace tpac::cpuScheduleSpace(VariantAttr variant, Phase phase, Cac
   if (phase == Phase::prefill) {
     space.queries.insert(space.queries.end(), {32, 64, 128, 256, 512, 1024});
     space.itemHeads = {0, 8, 16, 32};
+    space.heads = headTiles(variant, {2, largestColumnHeads});
   }
   space.split = {0, 1024, 2048, 4096, 8192, 16384, 32768};
   return space;

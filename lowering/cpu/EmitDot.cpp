@@ -11,6 +11,7 @@
 using namespace mlir;
 using namespace mlir::tpa;
 using namespace mlir::tpa::cpu;
+using tile::TileType;
 
 /// How many steps of a loop over a contracted axis of `size` elements one iteration makes.
 static int64_t dotUnroll(int64_t size) { return size % 4 == 0 ? 4 : 1; }
@@ -41,6 +42,43 @@ void Emitter::dot(ArrayRef<std::pair<Tile, Tile>> terms, std::optional<Tile> acc
   for (auto &[left, right] : terms)
     factors.push_back(fromLhs ? DotFactors{left, right} : DotFactors{right, left});
   dotByBroadcast(factors, accumulator, result);
+}
+
+/// The axes of a product's operand that its result lacks.
+static SmallVector<std::pair<StringAttr, int64_t>> contractedAxes(TileType operand, TileType result) {
+  SmallVector<std::pair<StringAttr, int64_t>> axes;
+  for (auto [axis, size] : llvm::zip(operand.getAxes(), operand.getSizes()))
+    if (!result.hasAxis(axis))
+      axes.push_back({axis, size});
+  return axes;
+}
+
+bool Emitter::canContractWhereRead(tile::DotOp op) {
+  constexpr int64_t mostTerms = 32;
+  TileType scalars = op.getLhs().getType(), vectors = op.getRhs().getType(), result = op.getType();
+  StringAttr lane = laneAxis(result);
+  auto contracted = contractedAxes(vectors, result);
+  return !op.getAccumulator() && lane && !scalars.hasAxis(lane) && laneAxis(vectors) == lane &&
+         contracted.size() == 1 && contracted.front().second <= mostTerms;
+}
+
+Tile Emitter::contraction(const Tile &scalars, const Tile &vectors, TileType type) {
+  auto computation = std::make_shared<Computation>();
+  computation->operands = {scalars, vectors};
+  auto [axis, size] = contractedAxes(vectors.type, type).front();
+  computation->gather = [this, scalars, vectors, type, axis = axis, size = size](const Point &at, StringAttr lane,
+                                                                                 int64_t width) {
+    Type element = storedType(type);
+    Point point = at;
+    Value sum = splat(b, VectorType::get({width}, element), 0.0);
+    for (int64_t i = 0; i < size; ++i) {
+      point[axis] = index(i);
+      sum = vector::FMAOp::create(b, read(scalars, point, lane, width, element),
+                                  read(vectors, point, lane, width, element), sum);
+    }
+    return sum;
+  };
+  return {Value(), type, computation};
 }
 
 /// Rows of a register block of `vectorsPerRow` vectors each: `spare` registers are for operands. A divisor of `rows`

@@ -103,6 +103,13 @@ void Emitter::split(const Tile &input, const Tile &high, const Tile &low) {
   convert(input, high);
 }
 
+std::pair<Tile, Tile> Emitter::parts(const Tile &input, TileType type) {
+  Tile low = computed(type, {input}, [this, type](const Point &, ArrayRef<Value> in) -> Value {
+    return arith::SubFOp::create(b, in[0], roundTo(b, in[0], type.getElementType()));
+  });
+  return {converted(input, type), low};
+}
+
 Tile Emitter::product(const Tile &lhs, const Tile &rhs, TileType type) {
   return computed(type, {lhs, rhs},
                   [this](const Point &, ArrayRef<Value> in) { return arith::MulFOp::create(b, in[0], in[1]); });

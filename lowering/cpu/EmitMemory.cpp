@@ -347,6 +347,91 @@ Tile Emitter::inPlace(tile::LoadOp op) {
   return {conditional.getResult(0), type};
 }
 
+bool Emitter::canTurn(tile::StoreOp op, tile::ConvertOp turn) {
+  StringAttr rows = laneAxis(turn.getInput().getType()), lane = laneAxis(turn.getType());
+  auto axes = llvm::to_vector(op.getAxes().getAsRange<StringAttr>());
+  constexpr int64_t widest = 16;
+  bool hasSquares =
+      turn.getType().sizeOf(rows.getValue()) % widest == 0 && turn.getType().sizeOf(lane.getValue()) % widest == 0;
+  return hasSquares && storedType(turn.getType()).isF32() && !op.getTable() && axes.back() == lane &&
+         !llvm::is_contained(op.getLimited().getAsRange<StringAttr>(), lane) && op.getBlockOfAxis(lane) == 0 &&
+         op.getBlockOfAxis(rows) == 0;
+}
+
+void Emitter::storeTurned(tile::StoreOp op, const Tile &input, TileType type, llvm::function_ref<Tile(Tile)> rest) {
+  Access access(b, op, op.getValue().getType());
+  StringAttr rows = laneAxis(input.type), lane = laneAxis(type);
+  int64_t square = lanes, columns = type.sizeOf(lane.getValue());
+  Type element = storedType(type), storage = op.getValue().getType().getElementType();
+  // Whole lines of the tensor at once, where rows have them.
+  int64_t lineSize = 512 / access.type().getElementTypeBitWidth();
+  int64_t piece = columns % lineSize == 0 ? std::max(lineSize, square) : square;
+  // A few rows of the result, in the L1 cache.
+  Tile turned = allocate(TileType::get(b.getContext(), {rows, lane}, {square, columns}, element));
+  Tile value = rest(turned);
+  if (storage.isBF16())
+    value.type = value.type.withElementType(storedType(value.type));
+  Value limit = limitOf(access, rows);
+  Value end = limit ? limit : index(laneSize(input.type));
+
+  Point point;
+  auto turn = [&](Value first, Value column) {
+    // The next rows' lines, before they are written.
+    for (int64_t i = 0; i < square; ++i) {
+      Point next = point;
+      next[rows] = plus(first, square + i);
+      next[lane] = column;
+      memref::PrefetchOp::create(b, access.memory, access.at(b, next), /*isWrite=*/true, /*localityHint=*/3,
+                                 /*isDataCache=*/true);
+    }
+    for (int64_t part = 0; part < piece; part += square) {
+      SmallVector<Value> vectors;
+      point[rows] = first;
+      for (int64_t i = 0; i < square; ++i) {
+        point[lane] = plus(column, part + i);
+        vectors.push_back(read(input, point, rows, square, element));
+      }
+      for (auto [i, vector] : llvm::enumerate(transposed(b, vectors)))
+        vector::StoreOp::create(b, vector, turned.memory,
+                                ValueRange{index(static_cast<int64_t>(i)), plus(column, part)});
+    }
+  };
+  auto storeRow = [&](Value first, Value i, int64_t width) {
+    loop(index(0), index(columns), width, [&](Value column) {
+      point[rows] = i;
+      point[lane] = column;
+      Value bits = access.asMemory(b, toStorage(b, read(value, point, lane, width, storedType(value.type)), storage));
+      point[rows] = arith::AddIOp::create(b, first, i);
+      if (width != 1) {
+        vector::StoreOp::create(b, bits, access.memory, access.at(b, point));
+        return;
+      }
+      Value scalar = vector::ExtractOp::create(b, bits, ArrayRef<int64_t>{0});
+      memref::StoreOp::create(b, scalar, access.memory, access.at(b, point));
+    });
+  };
+  std::function<void(ArrayRef<std::pair<StringAttr, int64_t>>, llvm::function_ref<void()>)> nest =
+      [&](ArrayRef<std::pair<StringAttr, int64_t>> axes, llvm::function_ref<void()> body) {
+        if (axes.empty())
+          return body();
+        auto [axis, size] = axes.front();
+        Value limit = limitOf(access, axis);
+        loop(index(0), limit ? limit : index(size), 1, [&, axis = axis](Value i) {
+          point[axis] = i;
+          nest(axes.drop_front(), body);
+        });
+      };
+  nest(axesWithout(input.type, {rows, lane}), [&] {
+    loop(index(0), end, square, [&](Value first) {
+      loop(index(0), index(columns), piece, [&](Value column) { turn(first, column); });
+      Value count = arith::MinSIOp::create(b, arith::SubIOp::create(b, end, first), index(square));
+      auto storeRows = [&](int64_t width) { loop(index(0), count, 1, [&](Value i) { storeRow(first, i, width); }); };
+      byStride(b, access, lane, square, [&] { storeRows(square); }, [&] { storeRows(1); });
+    });
+  });
+  release(turned);
+}
+
 void Emitter::store(tile::StoreOp op, const Tile &value) {
   Access access(b, op, value.type);
   TileType type = value.type;

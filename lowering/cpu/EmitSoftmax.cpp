@@ -74,7 +74,8 @@ void Emitter::softmaxStep(const Tile &logits, const SoftmaxState &state, const T
   });
 }
 
-void Emitter::finish(const Tile &accumulator, const SoftmaxState &state, const Tile &out, const Tile &lse) {
+void Emitter::finish(const Tile &accumulator, const SoftmaxState &state, llvm::function_ref<void(const Tile &)> take,
+                     const Tile &lse) {
   // One division per row. Where nothing is visible, the accumulator is 0 and stays so.
   Tile inverse = allocate(state.sum.type);
   elementwise(inverse, {state.sum}, [&](const Point &, ArrayRef<Value> in) -> Value {
@@ -83,8 +84,7 @@ void Emitter::finish(const Tile &accumulator, const SoftmaxState &state, const T
     Value isEmpty = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, in[0], zero);
     return arith::SelectOp::create(b, isEmpty, zero, arith::DivFOp::create(b, splat(b, type, 1.0), in[0]));
   });
-  elementwise(out, {accumulator, inverse},
-              [&](const Point &, ArrayRef<Value> in) -> Value { return arith::MulFOp::create(b, in[0], in[1]); });
+  take(product(accumulator, inverse, accumulator.type));
   release(inverse);
   elementwise(lse, {state.max, state.sum}, [&](const Point &, ArrayRef<Value> in) -> Value {
     auto type = cast<VectorType>(in[0].getType());

@@ -164,6 +164,8 @@ SmallVector<Value> Emitter::indices(const Tile &tile, const Point &point) {
 }
 
 Value Emitter::read(const Tile &tile, const Point &point, StringAttr lane, int64_t width, Type element) {
+  if (tile.computation && tile.computation->gather)
+    return convertVector(b, rounded(tile, tile.computation->gather(point, lane, width)), element);
   if (tile.computation) {
     SmallVector<Value> operands;
     for (const Tile &operand : tile.computation->operands)

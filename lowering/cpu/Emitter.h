@@ -52,6 +52,9 @@ struct Computation {
   std::function<Value(const Point &, ArrayRef<Value>)> body;
   /// Whether it is no more than the one operand's elements in their arithmetic type.
   bool isWidening = false;
+  /// In place of `body`, where an element depends on several of an operand: `width` elements along `lane` from a point
+  /// on.
+  std::function<Value(const Point &, StringAttr lane, int64_t width)> gather = nullptr;
 };
 
 class Emitter {
@@ -74,6 +77,11 @@ public:
   Tile sum(const Tile &lhs, const Tile &rhs, tile::TileType type);
   Tile constantProduct(const Tile &input, double factor, tile::TileType type);
   Tile softcapped(const Tile &input, double cap, tile::TileType type);
+  /// What `split` gives of `input`, in `type`.
+  std::pair<Tile, Tile> parts(const Tile &input, tile::TileType type);
+  /// A sum of few products of elements of `scalars`, which lack the result's lane axis, and vectors of `vectors`.
+  Tile contraction(const Tile &scalars, const Tile &vectors, tile::TileType type);
+  static bool canContractWhereRead(tile::DotOp op);
 
   /// Around the body of a loop: what its loads read next is asked for between the multiply-adds of its products, where
   /// these are enough, else beside the loads.
@@ -84,6 +92,10 @@ public:
   // slice.
   void load(tile::LoadOp op, const Tile &result);
   void store(tile::StoreOp op, const Tile &value);
+  /// Stores what `rest` computes, element by element, from `input` in the layout of `type`: turned a few rows at a
+  /// time.
+  void storeTurned(tile::StoreOp op, const Tile &input, tile::TileType type, llvm::function_ref<Tile(Tile)> rest);
+  static bool canTurn(tile::StoreOp op, tile::ConvertOp turn);
   void fill(double value, const Tile &result);
   void convert(const Tile &input, const Tile &result);
   void split(const Tile &input, const Tile &high, const Tile &low);
@@ -100,7 +112,9 @@ public:
   };
   void softmaxStep(const Tile &logits, const SoftmaxState &state, const Tile &probabilities,
                    const SoftmaxState &newState, const Tile &correction);
-  void finish(const Tile &accumulator, const SoftmaxState &state, const Tile &out, const Tile &lse);
+  /// `take` is given the result, computed where it is read; it may be put into the accumulator's buffer.
+  void finish(const Tile &accumulator, const SoftmaxState &state, llvm::function_ref<void(const Tile &)> take,
+              const Tile &lse);
   void merge(const Tile &out0, const Tile &lse0, const Tile &out1, const Tile &lse1, const Tile &out, const Tile &lse);
   void quantize(StringAttr axis, const Tile &input, const Tile &values, const Tile &scale);
 

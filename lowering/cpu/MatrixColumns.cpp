@@ -63,22 +63,26 @@ void MatrixLoopEmitter::emitColumns(const State &state) {
   Place block;
   block.token = m.loop.getInductionVar();
   findPage(block);
-  block.parity = block.outerIndex = number(0);
-  for (StringAttr axis : m.outer)
-    block.outer[axis] = number(0);
-  packOperands(block, activeTokens(block));
-  Value columns = activeColumns();
-  e.loop(number(0), columns, chunkColumns, [&](Value column) {
-    Place place = block;
-    place.column = column;
-    Visible visible = visibleTokens(place);
-    if (!m.mask)
-      return emitChunk(place, visible, columns, state);
-    Value any = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, visible.first, visible.end);
-    auto conditional = scf::IfOp::create(b, any, /*withElseRegion=*/false);
-    OpBuilder::InsertionGuard guard(b);
-    b.setInsertionPointToStart(conditional.thenBlock());
-    emitChunk(place, visible, columns, state);
+  block.parity = number(0);
+  Value active = activeTokens(block), columns = activeColumns();
+  // What all heads share once; then head by head.
+  Place any = block;
+  setOuter(any, number(0));
+  packOperands(any, active, [&](Value tile) { return !m.differsByOuter(tile); });
+  overOuter(block, [&](const Place &head) {
+    packOperands(head, active, [&](Value tile) { return m.differsByOuter(tile); });
+    e.loop(number(0), columns, chunkColumns, [&](Value column) {
+      Place place = head;
+      place.column = column;
+      Visible visible = visibleTokens(place);
+      if (!m.mask)
+        return emitChunk(place, visible, columns, state);
+      Value any = arith::CmpIOp::create(b, arith::CmpIPredicate::slt, visible.first, visible.end);
+      auto conditional = scf::IfOp::create(b, any, /*withElseRegion=*/false);
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPointToStart(conditional.thenBlock());
+      emitChunk(place, visible, columns, state);
+    });
   });
 }
 
@@ -148,7 +152,6 @@ SmallVector<Value> MatrixLoopEmitter::weighWhole(Place place, const Visible &vis
                                         next.column, place.column);
   Value nextToken = visibleTokens(next).wholeFirst;
   next.scoreShift = arith::SubIOp::create(b, nextRow, nextToken);
-  int64_t asked = std::max<int64_t>(1, matrixDepth * chunkColumns / m.columns);
   SmallVector<Value> carriedIn(start);
   llvm::append_range(carriedIn, loadScores(first, visible.wholeFirst));
   auto step = [&](Value token, ValueRange carried) {
@@ -173,11 +176,14 @@ SmallVector<Value> MatrixLoopEmitter::weighWhole(Place place, const Visible &vis
     std::vector<Work> works = {chunkScoreWork(scored, scoredToken, late),
                                weightWork(weighed, token, matrixDepth, base, sums)};
     if (!m.mask) {
-      // The next block, a part of it beside each step.
-      Value chunk = arith::DivUIOp::create(b, place.column, number(chunkColumns));
+      // The next block, a part of it beside each step of each head.
+      int64_t chunks = m.columns / chunkColumns, allSteps = outerSize * chunks * (m.tokens / matrixDepth);
+      Value chunk = arith::AddIOp::create(b, b.createOrFold<arith::MulIOp>(place.outerIndex, number(chunks)),
+                                          arith::DivUIOp::create(b, place.column, number(chunkColumns)));
       Value steps = arith::AddIOp::create(b, arith::MulIOp::create(b, chunk, number(m.tokens / matrixDepth)), step);
-      Value row = arith::MulIOp::create(b, steps, number(asked));
-      works.push_back(prefetchWork(place, place, place, row, asked, m.tokens));
+      Value row =
+          b.createOrFold<arith::DivUIOp>(b.createOrFold<arith::MulIOp>(steps, number(m.tokens)), number(allSteps));
+      works.push_back(prefetchWork(place, place, place, row, llvm::divideCeil(m.tokens, allSteps), m.tokens));
     }
     interleave(works);
     llvm::append_range(sums, late.sums);

@@ -125,17 +125,21 @@ private:
     for (const MatrixLoop::ValueProduct &product : m.values)
       if (!isMatrix(product.values, m.valueFeatures) || typeOf(product.weights).getRank() != logits.getRank())
         return false;
-    if (m.hasQueryColumns() && (m.columns % chunkColumns != 0 || m.valueSize % (2 * matrixRows) != 0 ||
-                                llvm::any_of(m.outer, [&](StringAttr axis) { return logits.sizeOf(axis) != 1; })))
+    if (m.hasQueryColumns() && (m.columns % chunkColumns != 0 || m.valueSize % (2 * matrixRows) != 0))
       return false;
     return m.tokens % matrixDepth == 0 && m.valueSize % matrixRows == 0 && 2 * m.columns > matrixColumns;
   }
 
-  /// Whether `tile` has tokens and `features` alone, but for axes of size 1.
-  static bool isMatrix(Value tile, StringAttr features) {
+  /// Whether `tile` has tokens and `features` alone, but for axes of size 1; where queries are the columns, each head
+  /// may have its own.
+  bool isMatrix(Value tile, StringAttr features) const {
     TileType type = typeOf(tile);
     return type.hasAxis("m") && type.hasAxis(features) &&
-           type.getNumElements() == type.sizeOf("m") * type.sizeOf(features);
+           llvm::all_of(llvm::zip(type.getAxes(), type.getSizes()), [&](auto axisAndSize) {
+             auto [axis, size] = axisAndSize;
+             return size == 1 || axis.getValue() == "m" || axis == features ||
+                    (m.hasQueryColumns() && llvm::is_contained(m.outer, axis));
+           });
   }
 
   /// Values that are the first features of rows that stand in memory: they are packed from there.
@@ -302,6 +306,11 @@ StringAttr MatrixLoop::packedLane(Value keysOrValues) {
   if (isSlicedRows(keysOrValues))
     return keysOrValues.getDefiningOp<tile::SliceOp>().getToAttr();
   return lastAxis(typeOf(keysOrValues));
+}
+
+bool MatrixLoop::differsByOuter(Value keysOrValues) const {
+  TileType type = typeOf(keysOrValues);
+  return llvm::any_of(outer, [&](StringAttr axis) { return type.hasAxis(axis) && type.sizeOf(axis.getValue()) != 1; });
 }
 
 std::optional<MatrixLoop> MatrixLoop::match(scf::ForOp loop) { return Matcher(loop).run(); }

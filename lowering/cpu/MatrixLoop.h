@@ -69,13 +69,15 @@ struct MatrixLoop {
   /// The mask that the logits went through last, if any: tokens beyond its end have probability 0.
   tile::MaskOp mask;
 
-  /// Axis of the columns, and the other axes that queries and results have. Where queries are the columns, these are
-  /// of size 1, and the stages go through the columns in chunks.
+  /// Axis of the columns, and the other axes that queries and results have. Where queries are the columns, the stages
+  /// go through them in chunks, for one index of the others (a head) after the other.
   StringAttr column;
   SmallVector<StringAttr> outer;
   StringAttr keyFeatures, valueFeatures;
   int64_t tokens = 0, columns = 0, keySize = 0, valueSize = 0;
 
+  /// Whether keys or values differ along the outer axes.
+  bool differsByOuter(Value keysOrValues) const;
   bool hasQueryColumns() const { return column.getValue() == "n"; }
   /// The axis along which the vectors of keys or values run while they are packed.
   static StringAttr packedLane(Value keysOrValues);

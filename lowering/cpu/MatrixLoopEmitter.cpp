@@ -129,7 +129,7 @@ void MatrixLoopEmitter::emitBlock(const Tile &max, const Tile &sum, const Tile &
   findPage(place);
   place.parity = number(0);
   Value active = activeTokens(place);
-  packOperands(place, active);
+  packOperands(place, active, [](Value) { return true; });
   overOuter(place, [&](const Place &inner) {
     scoreStage(inner, active);
     maxStage(inner, active, state);

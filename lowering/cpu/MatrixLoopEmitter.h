@@ -93,8 +93,12 @@ private:
   Rows valueRows(Value values, const Place &place, Value m, Value feature);
   SmallVector<Value> tileIndices(Value token, int64_t feature);
   Value keyBuffer();
-  void packQuery(Value query, Value memory);
-  void packOperands(const Place &place, Value active);
+  /// Packs `query`, and the other part of what it is a part of.
+  void packQuery(Value query);
+  void packQueryColumns(Value query, Value memory);
+  void packQueryRows(const Tile &query, Value highParts, Value lowParts);
+  /// Packs those keys and values for which `which` holds.
+  void packOperands(const Place &place, Value active, llvm::function_ref<bool(Value)> which);
   void packKeys(Value keys, const Place &place, Value active);
   void packValues(Value values, const Place &place, Value active);
   /// Rows of features as vectors along them are computed; keys split into two parts are packed at once.

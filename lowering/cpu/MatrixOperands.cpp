@@ -36,65 +36,103 @@ void MatrixLoopEmitter::prepare() {
     for (const MatrixLoop::Product &product : score.products) {
       if (isDirectRows(product.keys, m.keyFeatures))
         rowStride(product.keys.getDefiningOp<tile::LoadOp>(), b.getStringAttr("m"));
-      if (queries.contains(product.query))
-        continue;
-      int64_t allGroups = llvm::divideCeil(m.columns, matrixColumns);
-      Value memory = matrixBuffer({outerSize, allGroups, m.keySize / 2, matrixColumns}, b.getI32Type());
-      queries[product.query] = memory;
-      packQuery(product.query, memory);
+      if (!queries.contains(product.query))
+        packQuery(product.query);
     }
 }
 
-void MatrixLoopEmitter::packQuery(Value value, Value memory) {
+void MatrixLoopEmitter::packQuery(Value query) {
+  auto allocateQuery = [&](Value part) {
+    int64_t allGroups = llvm::divideCeil(m.columns, matrixColumns);
+    return queries[part] = matrixBuffer({outerSize, allGroups, m.keySize / 2, matrixColumns}, b.getI32Type());
+  };
+  if (Emitter::laneAxis(bufferOf(query).type) == m.column)
+    return packQueryColumns(query, allocateQuery(query));
+  // Both parts of a query come from what it is split from here.
+  auto split = bufferOf(query).computation ? query.getDefiningOp<tile::SplitOp>() : tile::SplitOp();
+  Value high = allocateQuery(split ? Value(split.getHigh()) : query);
+  Value low = split ? allocateQuery(split.getLow()) : Value();
+  packQueryRows(bufferOf(split ? split.getInput() : query), high, low);
+}
+
+void MatrixLoopEmitter::packQueryColumns(Value value, Value memory) {
   Tile query = bufferOf(value);
-  auto words = VectorType::get({matrixColumns}, b.getI32Type());
   overOuter(Place(), [&](const Place &place) {
-    if (Emitter::laneAxis(query.type) == m.column) {
-      e.loop(number(0), number(m.keySize), 2, [&](Value d) {
-        Value pair = arith::ShRUIOp::create(b, d, number(1));
-        for (int64_t group = 0; group * matrixColumns < m.columns; ++group) {
-          Point point = place.outer;
-          point[m.column] = number(group * matrixColumns);
-          point[m.keyFeatures] = d;
-          Value low = e.read(query, point, m.column, matrixColumns, b.getF32Type());
-          point[m.keyFeatures] = e.plus(d, 1);
-          Value high = e.read(query, point, m.column, matrixColumns, b.getF32Type());
-          vector::StoreOp::create(b, pairOf(b, low, high), memory,
-                                  ValueRange{place.outerIndex, number(group), pair, number(0)});
-        }
-      });
-      return;
+    e.loop(number(0), number(m.keySize), 2, [&](Value d) {
+      Value pair = arith::ShRUIOp::create(b, d, number(1));
+      for (int64_t group = 0; group * matrixColumns < m.columns; ++group) {
+        Point point = place.outer;
+        point[m.column] = number(group * matrixColumns);
+        point[m.keyFeatures] = d;
+        Value low = e.read(query, point, m.column, matrixColumns, b.getF32Type());
+        point[m.keyFeatures] = e.plus(d, 1);
+        Value high = e.read(query, point, m.column, matrixColumns, b.getF32Type());
+        vector::StoreOp::create(b, pairOf(b, low, high), memory,
+                                ValueRange{place.outerIndex, number(group), pair, number(0)});
+      }
+    });
+  });
+}
+
+void MatrixLoopEmitter::packQueryRows(const Tile &query, Value highParts, Value lowParts) {
+  auto words = VectorType::get({matrixColumns}, b.getI32Type());
+  // Rows of 16 queries: pairs of features, which are then transposed.
+  SmallVector<Value> rows;
+  for (int64_t part = 0; part < (lowParts ? 2 : 1); ++part)
+    rows.push_back(matrixBuffer({m.keySize / matrixDepth, matrixColumns, matrixColumns}, b.getI32Type()));
+  auto computeRow = [&](const Place &place, Value first, Value i) {
+    Point point = place.outer;
+    point[m.column] = arith::AddIOp::create(b, first, i);
+    for (int64_t d = 0; d < m.keySize; d += matrixDepth) {
+      SmallVector<Value> halves;
+      for (int64_t half : {int64_t(0), matrixColumns}) {
+        point[m.keyFeatures] = number(d + half);
+        halves.push_back(e.read(query, point, m.keyFeatures, matrixColumns, b.getF32Type()));
+      }
+      auto store = [&](Value bits, Value memory) {
+        vector::StoreOp::create(b, vector::BitCastOp::create(b, words, bits), memory,
+                                ValueRange{number(d / matrixDepth), i, number(0)});
+      };
+      Value rounded = narrowed(b, halves[0], halves[1]);
+      store(rounded, rows[0]);
+      if (!lowParts)
+        continue;
+      auto [low, high] = widened(b, rounded);
+      store(narrowed(b, arith::SubFOp::create(b, halves[0], low), arith::SubFOp::create(b, halves[1], high)), rows[1]);
     }
-    // Pairs of features of 16 queries, transposed.
-    Value groupCount = arith::CeilDivUIOp::create(b, activeColumns(), number(matrixColumns));
-    e.loop(number(0), groupCount, 1, [&](Value group) {
-      Value first = arith::MulIOp::create(b, group, number(matrixColumns));
-      e.loop(number(0), number(m.keySize), matrixDepth, [&](Value d) {
-        SmallVector<Value> rows;
-        for (int64_t i = 0; i < matrixColumns; ++i) {
-          Point point = place.outer;
-          point[m.column] = e.plus(first, i);
-          point[m.keyFeatures] = d;
-          Value low = e.read(query, point, m.keyFeatures, matrixColumns, b.getF32Type());
-          point[m.keyFeatures] = e.plus(d, matrixColumns);
-          Value high = e.read(query, point, m.keyFeatures, matrixColumns, b.getF32Type());
-          rows.push_back(vector::BitCastOp::create(b, words, narrowed(b, low, high)));
-        }
-        Value pair = arith::ShRUIOp::create(b, d, number(1));
-        for (auto [i, row] : llvm::enumerate(transposed(b, rows)))
-          vector::StoreOp::create(
-              b, row, memory, ValueRange{place.outerIndex, group, e.plus(pair, static_cast<int64_t>(i)), number(0)});
+  };
+  auto transpose = [&](const Place &place, Value group, Value step, Value from, Value to) {
+    SmallVector<Value> square;
+    for (int64_t i = 0; i < matrixColumns; ++i)
+      square.push_back(vector::LoadOp::create(b, words, from, ValueRange{step, number(i), number(0)}));
+    Value pair = arith::MulIOp::create(b, step, number(matrixDepth / 2));
+    for (auto [i, row] : llvm::enumerate(transposed(b, square)))
+      vector::StoreOp::create(b, row, to,
+                              ValueRange{place.outerIndex, group, e.plus(pair, static_cast<int64_t>(i)), number(0)});
+  };
+  // What several heads share of 16 queries stays in the L1 cache for all of them.
+  Value groupCount = arith::CeilDivUIOp::create(b, activeColumns(), number(matrixColumns));
+  e.loop(number(0), groupCount, 1, [&](Value group) {
+    Value first = arith::MulIOp::create(b, group, number(matrixColumns));
+    overOuter(Place(), [&](const Place &place) {
+      e.loop(number(0), number(matrixColumns), 1, [&](Value i) { computeRow(place, first, i); });
+      e.loop(number(0), number(m.keySize / matrixDepth), 1, [&](Value step) {
+        transpose(place, group, step, rows[0], highParts);
+        if (lowParts)
+          transpose(place, group, step, rows[1], lowParts);
       });
     });
   });
 }
 
-void MatrixLoopEmitter::packOperands(const Place &place, Value active) {
+void MatrixLoopEmitter::packOperands(const Place &place, Value active, llvm::function_ref<bool(Value)> which) {
   for (const MatrixLoop::Score &score : m.scores)
     for (const MatrixLoop::Product &product : score.products)
-      packKeys(product.keys, place, active);
+      if (which(product.keys))
+        packKeys(product.keys, place, active);
   for (const MatrixLoop::ValueProduct &product : m.values)
-    packValues(product.values, place, active);
+    if (which(product.values))
+      packValues(product.values, place, active);
 }
 
 Value MatrixLoopEmitter::rowStride(tile::LoadOp load, StringAttr axis) {
@@ -227,9 +265,7 @@ void MatrixLoopEmitter::packRows(Value keys, const Place &place, Value active) {
   Value low = split ? allocateRows(split.getLow()) : Value();
   Value source = split ? split.getInput() : keys;
   e.loop(number(0), active, 1, [&](Value token) {
-    Point point;
-    for (StringAttr axis : m.outer)
-      point[axis] = number(0);
+    Point point = place.outer;
     point[b.getStringAttr("m")] = token;
     SmallVector<Value> halves;
     for (int64_t d = 0; d < m.keySize; d += matrixColumns) {
@@ -273,9 +309,7 @@ void MatrixLoopEmitter::packFeatures(Value values, Value memory, const Place &pl
   e.loop(number(0), active, matrixDepth, [&](Value token) {
     Value block = arith::DivUIOp::create(b, token, number(matrixDepth));
     e.loop(number(0), number(m.valueSize), 1, [&](Value feature) {
-      Point point;
-      for (StringAttr axis : m.outer)
-        point[axis] = number(0);
+      Point point = place.outer;
       point[m.valueFeatures] = feature;
       SmallVector<Value> halves;
       for (int64_t i = 0; i < matrixDepth; i += matrixColumns) {
@@ -295,9 +329,7 @@ void MatrixLoopEmitter::packTransposed(Value values, Value memory, const Place &
     e.loop(number(0), number(m.valueSize), matrixColumns, [&](Value feature) {
       SmallVector<Value> pairs;
       for (int64_t i = 0; i < matrixDepth; i += 2) {
-        Point point;
-        for (StringAttr axis : m.outer)
-          point[axis] = number(0);
+        Point point = place.outer;
         point[m.valueFeatures] = feature;
         auto row = [&](int64_t offset) {
           point[b.getStringAttr("m")] = e.plus(first, i + offset);

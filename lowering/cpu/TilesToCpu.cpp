@@ -4,6 +4,7 @@
 // Emitter's business.
 
 #include "lowering/cpu/Emitter.h"
+#include "lowering/cpu/Extents.h"
 #include "lowering/cpu/MatrixLoopEmitter.h"
 #include "lowering/cpu/Passes.h"
 
@@ -41,20 +42,25 @@ public:
         amx(cpu.amx) {}
 
   LogicalResult run() {
-    llvm::SmallPtrSet<Operation *, 4> matrixLoops;
+    llvm::SmallPtrSet<Operation *, 4> matrixLoops, columnLoops;
     if (amx)
       function.walk([&](scf::ForOp loop) {
         if (auto match = MatrixLoop::match(loop)) {
           match->dropTranspositions();
           matrixLoops.insert(loop);
+          if (match->hasQueryColumns())
+            columnLoops.insert(loop);
         }
       });
+    function.walk([&](tile::FinishOp finish) { findTurned(finish); });
     // Readers before what they read.
     function.walk<WalkOrder::PostOrder, ReverseIterator>([&](Operation *op) {
-      if (!matrixLoops.contains(op->getParentOp()) && canDefer(op))
+      if (canPack(op, columnLoops))
+        packed.insert(op);
+      if (packed.contains(op) || (!matrixLoops.contains(op->getParentOp()) && canDefer(op)))
         deferred.insert(op);
     });
-    findExtents();
+    emitter.setExtents(findExtents(function));
     if (failed(lower(function.getBody().front())))
       return failure();
     // Tile ops have no effect any more; loops and branches lose the tiles that they carried, innermost first.
@@ -70,51 +76,6 @@ public:
   }
 
 private:
-  // --- Extents
-  // --------------------------------------------------------------------------------------------------------
-
-  /// Axes along which all stores keep the same number of elements, an argument of the function: where no op carries
-  /// anything from one element to another, no others need be computed.
-  void findExtents() {
-    llvm::MapVector<StringAttr, std::pair<Value, int64_t>> kept;
-    llvm::SmallDenseSet<StringAttr> needed;
-    function.walk([&](Operation *op) {
-      if (auto store = dyn_cast<tile::StoreOp>(op)) {
-        TileType type = store.getValue().getType();
-        for (auto [axis, size] : llvm::zip(type.getAxes(), type.getSizes())) {
-          Value limit;
-          for (auto [limited, value] : llvm::zip(store.getLimited().getAsRange<StringAttr>(), store.getLimits()))
-            if (limited == axis && isa<BlockArgument>(value) && value.getParentBlock() == &function.getBody().front())
-              limit = value;
-          auto known = kept.insert({axis, {limit, size}}).first;
-          if (!limit || known->second != std::pair(limit, size))
-            needed.insert(axis);
-        }
-      } else if (isa<tile::TileDialect>(op->getDialect())) {
-        // Other ops along an axis that they keep go element by element.
-        if (auto rope = dyn_cast<tile::RopeOp>(op))
-          needed.insert(rope.getAxisAttr());
-        if (isa<tile::HeadFunctionOp>(op))
-          needed.insert(b.getStringAttr("h"));
-        if (auto slice = dyn_cast<tile::SliceOp>(op))
-          needed.insert_range(ArrayRef{slice.getFromAttr(), slice.getToAttr()});
-        for (Value operand : op->getOperands())
-          if (isTile(operand))
-            for (StringAttr axis : cast<TileType>(operand.getType()).getAxes())
-              if (!llvm::all_of(op->getResultTypes(), [&](Type type) { return cast<TileType>(type).hasAxis(axis); }))
-                needed.insert(axis);
-      }
-    });
-    llvm::SmallDenseMap<StringAttr, Value> extents;
-    b.setInsertionPointToStart(&function.getBody().front());
-    for (auto &[axis, limit] : kept)
-      if (!needed.contains(axis)) {
-        Value some = arith::MaxSIOp::create(b, limit.first, emitter.index(1));
-        extents[axis] = arith::MinSIOp::create(b, some, emitter.index(limit.second));
-      }
-    emitter.setExtents(std::move(extents));
-  }
-
   // --- Buffers
   // --------------------------------------------------------------------------------------------------------
 
@@ -182,11 +143,68 @@ private:
 
   bool isDeferred(Operation *op) const { return deferred.contains(op); }
 
+  /// Whether `op` is computed as the stages of `loops` pack queries, a few at a time: all heads of a tile then read
+  /// what they share from the L1 cache.
+  bool canPack(Operation *op, const llvm::SmallPtrSetImpl<Operation *> &loops) const {
+    auto dot = dyn_cast<tile::DotOp>(op);
+    bool isPackable = dot ? Emitter::canContractWhereRead(dot) : isa<tile::SplitOp>(op) || isElementwise(op);
+    return isPackable && !op->use_empty() && llvm::all_of(op->getUsers(), [&](Operation *user) {
+             Operation *loop = user->getParentOp();
+             bool isProduct = isa<tile::DotOp>(user) && loops.contains(loop) && loop->getBlock() == op->getBlock();
+             return isProduct || packed.contains(user);
+           });
+  }
+
+  /// A result of attention whose vectors run along queries, and the store of rows that alone reads it.
+  struct Turned {
+    tile::StoreOp store;
+    /// Changes the axis of the vectors.
+    tile::ConvertOp turn;
+    /// What follows it.
+    SmallVector<Operation *> rest;
+  };
+
+  /// Moves `finish` to the store of its result, if it is turned in between and nothing else needs it there.
+  void findTurned(tile::FinishOp finish) {
+    Turned found;
+    for (Value value = finish.getOut(); !found.store;) {
+      Operation *user = value.hasOneUse() ? *value.user_begin() : nullptr;
+      if (!user || user->getBlock() != finish->getBlock())
+        return;
+      if (auto store = dyn_cast<tile::StoreOp>(user)) {
+        found.store = store;
+        break;
+      }
+      auto convert = dyn_cast<tile::ConvertOp>(user);
+      if (!found.turn && convert && !isElementwise(user))
+        found.turn = convert;
+      else if (found.turn && isElementwise(user) && isa<tile::ConstantMulOp, tile::ConvertOp>(user))
+        found.rest.push_back(user);
+      else
+        return;
+      value = user->getResult(0);
+    }
+    bool isNeededBefore = llvm::any_of(finish.getLse().getUsers(), [&](Operation *user) {
+      Operation *reader = finish->getBlock()->findAncestorOpInBlock(*user);
+      return !reader || reader->isBeforeInBlock(found.store);
+    });
+    if (!found.turn || isNeededBefore || !Emitter::canTurn(found.store, found.turn))
+      return;
+    finish->moveBefore(found.store);
+    found.turn->moveBefore(found.store);
+    stored.insert_range(ArrayRef<Operation *>{found.store, found.turn});
+    for (Operation *op : found.rest)
+      op->moveBefore(found.store);
+    stored.insert_range(found.rest);
+    turned[finish] = std::move(found);
+  }
+
   /// The ops in which `value` is read: those behind the deferred ones.
   void forReaders(Value value, llvm::function_ref<void(Operation *)> body) const {
     for (Operation *user : value.getUsers())
       if (isDeferred(user))
-        forReaders(user->getResult(0), body);
+        for (Value result : user->getResults())
+          forReaders(result, body);
       else
         body(user);
   }
@@ -334,13 +352,48 @@ private:
         .DefaultUnreachable("an op that is not elementwise");
   }
 
+  /// What is computed as queries are packed, but for elementwise ops.
+  void emitPacked(Operation *op) {
+    if (auto dot = dyn_cast<tile::DotOp>(op)) {
+      unbuffered.insert({dot, emitter.contraction(tileOf(dot.getLhs()), tileOf(dot.getRhs()), dot.getType())});
+      return;
+    }
+    auto split = cast<tile::SplitOp>(op);
+    auto [high, low] = emitter.parts(tileOf(split.getInput()), split.getHigh().getType());
+    unbuffered.insert({split.getHigh(), high});
+    unbuffered.insert({split.getLow(), low});
+  }
+
+  void emitFinish(tile::FinishOp finish) {
+    Tile lse = place(finish.getLse(), {1});
+    auto take = [&](const Tile &out) {
+      auto found = turned.find(finish);
+      if (found == turned.end())
+        return emitter.convert(out, place(finish.getOut(), {0}));
+      emitter.storeTurned(found->second.store, out, found->second.turn.getType(), [&](Tile value) {
+        for (Operation *op : found->second.rest) {
+          auto type = cast<TileType>(op->getResult(0).getType());
+          auto scale = dyn_cast<tile::ConstantMulOp>(op);
+          value = scale ? emitter.constantProduct(value, scale.getFactor().convertToDouble(), type)
+                        : emitter.converted(value, type);
+        }
+        return value;
+      });
+    };
+    emitter.finish(tileOf(finish.getAccumulator()), {tileOf(finish.getMax()), tileOf(finish.getSum())}, take, lse);
+  }
+
   void emit(Operation *op) {
     using namespace tile;
+    if (stored.contains(op))
+      return;
     if (isDeferred(op)) {
       if (auto load = dyn_cast<LoadOp>(op))
         unbuffered.insert({op->getResult(0), emitter.inPlace(load)});
       else if (isElementwise(op))
         unbuffered.insert({op->getResult(0), computationOf(op)});
+      else if (packed.contains(op))
+        emitPacked(op);
       return;
     }
     llvm::TypeSwitch<Operation *>(op)
@@ -393,10 +446,7 @@ private:
           emitter.softmaxStep(logits, {tileOf(step.getMax()), tileOf(step.getSum())}, probabilities, {max, sum},
                               place(step.getCorrection(), {}));
         })
-        .Case([&](FinishOp finish) {
-          Tile out = place(finish.getOut(), {0}), lse = place(finish.getLse(), {1});
-          emitter.finish(tileOf(finish.getAccumulator()), {tileOf(finish.getMax()), tileOf(finish.getSum())}, out, lse);
-        })
+        .Case([&](FinishOp finish) { emitFinish(finish); })
         .Case([&](MergeOp merge) {
           Tile out = place(merge.getOut(), {0}), lse = place(merge.getLse(), {1});
           emitter.merge(tileOf(merge.getOut0()), tileOf(merge.getLse0()), tileOf(merge.getOut1()),
@@ -646,6 +696,11 @@ private:
   bool amx;
   llvm::DenseMap<Value, Value> buffers;
   llvm::DenseSet<Operation *> deferred;
+  /// Those of them that are computed as queries are packed.
+  llvm::DenseSet<Operation *> packed;
+  /// Results that are turned as they are stored; what is done with them.
+  llvm::DenseMap<Operation *, Turned> turned;
+  llvm::DenseSet<Operation *> stored;
   /// Tiles without buffers.
   llvm::DenseMap<Value, Tile> unbuffered;
   llvm::DenseMap<MemRefType, SmallVector<Value>> pool;

@@ -79,12 +79,12 @@ static bool hasGroups(VariantAttr variant) {
                       [&](Side side) { return getFactorization(variant, side).hasMap(HeadMap::groups); });
 }
 
-std::vector<int64_t> tpac::headTiles(VariantAttr variant) {
+std::vector<int64_t> tpac::headTiles(VariantAttr variant, llvm::ArrayRef<int64_t> ragged) {
   int64_t largest = largestHeadTile(variant);
   bool mayBeRagged = !hasGroups(variant) && !hasSoftmaxOfHeads(variant);
   std::vector<int64_t> tiles;
   for (int64_t heads = 1; heads <= largest; ++heads)
-    if (largest % heads == 0 || (mayBeRagged && heads % 8 == 0))
+    if (largest % heads == 0 || (mayBeRagged && (heads % 8 == 0 || llvm::is_contained(ragged, heads))))
       tiles.push_back(heads);
   return tiles;
 }

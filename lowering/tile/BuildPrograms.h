@@ -29,8 +29,8 @@ CacheStorage storageOf(mlir::tpa::ScheduleAttr schedule);
 int64_t largestHeadTile(mlir::tpa::VariantAttr variant);
 
 /// Heads of a tile that checkSchedule accepts and that are worth trying, ascending: divisors of the largest tile, and
-/// multiples of 8 where the last tile may be ragged.
-std::vector<int64_t> headTiles(mlir::tpa::VariantAttr variant);
+/// multiples of 8 and the sizes in `ragged` where the last tile may be ragged.
+std::vector<int64_t> headTiles(mlir::tpa::VariantAttr variant, llvm::ArrayRef<int64_t> ragged = {});
 
 /// Whether the order `factored` of the score exists: there is a query head factor, and no merged query to be rounded.
 bool allowsFactoredScore(mlir::tpa::VariantAttr variant);

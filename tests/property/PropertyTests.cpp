@@ -308,15 +308,15 @@ TEST(Signatures, MatchTheOracle) {
 }
 
 /// Queries as columns of matrix tiles, several steps of cached tokens whole: with 32 features a step has so few
-/// products that what vectors read of it is late.
+/// products that what vectors read of it is late. Of three heads, two at a time, the last is alone.
 TEST(Prefill, StepsOfFewProducts) {
-  for (const char *precision : {"full", "storage"}) {
+  for (auto [heads, precision] : {std::pair(2, "full"), std::pair(2, "storage"), std::pair(3, "full")}) {
     auto factors = [](int64_t rank) {
       return nlohmann::json{
           {"rank", rank}, {"head", {{"source", "contextual"}}}, {"token", {{{"source", "contextual"}, {"size", 32}}}}};
     };
     nlohmann::json variant = {
-        {"tpac_variant", 1}, {"name", "few-products"}, {"heads", 2},     {"query_precision", precision},
+        {"tpac_variant", 1}, {"name", "few-products"}, {"heads", heads}, {"query_precision", precision},
         {"q", factors(2)},   {"k", factors(1)},        {"v", factors(1)}};
     Workload workload;
     workload.appended = {{230, 300}};
@@ -328,7 +328,7 @@ TEST(Prefill, StepsOfFewProducts) {
     try {
       property::check(member, Route{"fused", Route::Kind::compiled});
     } catch (const std::exception &error) {
-      ADD_FAILURE() << error.what() << "\n" << precision << "\n" << describe(workload);
+      ADD_FAILURE() << error.what() << "\n" << heads << " heads, " << precision << "\n" << describe(workload);
     }
   }
 }
