@@ -359,8 +359,9 @@ LogicalResult StoreTokensOp::verify() {
 
 // --- Pages ---
 
-/// A cache [batch, capacity, ...] and what holds it, a pool [pages, page_size, ...] and a table [batch, entries].
-static LogicalResult verifyPages(Operation *op, Value cache, Value pool, Value table, Value lengths) {
+/// A cache [batch, capacity, ...] and what holds it: a pool [pages, page_size, ...], and a table [batch, entries] or
+/// list of pages.
+static LogicalResult verifyPages(Operation *op, Value cache, Value pool, Value table, Value pageStarts, Value lengths) {
   ArrayRef<int64_t> cached = shapeOf(cache), pages = shapeOf(pool);
   if (cached.size() < 2 || pages.size() != cached.size() || ShapedType::isDynamic(pages[1]) || pages[1] < 1 ||
       !compatible(cached.drop_front(2), pages.drop_front(2)))
@@ -370,16 +371,21 @@ static LogicalResult verifyPages(Operation *op, Value cache, Value pool, Value t
   if (shapeOf(table).size() != 2 || shapeOf(lengths).size() != 1)
     return op->emitOpError() << "expected a table [batch, entries] and lengths [batch], got " << printed(shapeOf(table))
                              << " and " << printed(shapeOf(lengths)) << " [K5]";
+  if (pageStarts && shapeOf(pageStarts).size() != 1)
+    return op->emitOpError() << "expected page_starts [batch + 1] or empty, got " << printed(shapeOf(pageStarts))
+                             << " [K8]";
   if (elementTypeOf(cache) != elementTypeOf(pool))
     return op->emitOpError() << "expected a pool of the cache's element type " << elementTypeOf(cache) << ", got "
                              << elementTypeOf(pool) << " [K6]";
   return success();
 }
 
-LogicalResult LoadPagesOp::verify() { return verifyPages(*this, getInit(), getPool(), getTable(), getLengths()); }
+LogicalResult LoadPagesOp::verify() {
+  return verifyPages(*this, getInit(), getPool(), getTable(), getPageStarts(), getLengths());
+}
 
 LogicalResult StorePagesOp::verify() {
-  if (failed(verifyPages(*this, getInput(), getInit(), getTable(), getLengths())))
+  if (failed(verifyPages(*this, getInput(), getInit(), getTable(), getPageStarts(), getLengths())))
     return failure();
   if (shapeOf(getTokenStart()).size() != 1)
     return emitOpError() << "expected token_start [batch + 1], got " << printed(shapeOf(getTokenStart())) << " [K7]";

@@ -265,8 +265,9 @@ def TPA_StoreTokensOp : TPA_SingleInitOp<"store_tokens"> {
 def TPA_LoadPagesOp : TPA_SingleInitOp<"load_pages"> {
   let summary = "a cache out of a pool of pages";
   let description = [{
-    `result[b, m, ...] = pool[table[b, m floordiv P], m mod P, ...]` for m below `lengths[b]`, P being the size of the pool's second dimension; other elements
-    keep the destination's value.
+    `result[b, m, ...] = pool[table[r, m floordiv P], m mod P, ...]` for m below `lengths[b]`, P being the size of the pool's second dimension; other elements
+    keep the destination's value. r is b, or `page_starts[b]` where there are such and they are not empty: the table is then a list in which row r is what stands
+    from element r on.
 
     Example:
     ```mlir
@@ -274,19 +275,20 @@ def TPA_LoadPagesOp : TPA_SingleInitOp<"load_pages"> {
       outs(%init : tensor<?x?x2x64xbf16>)
     ```
   }];
-  let arguments = (ins TPA_AnyTensor:$pool, TPA_I32Tensor:$table, TPA_I32Tensor:$lengths, TPA_AnyTensor:$init);
+  let arguments = (ins TPA_AnyTensor:$pool, TPA_I32Tensor:$table, Optional<TPA_I32Tensor>:$page_starts, TPA_I32Tensor:$lengths,
+                       TPA_AnyTensor:$init);
   let results = (outs TPA_AnyTensor:$result);
   let assemblyFormat = [{
-    `ins` `(` $pool `,` $table `:` type($pool) `,` type($table) `)` `lengths` `(` $lengths `:` type($lengths) `)`
-    `outs` `(` $init `:` type($init) `)` attr-dict
+    `ins` `(` $pool `,` $table `:` type($pool) `,` type($table) `)` (`page_starts` `(` $page_starts^ `:` type($page_starts) `)`)?
+    `lengths` `(` $lengths `:` type($lengths) `)` `outs` `(` $init `:` type($init) `)` attr-dict
   }];
 }
 
 def TPA_StorePagesOp : TPA_SingleInitOp<"store_pages"> {
   let summary = "new tokens of a cache into a pool of pages";
   let description = [{
-    `result[table[b, m floordiv P], m mod P, ...] = input[b, m, ...]` for m from `lengths[b]` on, as many as request b has new tokens:
-    `token_start[b + 1] - token_start[b]`. Other elements keep the destination's value.
+    `result[table[r, m floordiv P], m mod P, ...] = input[b, m, ...]` for m from `lengths[b]` on, as many as request b has new tokens:
+    `token_start[b + 1] - token_start[b]`. Other elements keep the destination's value. r is as in `tpa.load_pages`.
 
     Example:
     ```mlir
@@ -294,12 +296,12 @@ def TPA_StorePagesOp : TPA_SingleInitOp<"store_pages"> {
       lengths(%l : tensor<?xi32>) outs(%pool : tensor<?x16x2x64xbf16>)
     ```
   }];
-  let arguments = (ins TPA_AnyTensor:$input, TPA_I32Tensor:$table, TPA_I32Tensor:$token_start, TPA_I32Tensor:$lengths,
-                       TPA_AnyTensor:$init);
+  let arguments = (ins TPA_AnyTensor:$input, TPA_I32Tensor:$table, Optional<TPA_I32Tensor>:$page_starts,
+                       TPA_I32Tensor:$token_start, TPA_I32Tensor:$lengths, TPA_AnyTensor:$init);
   let results = (outs TPA_AnyTensor:$result);
   let assemblyFormat = [{
-    `ins` `(` $input `,` $table `:` type($input) `,` type($table) `)` `token_start` `(` $token_start `:` type($token_start) `)`
-    `lengths` `(` $lengths `:` type($lengths) `)` `outs` `(` $init `:` type($init) `)` attr-dict
+    `ins` `(` $input `,` $table `:` type($input) `,` type($table) `)` (`page_starts` `(` $page_starts^ `:` type($page_starts) `)`)?
+    `token_start` `(` $token_start `:` type($token_start) `)` `lengths` `(` $lengths `:` type($lengths) `)` `outs` `(` $init `:` type($init) `)` attr-dict
   }];
 }
 

@@ -260,6 +260,7 @@ double timePoint(Driver &driver, const Kernels &kernels, const nlohmann::json &p
     for (size_t i = table.data.size(); i > 1; --i)
       std::swap(table.data[i - 1], table.data[static_cast<size_t>(random.range(0, static_cast<int64_t>(i) - 1))]);
     call.tensors["block_table"] = tensors.upload(oracle::Type::i32, table, /*isStrided=*/false);
+    call.tensors["page_starts"] = DeviceTensor();
   }
   call.workspace = tensors.allocate(kernels.workspaceBytes(call));
 
@@ -311,8 +312,7 @@ std::pair<double, double> timeElements(Driver &driver, const ElementKernels &ker
     bytes += static_cast<double>(tensor.data.size() * oracle::typeSize(spec.type));
     arguments[spec.name] = tensors.upload(spec.type, tensor, /*isStrided=*/false);
   }
-  if (map.pageSize() != 0)
-    arguments["block_table"] = tensors.upload(oracle::Type::i32, map.table(), /*isStrided=*/false);
+  tensors.placePages(arguments, map, /*isList=*/false, /*isStrided=*/false);
   if (!isMerge)
     bytes += static_cast<double>(kernels.cache().bytes(1, 1) * static_cast<size_t>(rows));
   size_t setBytes = isMerge ? 1 : map.bytes(batch, capacity);

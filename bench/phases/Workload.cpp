@@ -72,7 +72,7 @@ Workload::Workload(const Row &row, const PhaseSignature &signature, Arena &arena
       capacity(capacityFor(signature, row.cached)) {
   sizes = {{"tokens", unitRequests * row.tokens}, {"batch", unitRequests}, {"capacity", capacity}};
   if (int64_t pageSize = storageOf(signature).pageSize)
-    sizes["pages"] = unitRequests * capacity / pageSize;
+    sizes["pages"] = unitRequests * capacity / pageSize; // found by a table: nothing is listed
   if (row.phase == Phase::append) {
     firstRow = row.cached - row.tokens;
     rowsPerRequest = row.tokens;
@@ -111,7 +111,7 @@ int64_t Workload::sizeOf(const Dimension &dimension) const {
 void Workload::measureTensors() {
   for (const PhaseTensor &spec : signature.tensors) {
     Tensor tensor{.spec = spec};
-    int64_t elements = 1;
+    int64_t elements = spec.isOptional ? 0 : 1;
     bool hasSymbol = false;
     for (const Dimension &dimension : spec.shape) {
       elements *= sizeOf(dimension);
@@ -185,9 +185,9 @@ void Workload::makeBlocks() {
   for (int64_t unit = 0; unit < unitCount; ++unit) {
     std::vector<int64_t> words(1);
     for (const std::string &size : signature.sizes)
-      words.push_back(sizes.at(size));
+      words.push_back(size == listedPagesName ? 0 : sizes.at(size));
     for (const Tensor &tensor : tensors) {
-      words.push_back(reinterpret_cast<int64_t>(tensor.at(unit)));
+      words.push_back(tensor.spec.isOptional ? 0 : reinterpret_cast<int64_t>(tensor.at(unit)));
       words.push_back(0); // no strides: contiguous
     }
     words[0] = static_cast<int64_t>(words.size() * sizeof(int64_t));

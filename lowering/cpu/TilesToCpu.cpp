@@ -716,6 +716,22 @@ private:
   SmallVector<Operation *> placeholders;
 };
 
+/// tile.table_row in plain ops.
+void expandTableRows(func::FuncOp function) {
+  function.walk([](tile::TableRowOp op) {
+    ImplicitLocOpBuilder b(op.getLoc(), op);
+    Value zero = arith::ConstantIndexOp::create(b, 0), size = memref::DimOp::create(b, op.getStarts(), zero);
+    Value isGiven = arith::CmpIOp::create(b, arith::CmpIPredicate::ne, size, zero);
+    auto start = [&](OpBuilder &inner, Location loc) {
+      Value row = memref::LoadOp::create(inner, loc, op.getStarts(), op.getRequest());
+      scf::YieldOp::create(inner, loc, Value(arith::IndexCastOp::create(inner, loc, inner.getIndexType(), row)));
+    };
+    auto itself = [&](OpBuilder &inner, Location loc) { scf::YieldOp::create(inner, loc, op.getRequest()); };
+    op.replaceAllUsesWith(scf::IfOp::create(b, isGiven, start, itself).getResult(0));
+    op.erase();
+  });
+}
+
 struct TilesToCpuPass : tpa::impl::TilesToCpuBase<TilesToCpuPass> {
   using TilesToCpuBase::TilesToCpuBase;
 
@@ -738,6 +754,7 @@ struct TilesToCpuPass : tpa::impl::TilesToCpuBase<TilesToCpuPass> {
       function.emitOpError("expected one block");
       return signalPassFailure();
     }
+    expandTableRows(function);
     if (failed(Lowering(function, {lanes, registers, amx, avx512}).run()))
       signalPassFailure();
   }

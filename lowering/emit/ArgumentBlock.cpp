@@ -122,8 +122,19 @@ void ArgumentBlock::loadData() {
     }
     shape.push_back(extent);
   }
-  shapes.push_back(shape);
+  const PhaseTensor &tensor = signature.tensors[index];
+  if (tensor.name == blockTableName)
+    shape[0] = LLVM::SelectOp::create(builder, loc, hasPageList(), size(listedPagesName), shape[0]);
   data.push_back(loadWord(pointer(), firstTensorWord() + 2 * index));
+  if (tensor.isOptional)
+    shape[0] = LLVM::SelectOp::create(builder, loc, isNull(data.back()), constant(0), shape[0]);
+  shapes.push_back(shape);
+}
+
+Value ArgumentBlock::hasPageList() {
+  const int starts = tensorIndex(signature, pageStartsName);
+  Value given = loadWord(pointer(), firstTensorWord() + 2 * static_cast<size_t>(starts));
+  return compare(LLVM::ICmpPredicate::ne, given, null());
 }
 
 SmallVector<Value> ArgumentBlock::contiguousStrides(ArrayRef<Value> shape) {
@@ -152,6 +163,9 @@ void ArgumentBlock::loadStrides() {
   LLVM::BrOp::create(builder, loc, loaded, join);
   builder.setInsertionPointToEnd(join);
   strides.push_back(SmallVector<Value>(join->getArguments()));
+  // Row r of a list is what stands from element r on.
+  if (signature.tensors[index].name == blockTableName)
+    strides.back()[0] = LLVM::SelectOp::create(builder, loc, hasPageList(), strides.back()[1], strides.back()[0]);
 }
 
 void ArgumentBlock::loadAll() {

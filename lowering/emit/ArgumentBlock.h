@@ -55,7 +55,8 @@ public:
   mlir::Value loadOptionalWord(mlir::Type type, size_t index);
   /// Reads the next size.
   void loadSize();
-  /// Reads the next tensor's data, and forms its shape.
+  /// Reads the next tensor's data, and forms its shape. Optional tensors that are not given are empty; with a list of
+  /// pages the table has a row for each of its entries.
   void loadData();
   /// Reads the strides of the tensor that loadData read last: those given, or row-major ones where the pointer is NULL.
   void loadStrides();
@@ -89,6 +90,8 @@ public:
 
 private:
   size_t firstTensorWord() const { return 1 + signature.sizes.size(); }
+  /// Whether there is a list of pages in place of a table.
+  mlir::Value hasPageList();
   void addDescriptor(llvm::SmallVectorImpl<mlir::Value> &operands, mlir::Value base, llvm::ArrayRef<mlir::Value> shape,
                      llvm::ArrayRef<mlir::Value> stridesOfShape);
   llvm::SmallVector<mlir::Value> contiguousStrides(llvm::ArrayRef<mlir::Value> shape);

@@ -214,6 +214,39 @@ private:
     builder.setInsertionPointToEnd(next);
   }
 
+  /// What `body` does, where there is a list of pages.
+  void ifListed(llvm::function_ref<void()> body) {
+    Block *look = appendBlock();
+    Block *next = appendBlock();
+    Value pageStarts = data[tensorIndex(signature, pageStartsName)];
+    LLVM::CondBrOp::create(builder, loc, isNull(pageStarts), next, ValueRange{}, look, ValueRange{});
+    builder.setInsertionPointToEnd(look);
+    body();
+    LLVM::BrOp::create(builder, loc, ValueRange{}, next);
+    builder.setInsertionPointToEnd(next);
+  }
+
+  /// Fails where the i32 vector of the check decreases from `first`, its first element; gives its last one.
+  Value checkOrder(const StatusCheck &check, Value first) {
+    return forEachRequest(first, [&](Value request, Value previous) {
+      Value next = loadInt(check.index, add(request, constant(1)));
+      failIf(compare(LLVM::ICmpPredicate::slt, next, previous), check.status);
+      return next;
+    });
+  }
+
+  /// vector[request + 1] - vector[request]
+  Value difference(size_t vector, Value request) {
+    Value end = loadInt(vector, add(request, constant(1)));
+    return LLVM::SubOp::create(builder, loc, end, loadInt(vector, request));
+  }
+
+  /// Tokens of `request` after append.
+  Value lengthAfter(Value request) {
+    const Value added = difference(tensorIndex(signature, "token_start"), request);
+    return add(loadInt(tensorIndex(signature, "lengths"), request), added);
+  }
+
   Value forEachRequest(Value initial, llvm::function_ref<Value(Value, Value)> body) {
     return forEach(size("batch"), initial, body);
   }
@@ -256,6 +289,9 @@ private:
       return failIf(failed, check.status);
     }
     case CheckKind::dataAlignment:
+      // Of an optional tensor this is the first check.
+      if (data.size() == check.index)
+        loadData();
       return failIf(isMisaligned(data.back(), elementSize(signature.tensors[check.index].elementType)), check.status);
     case CheckKind::strideNegative: {
       loadStrides();
@@ -270,14 +306,20 @@ private:
       firstTokenStart = loadInt(check.index, constant(0));
       return failIf(compare(Predicate::slt, firstTokenStart, constant(0)), check.status);
     case CheckKind::tokenStartOrder:
-      lastTokenStart = forEachRequest(firstTokenStart, [&](Value request, Value previous) {
-        Value next = loadInt(check.index, add(request, constant(1)));
-        failIf(compare(Predicate::slt, next, previous), check.status);
-        return next;
-      });
+      lastTokenStart = checkOrder(check, firstTokenStart);
       return;
     case CheckKind::tokenStartLast:
       return failIf(compare(Predicate::sgt, lastTokenStart, size("tokens")), check.status);
+    case CheckKind::pageStartsNegative:
+      return ifListed(
+          [&] { failIf(compare(Predicate::slt, loadInt(check.index, constant(0)), constant(0)), check.status); });
+    case CheckKind::pageStartsOrder:
+      return ifListed([&] { checkOrder(check, loadInt(check.index, constant(0))); });
+    case CheckKind::pageStartsLast:
+      return ifListed([&] {
+        Value last = loadInt(check.index, size("batch"));
+        failIf(compare(Predicate::sgt, last, size(listedPagesName)), check.status);
+      });
     case CheckKind::lengthRange:
       forEachRequest(constant(0), [&](Value request, Value carried) {
         Value length = loadInt(check.index, request);
@@ -285,17 +327,22 @@ private:
         return carried;
       });
       return;
-    case CheckKind::appendedLength: {
-      const size_t tokenStart = tensorIndex(signature, "token_start");
-      forEachRequest(firstTokenStart, [&](Value request, Value begin) {
-        Value end = loadInt(tokenStart, add(request, constant(1)));
-        Value added = LLVM::SubOp::create(builder, loc, end, begin);
-        Value length = add(loadInt(check.index, request), added);
-        failIf(compare(Predicate::sgt, length, size("capacity")), check.status);
-        return end;
+    case CheckKind::appendedLength:
+      forEachRequest(constant(0), [&](Value request, Value carried) {
+        failIf(compare(Predicate::sgt, lengthAfter(request), size("capacity")), check.status);
+        return carried;
       });
       return;
-    }
+    case CheckKind::listedLength:
+      return ifListed([&] {
+        const size_t starts = tensorIndex(signature, pageStartsName);
+        forEachRequest(constant(0), [&](Value request, Value carried) {
+          Value length = signature.phase == Phase::append ? lengthAfter(request) : loadInt(check.index, request);
+          Value held = multiply(difference(starts, request), constant(storageOf(signature).pageSize));
+          failIf(compare(Predicate::sgt, length, held), check.status);
+          return carried;
+        });
+      });
     case CheckKind::executorRun: {
       executor = loadOptionalWord(pointer(), executorWord);
       Value given = compare(Predicate::ne, executor, null());

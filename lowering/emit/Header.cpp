@@ -69,6 +69,8 @@ std::string sizeDescription(llvm::StringRef name, const PhaseSignature &signatur
   }
   if (name == "pages")
     return "pages of the pools that the cache tensors are";
+  if (name == llvm::StringRef(listedPagesName))
+    return "page numbers in block_table where page_starts is given; else not looked at";
   return "run-time size";
 }
 
@@ -189,7 +191,8 @@ std::string phaseText(const std::string &prefix, const Pack &pack, const PhaseSi
   for (const std::string &size : signature.sizes)
     addField(text, "int64_t " + size + ";", sizeDescription(size, signature));
   for (const PhaseTensor &tensor : signature.tensors) {
-    std::string comment = std::string(accessName(tensor.access)) + ", " + tensorText(tensor);
+    std::string comment =
+        std::string(accessName(tensor.access)) + (tensor.isOptional ? ", optional, " : ", ") + tensorText(tensor);
     if (!tensor.description.empty())
       comment += ": " + commentText(tensor.description);
     addField(text, "tpac_tensor " + tensor.name + ";", comment);

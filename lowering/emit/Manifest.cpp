@@ -51,6 +51,8 @@ void addSignature(ordered_json &phase, const PhaseSignature &signature) {
     entry["shape"] = ordered_json::array();
     for (const Dimension &dimension : tensor.shape)
       entry["shape"].push_back(dimensionText(dimension));
+    if (tensor.isOptional)
+      entry["optional"] = true;
     phase["tensors"].push_back(entry);
   }
 }
@@ -240,6 +242,7 @@ private:
                           {Access::in, Access::inout, Access::out}, accessName);
       for (const ordered_json &extent : list(tensor, "shape", of + "shape"))
         read.shape.push_back(dimension(extent.is_string() ? extent.get<std::string>() : "", of + "shape"));
+      read.isOptional = tensor.contains("optional") && tensor["optional"] == true;
       result.tensors.push_back(std::move(read));
     }
     return result;

@@ -31,7 +31,8 @@ std::vector<StatusCheck> checksOf(std::string_view symbolPrefix, const PhaseSign
   }
   for (size_t index = 0; index < signature.tensors.size(); ++index) {
     const PhaseTensor &tensor = signature.tensors[index];
-    add(CheckKind::dataNull, index, tensor.name + ".data is NULL; expected a pointer to " + tensorText(tensor));
+    if (!tensor.isOptional)
+      add(CheckKind::dataNull, index, tensor.name + ".data is NULL; expected a pointer to " + tensorText(tensor));
     if (int64_t size = elementSize(tensor.elementType); size > 1)
       add(CheckKind::dataAlignment, index,
           tensor.name + ".data is not aligned; expected a multiple of " + std::to_string(size) + " bytes for " +
@@ -54,12 +55,26 @@ std::vector<StatusCheck> checksOf(std::string_view symbolPrefix, const PhaseSign
         "token_start decreases; expected token_start[b] <= token_start[b + 1] for each request b");
     add(CheckKind::tokenStartLast, tokenStart, "token_start[batch] exceeds tokens; expected at most tokens");
   }
+  const int pageStarts = tensorIndex(signature, pageStartsName);
+  if (pageStarts >= 0) {
+    add(CheckKind::pageStartsNegative, pageStarts, "page_starts[0] is negative; expected 0 or more");
+    add(CheckKind::pageStartsOrder, pageStarts,
+        "page_starts decreases; expected page_starts[b] <= page_starts[b + 1] for each request b");
+    add(CheckKind::pageStartsLast, pageStarts,
+        "page_starts[batch] exceeds listed_pages; expected at most listed_pages, the numbers in block_table");
+  }
   if (lengths >= 0 && sizeIndex(signature, "capacity") >= 0) {
     add(CheckKind::lengthRange, lengths, "lengths[b] is out of range; expected 0 .. capacity for each request b");
     if (signature.phase == Phase::append && tokenStart >= 0)
       add(CheckKind::appendedLength, lengths,
           "the new tokens do not fit the cache; expected lengths[b] + token_start[b + 1] - token_start[b] <= capacity "
           "for each request b");
+    if (pageStarts >= 0)
+      add(CheckKind::listedLength, lengths,
+          std::string("the tokens of a request do not fit its listed pages; expected lengths[b]") +
+              (signature.phase == Phase::append ? " + token_start[b + 1] - token_start[b]" : "") +
+              " <= " + std::to_string(storageOf(signature).pageSize) +
+              " (page_starts[b + 1] - page_starts[b]) for each request b");
   }
   add(CheckKind::executorRun, 0, "executor.run is NULL; expected a function, or a NULL executor");
   if (signature.split > 0) {

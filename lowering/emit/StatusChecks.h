@@ -32,8 +32,12 @@ enum class CheckKind {
   tokenStartNegative, // token_start[0] < 0
   tokenStartOrder,    // token_start[b + 1] < token_start[b]
   tokenStartLast,     // token_start[batch] > tokens
+  pageStartsNegative, // page_starts[0] < 0
+  pageStartsOrder,    // page_starts[b + 1] < page_starts[b]
+  pageStartsLast,     // page_starts[batch] > listed_pages
   lengthRange,        // lengths[b] outside 0 .. capacity
   appendedLength,     // lengths[b] plus the new tokens of b exceeds capacity
+  listedLength,       // lengths[b], plus the new tokens of b in append, are more than the listed pages of b hold
   executorRun,        // an executor is given, whose `run` is NULL
   workspaceAlignment, // workspace is not a multiple of workspaceAlignment
   workspaceSize,      // a workspace is given, and smaller than the parts of the split cache

@@ -138,6 +138,7 @@ LogicalResult Emitter::emitScalar(Operation &op) {
                                                            memory.pointer, ArrayRef<LLVM::GEPArg>{in(1)});
                        return isa.load(isa.b.getI32Type(), pointer, 4, /*invariant=*/true);
                      })
+                     .Case([&](tile::TableRowOp row) { return tableRow(memories[row.getStarts()], in(1)); })
                      .Default([](Operation *) { return Value(); });
   if (!result)
     return op.emitOpError("expected integer arithmetic, or a load from a tensor of one dimension");
@@ -273,9 +274,21 @@ Value Emitter::cachedOffset(const Memory &memory, ArrayAttr axes, ValueRange ind
   return swizzled(offset, row);
 }
 
-Value Emitter::findPage(const Memory &table, Value request, Value token) {
+Value Emitter::tableRow(const Memory &starts, Value request) {
+  Value none = LLVM::ZeroOp::create(isa.b, starts.pointer.getType());
+  Value isGiven = LLVM::ICmpOp::create(isa.b, LLVM::ICmpPredicate::ne, starts.pointer, none);
+  auto start = [&](OpBuilder &, Location) {
+    Value pointer = LLVM::GEPOp::create(isa.b, starts.pointer.getType(), isa.b.getI32Type(), starts.pointer,
+                                        ArrayRef<LLVM::GEPArg>{request});
+    scf::YieldOp::create(isa.b, isa.load(isa.b.getI32Type(), pointer, 4, /*invariant=*/true));
+  };
+  auto itself = [&](OpBuilder &, Location) { scf::YieldOp::create(isa.b, request); };
+  return scf::IfOp::create(isa.b, isGiven, start, itself).getResult(0);
+}
+
+Value Emitter::findPage(const Memory &table, Value row, Value token) {
   auto product = [&](Value x, Value y) -> Value { return arith::MulIOp::create(isa.b, isa.extend(x), y); };
-  Value number = arith::AddIOp::create(isa.b, product(request, table.strides[0]),
+  Value number = arith::AddIOp::create(isa.b, product(row, table.strides[0]),
                                        product(isa.div(token, plan.pageSize), table.strides[1]));
   Value entry = LLVM::GEPOp::create(isa.b, table.pointer.getType(), isa.b.getI32Type(), table.pointer,
                                     ArrayRef<LLVM::GEPArg>{number});
@@ -642,7 +655,8 @@ LogicalResult Emitter::emitElements(func::FuncOp function) {
       wanted.insert(quantize.getScale());
     } else if (isKeptOp(&op)) {
       wanted.insert(op.getResult(0));
-    } else if (!llvm::isa<tile::TileDialect>(op.getDialect()) && !llvm::isa<func::ReturnOp>(op)) {
+    } else if (llvm::isa<tile::TableRowOp>(op) ||
+               (!llvm::isa<tile::TileDialect>(op.getDialect()) && !llvm::isa<func::ReturnOp>(op))) {
       if (failed(emitScalar(op)))
         return failure();
     }

@@ -77,6 +77,8 @@ public:
   void bind(Value argument, Value value) { scalars[argument] = value; }
   void bind(Value argument, const Memory &memory) { memories[argument] = memory; }
   const Memory &memoryOf(Value argument) { return memories[argument]; }
+  /// tile.table_row; empty `starts` are a null pointer.
+  Value tableRow(const Memory &starts, Value request);
 
   // --- Who this thread is, set by `begin`.
 
@@ -91,7 +93,7 @@ public:
 
   /// A request's cache: [token][row] of the item's plane. With pages, that plane of page 0.
   Value cacheRows;
-  /// With pages: their table, the item's request, and where the item's tokens end.
+  /// With pages: their table, the row of it that is the item's request's, and where the item's tokens end.
   Memory pageTable;
   Value pageTableRow, cachedEnd;
   /// Where an item reads and writes single elements of the cache: all of it, and its capacity in tokens.
@@ -254,7 +256,7 @@ private:
   void sumRanks(tile::DotOp dot, ArrayRef<Value> heads, StringAttr feature, Value step, bool isPermuted,
                 const ColumnPairs &columns);
   /// The page of a token, by a table [requests, entries].
-  Value findPage(const Memory &table, Value request, Value token);
+  Value findPage(const Memory &table, Value row, Value token);
   /// The pages of the block from `token` on, one per piece; of the item's last tokens where there is no such block. The
   /// item must have tokens: `isAny`.
   Values findPages(Value token);

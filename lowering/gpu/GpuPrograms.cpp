@@ -62,7 +62,7 @@ void buildMove(ModuleOp module, VariantAttr variant, func::FuncOp append, const 
         names.push_back(plain ? tpac::plainName(tensor.name) : tensor.name);
       }
   for (auto [tensor, type] : llvm::zip(signature.tensors, append.getArgumentTypes()))
-    if (tensor.name == "lengths" || tensor.name == tpac::blockTableName) {
+    if (tensor.name == "lengths" || tpac::saysPages(tensor.name)) {
       types.push_back(type);
       names.push_back(tensor.name);
     }
@@ -76,21 +76,26 @@ void buildMove(ModuleOp module, VariantAttr variant, func::FuncOp append, const 
   b.setInsertionPointToStart(entry);
   tile::ProgramBuilder p(b, loc, b.getF32Type(), memory);
   Value request = entry->getArgument(names.size()), token = entry->getArgument(names.size() + 1);
+  Value row = p.cacheRow(request);
   for (const GpuCacheLayout::Segment &segment : layout.segments) {
     auto type = cast<MemRefType>(memory[segment.tensor].getType());
     tile::Axes axes = {{"n", 1}};
-    SmallVector<tile::Along> dimensions = {{request}, {token, "n"}};
+    SmallVector<tile::Along> inPlain = {{request}, {token, "n"}};
     constexpr StringLiteral trailing[] = {"r", "d"};
     for (int64_t i = 2; i < type.getRank(); ++i) {
       axes.emplace_back(trailing[i - 2], type.getDimSize(i));
-      dimensions.push_back({p.index(0), trailing[i - 2]});
+      inPlain.push_back({p.index(0), trailing[i - 2]});
     }
+    SmallVector<tile::Along> inCache(inPlain);
+    inCache.front() = {row};
     std::string plain = tpac::plainName(segment.tensor);
-    std::optional<tile::ProgramBuilder::Pages> pages, none;
+    std::optional<tile::ProgramBuilder::Pages> pages;
     if (schedule.getPageSize() != 0)
       pages = {tpac::blockTableName, /*run=*/1};
-    Value tile = isImport ? p.load(plain, dimensions, axes) : p.load(segment.tensor, dimensions, axes, pages);
-    p.store(tile, isImport ? segment.tensor : plain, dimensions, isImport ? pages : none);
+    if (isImport)
+      p.store(p.load(plain, inPlain, axes), segment.tensor, inCache, pages);
+    else
+      p.store(p.load(segment.tensor, inCache, axes, pages), plain, inPlain);
   }
   func::ReturnOp::create(b, loc);
   annotate(function, variant, schedule, layout, names, "cached_tokens");

@@ -87,7 +87,7 @@ public:
       Value plane = plan.planes > 1 ? headTile : isa.i32(0);
       emitter->cacheRows = isa.global(cache, product(plane, isa.i32(plan.pageSize * plan.rowBytes)));
       emitter->pageTable = emitter->memoryOf(argumentOf(tpac::blockTableName));
-      emitter->pageTableRow = request;
+      emitter->pageTableRow = emitter->tableRow(emitter->memoryOf(argumentOf(tpac::pageStartsName)), request);
       emitter->cachedEnd = end;
       return;
     }

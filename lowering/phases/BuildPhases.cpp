@@ -270,7 +270,7 @@ static tpac::PhaseSignature moveSignature(VariantAttr variant, tpac::Phase phase
       tensor.description = "tokens of each request to move; those from `tokens` on are left out";
     if (isCache(tensor))
       tensor.access = isImport ? Access::inout : Access::in;
-    if (tensor.name == "lengths" || tensor.name == tpac::blockTableName || isCache(tensor))
+    if (tensor.name == "lengths" || tpac::saysPages(tensor.name) || isCache(tensor))
       tensors.push_back(tensor);
   }
   signature.tensors = std::move(tensors);
@@ -289,20 +289,30 @@ tpac::PhaseSignature tpac::getPhaseSignature(VariantAttr variant, Phase phase, C
   if (hasCache)
     signature.sizes.insert(signature.sizes.end(), {"batch", "capacity"});
   if (hasCache && storage.pageSize != 0)
-    signature.sizes.push_back("pages");
+    signature.sizes.insert(signature.sizes.end(), {"pages", std::string(listedPagesName)});
   for (const Operand &entry : operandsOf(variant, phase)) {
     PhaseTensor tensor = {entry.operand.name, elementTypeOf(entry.operand.elementType), shapeOf(entry.operand),
                           entry.access, entry.description.str()};
     if (entry.operand.leading == Leading::cache)
       setStorage(tensor, isValueTokenCache(entry.operand), storage);
     signature.tensors.push_back(std::move(tensor));
-    if (storage.pageSize != 0 && signature.tensors.back().name == "lengths")
+    if (storage.pageSize != 0 && signature.tensors.back().name == "lengths") {
       signature.tensors.push_back({std::string(blockTableName),
                                    ElementType::i32,
                                    {{"batch", 0}, {"capacity", 0, storage.pageSize}},
                                    Access::in,
                                    "pages of each request: entry i holds its tokens from " +
-                                       std::to_string(storage.pageSize) + " i on; read up to its length"});
+                                       std::to_string(storage.pageSize) +
+                                       " i on; read up to its length. With page_starts: all requests' pages in one "
+                                       "list [listed_pages]"});
+      signature.tensors.push_back({std::string(pageStartsName),
+                                   ElementType::i32,
+                                   {{"batch", 1}},
+                                   Access::in,
+                                   "where the pages of request b begin in the list, and those of b + 1; NULL data: "
+                                   "block_table is a table",
+                                   /*isOptional=*/true});
+    }
   }
   return signature;
 }
@@ -326,7 +336,8 @@ public:
         results.push_back(inputs.back());
       if (pageSize != 0 && entry.operand.name == "lengths") {
         inputs.push_back(RankedTensorType::get({ShapedType::kDynamic, ShapedType::kDynamic}, b.getI32Type()));
-        names.push_back(tpac::blockTableName);
+        inputs.push_back(RankedTensorType::get({ShapedType::kDynamic}, b.getI32Type()));
+        names.append({tpac::blockTableName, tpac::pageStartsName});
       }
     }
     auto function = func::FuncOp::create(b, loc, tpac::phaseName(phase), b.getFunctionType(inputs, results));
@@ -347,9 +358,10 @@ public:
     for (const Operand &operand : operands)
       if (operand.access != Access::in) {
         if (isPaged(operand.operand))
-          *value = StorePagesOp::create(b, loc, *value, arguments[tpac::blockTableName], arguments["token_start"],
-                                        arguments["lengths"], arguments[operand.operand.name])
-                       .getResult();
+          *value =
+              StorePagesOp::create(b, loc, *value, arguments[tpac::blockTableName], arguments[tpac::pageStartsName],
+                                   arguments["token_start"], arguments["lengths"], arguments[operand.operand.name])
+                  .getResult();
         ++value;
       }
     func::ReturnOp::create(b, loc, values);
@@ -367,14 +379,16 @@ private:
 
   /// The cache in one piece: what append writes to, or read from its pages.
   Value cacheOf(const Operand &operand) {
-    Value table = arguments[tpac::blockTableName];
-    Value batch = tensor::DimOp::create(b, loc, table, 0), entries = tensor::DimOp::create(b, loc, table, 1);
+    Value table = arguments[tpac::blockTableName], lengths = arguments["lengths"];
+    Value batch = tensor::DimOp::create(b, loc, lengths, 0), entries = tensor::DimOp::create(b, loc, table, 1);
     Value capacity =
         arith::MulIOp::create(b, loc, entries, arith::ConstantIndexOp::create(b, loc, pageSize).getResult());
     Value empty = tensor::EmptyOp::create(b, loc, operand.operand.getType(), ValueRange{batch, capacity});
     if (operand.access != Access::in)
       return empty;
-    return LoadPagesOp::create(b, loc, arguments[operand.operand.name], table, arguments["lengths"], empty).getResult();
+    return LoadPagesOp::create(b, loc, arguments[operand.operand.name], table, arguments[tpac::pageStartsName], lengths,
+                               empty)
+        .getResult();
   }
 
   OpBuilder &b;

@@ -26,7 +26,14 @@ std::string joined(const std::vector<std::string> &names) {
 
 PhaseCall::PhaseCall(const PhaseSignature &signature)
     : signature(signature), sizes(signature.sizes.size()), data(signature.tensors.size(), &notSet),
-      strides(signature.tensors.size()) {}
+      strides(signature.tensors.size()) {
+  for (size_t index = 0; index < signature.tensors.size(); ++index)
+    if (signature.tensors[index].isOptional)
+      data[index] = nullptr;
+  for (size_t index = 0; index < signature.sizes.size(); ++index)
+    if (signature.sizes[index] == listedPagesName)
+      sizes[index] = 0;
+}
 
 size_t PhaseCall::sizeIndex(std::string_view name) const {
   for (size_t index = 0; index < signature.sizes.size(); ++index)

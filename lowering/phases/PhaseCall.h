@@ -20,9 +20,10 @@ class PhaseCall {
 public:
   explicit PhaseCall(const PhaseSignature &signature);
 
-  /// Sets run-time size `name` ("tokens", "batch", "capacity").
+  /// Sets run-time size `name` ("tokens", "batch", "capacity"). "listed_pages" is 0 before.
   void setSize(std::string_view name, int64_t value);
   /// Points tensor `name` at caller-owned memory, contiguous or with the given strides (in elements).
+  /// Optional tensors are NULL before.
   void setTensor(std::string_view name, void *data, std::span<const int64_t> strides = {});
 
   /// How the phase runs its work items: a tpac_executor of the caller (runtime/include/tpac/executor.h), or nullptr, as

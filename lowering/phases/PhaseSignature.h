@@ -47,14 +47,18 @@ struct Dimension {
 struct CacheStorage {
   /// Tokens per block of V's token caches; 0: token by token.
   int64_t valueBlock = 0;
-  /// Tokens per page: cached tensors are [pages, page_size, ...], and `block_table` says which pages a request has; 0:
-  /// they are [batch, capacity, ...].
+  /// Tokens per page: cached tensors are [pages, page_size, ...], and `block_table`, alone or with `page_starts`, says
+  /// which pages a request has; 0: they are [batch, capacity, ...].
   int64_t pageSize = 0;
 };
 
 /// Where caches are paged: [batch, capacity / page_size], numbers of pages. Entry i of a request holds its tokens
 /// from i * page_size on.
 inline constexpr std::string_view blockTableName = "block_table";
+/// Behind it: [batch + 1], or NULL. Where it is given, `block_table` is a list of `listed_pages` numbers, of which
+/// those of request b are page_starts[b] to page_starts[b + 1].
+inline constexpr std::string_view pageStartsName = "page_starts";
+inline constexpr std::string_view listedPagesName = "listed_pages";
 
 enum class Access { in, inout, out };
 
@@ -65,11 +69,14 @@ struct PhaseTensor {
   Access access;
   /// One line for the C header.
   std::string description;
+  /// NULL data means that there is none, whatever the shape.
+  bool isOptional = false;
 };
 
 struct PhaseSignature {
   Phase phase;
-  /// Run-time sizes in the order of the argument block: "tokens", "batch", "capacity", "pages", "channels".
+  /// Run-time sizes in the order of the argument block: "tokens", "batch", "capacity", "pages", "listed_pages",
+  /// "channels".
   std::vector<std::string> sizes;
   /// In the order of the argument block.
   std::vector<PhaseTensor> tensors;
@@ -78,6 +85,8 @@ struct PhaseSignature {
   int64_t split = 0;
 };
 
+/// Whether a tensor called so says which pages requests have.
+constexpr bool saysPages(std::string_view name) { return name == blockTableName || name == pageStartsName; }
 /// Whether `tensor` holds something of every cached token: [batch, capacity, ...] or [pages, ...]. Its last dimension
 /// has stride 1.
 bool isCache(const PhaseTensor &tensor);

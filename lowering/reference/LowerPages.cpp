@@ -31,14 +31,27 @@ struct Places {
 using Slots = llvm::function_ref<std::pair<Value, Value>(OpBuilder &, Value request)>;
 using Copy = llvm::function_ref<Value(OpBuilder &, const Places &, Value destination)>;
 
+/// The row of the table that is `request`'s: where its pages start, if `pageStarts` has any.
+Value rowOf(OpBuilder &builder, Location loc, Value pageStarts, Value request) {
+  if (!pageStarts)
+    return request;
+  Value isGiven = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ne, sizeOf(builder, loc, pageStarts, 0),
+                                        constantIndex(builder, loc, 0));
+  auto start = [&](OpBuilder &b, Location) { scf::YieldOp::create(b, loc, readIndex(b, loc, pageStarts, request)); };
+  auto itself = [&](OpBuilder &b, Location) { scf::YieldOp::create(b, loc, request); };
+  return scf::IfOp::create(builder, loc, isGiven, start, itself).getResult(0);
+}
+
 /// copy(..) for every element of the slots [begin, end) that `slots` gives for each request; the last destination.
-Value forEachElement(OpBuilder &builder, Location loc, Value pool, Value table, Value init, Slots slots, Copy copy) {
+template <typename Op> Value forEachElement(OpBuilder &builder, Op op, Value pool, Slots slots, Copy copy) {
+  Location loc = op.getLoc();
+  Value table = op.getTable();
   auto poolType = cast<RankedTensorType>(pool.getType());
   Value zero = constantIndex(builder, loc, 0), one = constantIndex(builder, loc, 1);
   Value pageSize = constantIndex(builder, loc, poolType.getDimSize(1));
-  auto perSlot = [&](OpBuilder &b, Value request, Value slot, Value destination) -> Value {
+  auto perSlot = [&](OpBuilder &b, Value request, Value row, Value slot, Value destination) -> Value {
     Value entry = arith::DivUIOp::create(b, loc, slot, pageSize);
-    Value page = readIndex(b, loc, table, {request, entry});
+    Value page = readIndex(b, loc, table, {row, entry});
     Value place = arith::RemUIOp::create(b, loc, slot, pageSize);
     SmallVector<Value> lower, upper, step;
     for (int64_t i = 2; i < poolType.getRank(); ++i) {
@@ -58,14 +71,15 @@ Value forEachElement(OpBuilder &builder, Location loc, Value pool, Value table, 
   };
   auto perRequest = [&](OpBuilder &b, Location, Value request, ValueRange carried) {
     auto [begin, end] = slots(b, request);
+    Value row = rowOf(b, loc, op.getPageStarts(), request);
     auto loop = scf::ForOp::create(
         b, loc, begin, end, one, carried, [&](OpBuilder &inner, Location, Value slot, ValueRange destination) {
-          scf::YieldOp::create(inner, loc, perSlot(inner, request, slot, destination.front()));
+          scf::YieldOp::create(inner, loc, perSlot(inner, request, row, slot, destination.front()));
         });
     scf::YieldOp::create(b, loc, loop.getResults());
   };
-  Value requests = sizeOf(builder, loc, table, 0);
-  return scf::ForOp::create(builder, loc, zero, requests, one, ValueRange{init}, perRequest).getResult(0);
+  Value requests = sizeOf(builder, loc, op.getLengths(), 0);
+  return scf::ForOp::create(builder, loc, zero, requests, one, ValueRange{op.getInit()}, perRequest).getResult(0);
 }
 
 struct LowerLoadPages : OpRewritePattern<LoadPagesOp> {
@@ -80,7 +94,7 @@ struct LowerLoadPages : OpRewritePattern<LoadPagesOp> {
       Value element = tensor::ExtractOp::create(b, loc, op.getPool(), places.paged);
       return tensor::InsertOp::create(b, loc, element, destination, places.cached);
     };
-    rewriter.replaceOp(op, forEachElement(rewriter, loc, op.getPool(), op.getTable(), op.getInit(), slots, copy));
+    rewriter.replaceOp(op, forEachElement(rewriter, op, op.getPool(), slots, copy));
     return success();
   }
 };
@@ -101,7 +115,7 @@ struct LowerStorePages : OpRewritePattern<StorePagesOp> {
       Value element = tensor::ExtractOp::create(b, loc, op.getInput(), places.cached);
       return tensor::InsertOp::create(b, loc, element, destination, places.paged);
     };
-    rewriter.replaceOp(op, forEachElement(rewriter, loc, op.getInit(), op.getTable(), op.getInit(), slots, copy));
+    rewriter.replaceOp(op, forEachElement(rewriter, op, op.getInit(), slots, copy));
     return success();
   }
 };

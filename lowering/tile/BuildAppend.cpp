@@ -19,8 +19,8 @@ class AppendBuilder {
 public:
   AppendBuilder(ProgramBuilder &p, VariantAttr variant, ScheduleAttr schedule, const WorkItem &item)
       : p(p), variant(variant), schedule(schedule), item(item), n(schedule.getQueries()),
-        slot(p.add(p.readIndex("lengths", item.request), p.sub(item.token, p.readIndex("token_start", item.request)))) {
-  }
+        slot(p.add(p.readIndex("lengths", item.request), p.sub(item.token, p.readIndex("token_start", item.request)))),
+        row(p.cacheRow(item.request)) {}
 
   void build() {
     SmallVector<Value> keyScales = storeSide(Side::k, {});
@@ -34,7 +34,7 @@ private:
 
   /// Stores the item's tokens in the cache of `name`. They may begin anywhere in a page.
   void storeCached(Value tile, const Twine &name, ArrayRef<Along> trailing) {
-    SmallVector<Along> dimensions = {{item.request}, {slot, "n", item.tokens}};
+    SmallVector<Along> dimensions = {{row}, {slot, "n", item.tokens}};
     llvm::append_range(dimensions, trailing);
     std::optional<ProgramBuilder::Pages> pages;
     if (schedule.getPageSize() != 0)
@@ -109,8 +109,8 @@ private:
   ScheduleAttr schedule;
   const WorkItem &item;
   int64_t n;
-  /// Slot of the item's first token.
-  Value slot;
+  /// Slot of the item's first token, in this row of the cache.
+  Value slot, row;
 };
 
 } // namespace

@@ -30,7 +30,8 @@ namespace {
 class AttentionBuilder {
 public:
   AttentionBuilder(ProgramBuilder &p, VariantAttr variant, ScheduleAttr schedule, const WorkItem &item)
-      : p(p), variant(variant), schedule(schedule), item(item), n(schedule.getQueries()), h(schedule.getHeads()) {}
+      : p(p), variant(variant), schedule(schedule), item(item), n(schedule.getQueries()), h(schedule.getHeads()),
+        row(p.cacheRow(item.request)) {}
 
   void build() {
     findRange();
@@ -258,7 +259,7 @@ private:
 
   /// A block of the cache of `name`.
   Value loadCached(const Twine &name, const Block &block, ArrayRef<Along> trailing, const Axes &axes) {
-    SmallVector<Along> dimensions = {{item.request}, {block.token, "m", block.tokens}};
+    SmallVector<Along> dimensions = {{row}, {block.token, "m", block.tokens}};
     llvm::append_range(dimensions, trailing);
     return p.load((name + "_cache").str(), dimensions, axes, pages());
   }
@@ -482,6 +483,8 @@ private:
   ScheduleAttr schedule;
   WorkItem item;
   int64_t n, h;
+  /// Of the cache: the item's request, or its row of the table of pages.
+  Value row;
 
   /// Axis names that are made up here live as long as the builder.
   std::vector<std::unique_ptr<std::string>> axisNames;

@@ -153,6 +153,14 @@ private:
             return failure(op, std::move(error));
           return Data();
         })
+        .Case([&](TableRowOp op) -> ExpectedData {
+          const MemoryView &starts = frame.memory(op.getStarts()).view;
+          const int64_t request = frame.integer(op.getRequest());
+          if (starts.shape[0] == 0)
+            return single(request);
+          auto row = loadElement(starts, {request});
+          return row ? single(static_cast<int64_t>(*row)) : ExpectedData(failure(op, row.takeError()));
+        })
         .Case([&](FillOp fill) { return single(arithmetic.fill(fill)); })
         .Case([&](ConvertOp convert) { return single(arithmetic.convert(convert, tile(convert.getInput()))); })
         .Case([&](SplitOp split) { return tiles(arithmetic.split(split, tile(split.getInput()))); })

@@ -2,6 +2,8 @@
 
 #include "lowering/tile/ProgramBuilder.h"
 
+#include "lowering/phases/PhaseSignature.h"
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 
@@ -13,6 +15,11 @@ Value ProgramBuilder::add(Value x, Value y) { return arith::AddIOp::create(b, lo
 Value ProgramBuilder::sub(Value x, Value y) { return arith::SubIOp::create(b, loc, x, y); }
 Value ProgramBuilder::min(Value x, Value y) { return arith::MinSIOp::create(b, loc, x, y); }
 Value ProgramBuilder::max(Value x, Value y) { return arith::MaxSIOp::create(b, loc, x, y); }
+
+Value ProgramBuilder::cacheRow(Value request) {
+  const StringRef starts(tpac::pageStartsName);
+  return has(starts) ? TableRowOp::create(b, loc, get(starts), request) : request;
+}
 
 Value ProgramBuilder::readIndex(StringRef name, Value at) {
   return arith::IndexCastOp::create(b, loc, b.getIndexType(), memref::LoadOp::create(b, loc, get(name), at));

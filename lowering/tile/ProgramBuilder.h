@@ -45,6 +45,8 @@ public:
   Value sub(Value x, Value y);
   Value min(Value x, Value y);
   Value max(Value x, Value y);
+  /// The first index of accesses to the cache of `request`: itself or, where caches have pages, its row of the table.
+  Value cacheRow(Value request);
   /// Element `at` of an i32 tensor, as an index.
   Value readIndex(StringRef name, Value at);
   bool has(StringRef name) const { return memory.count(name.str()) != 0; }

@@ -43,7 +43,7 @@ def Tile_LoadOp : Tile_MemoryOp<"load"> {
     a block. The index of the first is still an element, any one: element i of the axis is at (x floordiv S, x mod S), x = index + i.
 
     With `pages`, the memory is a pool of pages: its first dimension counts them, the axis along its second dimension has P elements in each. The first index
-    is then a row r of the table of page numbers, the second an element x of that row: it is at place x mod P of page table[r, x floordiv P]. `runs` says how many
+    is then a row r of the table of page numbers (`tile.table_row`), the second an element x of that row: it is at place x mod P of page table[r, x floordiv P]. `runs` says how many
     elements in a row are known to lie in one page: the second index is a multiple of it. The table is read only for elements within the limits.
 
     Example:
@@ -82,6 +82,20 @@ def Tile_StoreOp : Tile_MemoryOp<"store"> {
     `:` type($value) `->` type($memory) (`,` type($table)^)?
   }];
   let extraClassDeclaration = axisHelpers;
+}
+
+def Tile_TableRowOp : Tile_Op<"table_row"> {
+  let summary = "the row of a table of pages that is a request's";
+  let description = [{
+    `starts[request]`, or `request` where `starts` is empty. Rows of a table [requests, entries] are numbered by request. A list of all requests' pages is a
+    table whose rows begin one element apart (strides 1, 1), and row `starts[request]` of it begins with the request's first page.
+
+    Example: `%row = tile.table_row %page_starts[%request] : memref<?xi32>`
+  }];
+  let arguments = (ins Arg<MemRefRankOf<[I32], [1]>, "", [MemRead]>:$starts, Index:$request);
+  let results = (outs Index:$row);
+  let assemblyFormat = "$starts `[` $request `]` attr-dict `:` type($starts)";
+  let hasVerifier = 0;
 }
 
 // --- Elements ---

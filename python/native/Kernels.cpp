@@ -6,6 +6,7 @@
 #include "Tensors.h"
 
 #include <algorithm>
+#include <array>
 #include <optional>
 
 namespace tpac::python {
@@ -16,6 +17,7 @@ namespace {
 
 /// What a pack asks of its workspace.
 constexpr size_t workspaceAlignment = 64;
+constexpr const char *capacityName = "capacity";
 
 int64_t word(const void *pointer) { return static_cast<int64_t>(reinterpret_cast<intptr_t>(pointer)); }
 
@@ -99,31 +101,55 @@ void Kernels::run(const std::string &name, nb::dict tensors, nb::object workspac
                   nb::object exporter) {
   const PhaseDescription &phase = find(name);
   const Place place = {deviceType, device, stream, exporter};
-  std::vector<BorrowedTensor> borrowed;
-  borrowed.reserve(phase.tensors.size());
+  auto isGiven = [&](const char *key) { return tensors.contains(key) && !tensors[key].is_none(); };
+  // A list of pages in place of a table, which says nothing of the capacity.
+  const bool hasPageList = phase.pageList && isGiven("page_starts");
   CallSizes sizes(phase);
-  for (const TensorDescription &described : phase.tensors) {
-    const nb::str key(described.name.c_str());
+  if (isGiven(capacityName))
+    sizes.give(capacityName, nb::cast<int64_t>(tensors[capacityName]));
+  else if (hasPageList)
+    refuse(name +
+           ": capacity is not given; expected, with page_starts, the tokens that a request may have, a multiple "
+           "of " +
+           std::to_string(layout.capacity_unit));
+  if (phase.pageList && !hasPageList)
+    sizes.give("listed_pages", 0);
+  std::vector<std::optional<BorrowedTensor>> borrowed(phase.tensors.size());
+  for (size_t i = 0; i < borrowed.size(); ++i) {
+    const bool isPageList = hasPageList && phase.tensors[i].name == phase.pageList->name;
+    const TensorDescription &described = isPageList ? *phase.pageList : phase.tensors[i];
+    const char *key = described.name.c_str();
+    if (described.isOptional && !isGiven(key))
+      continue;
     if (!tensors.contains(key))
       throw nb::type_error((name + ": the tensor " + described.name + " is missing").c_str());
-    borrowed.emplace_back(name, described, tensors[key], place);
-    sizes.add(described, borrowed.back().shape());
+    sizes.add(described, borrowed[i].emplace(name, described, tensors[key], place).shape());
   }
-  if (tensors.size() != borrowed.size())
-    for (const auto &[key, value] : tensors) {
-      const std::string given = nb::str(key).c_str();
-      if (std::ranges::find(phase.tensors, given, &TensorDescription::name) == phase.tensors.end())
-        throw nb::type_error((name + " takes no tensor " + given).c_str());
-    }
+  for (const auto &[key, value] : tensors) {
+    const std::string given = nb::str(key).c_str();
+    if (given != capacityName &&
+        std::ranges::find(phase.tensors, given, &TensorDescription::name) == phase.tensors.end())
+      throw nb::type_error((name + " takes no tensor " + given).c_str());
+  }
 
   // The argument block of the pack's header, word by word: its own size, sizes, (data, strides) of each tensor, then
   // executor, workspace and the workspace's size.
   std::vector<int64_t> words = {0};
   words.insert(words.end(), sizes.all().begin(), sizes.all().end());
+  std::array<int64_t, 2> listStrides;
   for (size_t argument : phase.arguments) {
-    const BorrowedTensor &tensor = borrowed[argument];
+    if (!borrowed[argument]) {
+      words.insert(words.end(), {0, 0});
+      continue;
+    }
+    const BorrowedTensor &tensor = *borrowed[argument];
+    const int64_t *strides = phase.tensors[argument].isPiece ? nullptr : tensor.strides().data();
+    if (hasPageList && phase.tensors[argument].name == phase.pageList->name) {
+      listStrides.fill(tensor.strides().front());
+      strides = listStrides.data();
+    }
     words.push_back(word(tensor.data()));
-    words.push_back(word(phase.tensors[argument].isPiece ? nullptr : tensor.strides().data()));
+    words.push_back(word(strides));
   }
   words.push_back(word(executor));
 

@@ -60,8 +60,9 @@ public:
 
   int64_t workspaceSize(const std::string &phase, int64_t tokens, int64_t batch, int64_t capacity) const;
 
-  /// Runs a phase on tensors by name, without the GIL, on a GPU on `stream`. workspace: a tensor; a function of a
-  /// number of bytes that makes one; true: memory of this object, on the CPU; false: none. exporter: Place's.
+  /// Runs a phase on tensors by name (and `capacity`, a number, where no tensor says it), without the GIL, on a GPU on
+  /// `stream`. workspace: a tensor; a function of a number of bytes that makes one; true: memory of this object, on the
+  /// CPU; false: none. exporter: Place's.
   void run(const std::string &phase, nanobind::dict tensors, nanobind::object workspace, uintptr_t stream,
            nanobind::object exporter);
 

@@ -85,6 +85,10 @@ std::vector<PhaseDescription> readPhases(const std::string &manifest, int32_t de
         if (!layout.is_one_piece || !name.ends_with("_cache")) {
           phase.arguments.push_back(phase.tensors.size());
           add(name, tensor.at("type"), tensor.at("shape"), isWritten);
+          phase.tensors.back().isOptional = tensor.value("optional", false);
+          if (name == "block_table" && std::ranges::count(phase.sizes, "listed_pages") != 0)
+            phase.pageList = {
+                name, tensor.at("type"), "[listed_pages]", {readDimension("listed_pages", phase.sizes)}, isWritten};
           continue;
         }
         if (!cache) {
@@ -104,6 +108,15 @@ std::vector<PhaseDescription> readPhases(const std::string &manifest, int32_t de
     refuse(std::string("the pack's manifest: ") + error.what());
   }
   return phases;
+}
+
+void CallSizes::give(const std::string &name, int64_t value) {
+  const auto found = std::ranges::find(phase.sizes, name);
+  if (found == phase.sizes.end())
+    refuse(phase.name + ": " + name + " is given; the sizes of this phase are " + listed(phase.sizes));
+  const auto size = static_cast<size_t>(found - phase.sizes.begin());
+  values[size] = value;
+  origins[size] = &argument;
 }
 
 void CallSizes::add(const TensorDescription &tensor, const std::vector<int64_t> &shape) {

@@ -9,6 +9,7 @@
 #include "tpac/pack.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,7 @@ struct TensorDescription {
   bool isWritten;
   /// Memory without strides: a cache that is one piece.
   bool isPiece = false;
+  bool isOptional = false;
 };
 
 struct PhaseDescription {
@@ -41,6 +43,8 @@ struct PhaseDescription {
   std::vector<std::string> sizes;
   /// What a call takes: a cache that is one piece of memory is one tensor, "cache".
   std::vector<TensorDescription> tensors;
+  /// What block_table is where page_starts is given: a list of numbers. Its step is the stride of both dimensions.
+  std::optional<TensorDescription> pageList;
   /// For each tensor of the phase's argument block, which of `tensors` it is.
   std::vector<size_t> arguments;
   bool hasWorkspace;
@@ -57,6 +61,8 @@ public:
   explicit CallSizes(const PhaseDescription &phase)
       : phase(phase), values(phase.sizes.size(), -1), origins(phase.sizes.size()) {}
 
+  /// Size `name` is `value`, an argument of the call; throws StatusError where the phase has no such size.
+  void give(const std::string &name, int64_t value);
   /// Throws StatusError: the tensor, its shape, the expected one.
   void add(const TensorDescription &tensor, const std::vector<int64_t> &shape);
   /// In the order of phase.sizes. Throws where a size has no tensor to learn it from.
@@ -65,6 +71,8 @@ public:
 
 private:
   const PhaseDescription &phase;
+  /// Stands for what is an argument.
+  const TensorDescription argument = {"the arguments", "", "", {}, false};
   std::vector<int64_t> values;
   /// The tensor that gave each.
   std::vector<const TensorDescription *> origins;

@@ -65,6 +65,14 @@ def block_table(lengths, page_size, columns):
     return torch.from_numpy(table.astype(np.int32)).cuda(), count
 
 
+def page_list(table, lengths, page_size):
+    """The pages of a table one after another."""
+    counts = [-(-length // page_size) for length in lengths]
+    pages = torch.cat([row[:count] for row, count in zip(table, counts)])
+    starts = torch.tensor([0, *np.cumsum(counts)], dtype=torch.int32).cuda()
+    return {"block_table": pages, "page_starts": starts, "capacity": table.shape[1] * page_size}
+
+
 def prepared(pack, requests, tokens=96):
     """The cache with the requests' tokens, and what of a call is about it."""
     capacity = -(-tokens // pack.capacity_unit) * pack.capacity_unit
@@ -94,6 +102,10 @@ def test_attention_is_that_of_float64(cuda_pack, requests, phase, page_size):
     found = getattr(pack, phase)(**on_gpu(requests.query_arguments()), **common)
     assert found[0].dtype == torch.bfloat16 and found[1].dtype == torch.float32
     assert_close(arrays(found), requests.expected(), TOLERANCE)
+    if page_size:
+        common |= page_list(common["block_table"], requests.lengths, page_size)
+        listed = getattr(pack, phase)(**on_gpu(requests.query_arguments()), **common)
+        assert all(torch.equal(a, b) for a, b in zip(listed, found))
 
 
 def test_any_strides(cuda_pack, requests):

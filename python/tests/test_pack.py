@@ -254,9 +254,13 @@ def test_pages(build_pack, requests, page_size):
         if copy:
             for tensor in cache.values():
                 tensor[copy.destination, :copy.tokens] = tensor[copy.source, :copy.tokens]
-        table, _ = pool.block_table([request], columns)
+        if request % 2:
+            starts, pages, _ = pool.page_list([request])
+            where = {"block_table": pages, "page_starts": starts, "capacity": columns * page_size}
+        else:
+            where = {"block_table": pool.block_table([request], columns)[0]}
         pack.append(**factors, positions=np.arange(before, before + count, dtype=np.int32),
-                    token_start=int32([0, count]), lengths=int32([before]), block_table=table, **cache)
+                    token_start=int32([0, count]), lengths=int32([before]), **where, **cache)
 
     gone = pool.add()
     append(gone, requests.factors[1])
@@ -271,5 +275,27 @@ def test_pages(build_pack, requests, page_size):
 
     pair = Requests([70, 70], [2, 2])
     pair.factors, pair.queries = [joined, whole], [requests.queries[0], requests.queries[0]]
+    starts, pages, _ = pool.page_list([second, first])
+    lists = {"block_table": pages, "page_starts": starts, "capacity": table.shape[1] * page_size}
     for phase in (pack.decode, pack.prefill):
-        assert_close(phase(**pair.query_arguments(), block_table=table, **cache), pair.expected())
+        results = phase(**pair.query_arguments(), block_table=table, **cache)
+        assert_close(results, pair.expected())
+        listed = phase(**pair.query_arguments(), **lists, **cache)
+        assert all(np.array_equal(found, expected) for found, expected in zip(listed, results))
+    # Of any step: every other number of a longer array.
+    sparse = np.full(2 * len(pages), -1, np.int32)
+    sparse[::2] = pages
+    assert np.array_equal(pack.decode(**pair.query_arguments(), **lists | {"block_table": sparse[::2]}, **cache)[0],
+                          pack.decode(**pair.query_arguments(), block_table=table, **cache)[0])
+
+    def refused(message, **changes):
+        with pytest.raises(tpac.InvalidArgument, match=message):
+            pack.decode(**pair.query_arguments(), **lists | changes, **cache)
+
+    refused(r"decode: capacity is not given; expected, with page_starts, .* a multiple of", capacity=None)
+    refused(r"decode: block_table has shape \[2, \d+\]; expected \[listed_pages\]", block_table=table)
+    refused(r"decode: page_starts has shape \[2\]; expected \[batch \+ 1\] with batch = 2", page_starts=starts[:2])
+    refused(r"page_starts decreases", page_starts=starts[::-1].copy())
+    refused(r"page_starts\[batch\] exceeds listed_pages", block_table=pages[:-1])
+    refused(r"do not fit its listed pages", page_starts=starts * 0)
+    refused(r"lengths\[b\] is out of range; expected 0 .. capacity", capacity=table.shape[1] * page_size // 2)

@@ -14,6 +14,7 @@ namespace {
 constexpr int64_t largestSize = std::numeric_limits<int32_t>::max();
 /// A row of the cache is copied in pieces of 16 bytes.
 constexpr uint64_t cacheAlignment = 16, workspaceAlignment = 64;
+constexpr int64_t wordsOfTensor = 2;
 /// Words behind the last tensor: executor, workspace, workspace_size.
 constexpr int64_t workspaceWord = 1, workspaceSizeWord = 2;
 
@@ -105,13 +106,18 @@ void ArgumentBlock::read(const PhaseArguments &phase, const GpuCache &layout, co
              (layout.pageSize != 0 ? ", the tokens of a page" : ", as kernels for GPUs need it"));
     sizes[static_cast<size_t>(size)] = value;
   }
+  // Where requests' pages start in one list of all: the list takes the table's place.
+  const bool hasPageList =
+      phase.pageStarts && words[next + wordsOfTensor * static_cast<int64_t>(*phase.pageStarts)] != 0;
   const PhaseTensor *firstCache = nullptr;
   for (size_t i = 0; i < phase.tensors.size(); ++i) {
     const PhaseTensor &tensor = phase.tensors[i];
     Tensor &own = tensors[i];
     own.data = static_cast<uint64_t>(words[next++]);
     const auto *strides = reinterpret_cast<const int64_t *>(words[next++]);
-    if (own.data == 0 && !isEmpty(tensor, *this))
+    const bool isPageList = hasPageList && i == phase.blockTable;
+    const bool isAbsent = isPageList ? (*this)[Size::listedPages] == 0 : tensor.isOptional || isEmpty(tensor, *this);
+    if (own.data == 0 && !isAbsent)
       refuseTensor(tensor, "data", "is NULL", "an address on the device");
     const uint64_t alignment = tensor.isCache ? cacheAlignment : static_cast<uint64_t>(tensor.elementBytes);
     if (own.data % alignment != 0)
@@ -119,6 +125,9 @@ void ArgumentBlock::read(const PhaseArguments &phase, const GpuCache &layout, co
                    "an address aligned to so many bytes");
     if (!tensor.isCache) {
       readStrides(tensor, *this, strides, own);
+      // A row begins with each entry.
+      if (isPageList)
+        own.strides[0] = own.strides[1];
       continue;
     }
     if (strides)

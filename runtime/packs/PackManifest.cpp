@@ -18,7 +18,7 @@ constexpr const char *formatField = "tpac_pack";
 constexpr int64_t knownFormat = 1;
 constexpr int64_t wordSize = 8, wordsOfTensor = 2;
 
-constexpr std::array<const char *, sizeCount> sizeNames = {"tokens", "batch", "capacity", "pages"};
+constexpr std::array<const char *, sizeCount> sizeNames = {"tokens", "batch", "capacity", "pages", "listed_pages"};
 
 std::optional<Size> sizeOf(std::string_view name) {
   for (size_t i = 0; i < sizeNames.size(); ++i)
@@ -85,7 +85,9 @@ PhaseArguments readArguments(const json &phase, const std::string &where) {
   for (const json &size : list(phase, "sizes", where)) {
     const auto known = size.is_string() ? sizeOf(size.get<std::string>()) : std::nullopt;
     if (!known)
-      refuse("manifest: " + where + "sizes holds " + size.dump() + "; expected tokens, batch, capacity or pages");
+      refuse("manifest: " + where + "sizes holds " + size.dump() +
+             "; expected tokens, batch, capacity, pages or "
+             "listed_pages");
     result.sizes.push_back(*known);
   }
   for (const json &entry : list(phase, "tensors", where)) {
@@ -93,6 +95,11 @@ PhaseArguments readArguments(const json &phase, const std::string &where) {
     PhaseTensor tensor;
     tensor.name = field<std::string>(entry, "name", of);
     tensor.isCache = tensor.name.ends_with("_cache");
+    tensor.isOptional = entry.value("optional", false);
+    if (tensor.name == "block_table")
+      result.blockTable = result.tensors.size();
+    if (tensor.name == "page_starts")
+      result.pageStarts = result.tensors.size();
     tensor.type = field<std::string>(entry, "type", of);
     tensor.elementBytes = bytesOf(tensor.type);
     if (tensor.elementBytes == 0)

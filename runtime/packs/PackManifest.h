@@ -14,8 +14,8 @@
 namespace tpac::runtime {
 
 /// Run-time sizes of argument blocks.
-enum class Size { tokens, batch, capacity, pages };
-inline constexpr size_t sizeCount = 4;
+enum class Size { tokens, batch, capacity, pages, listedPages };
+inline constexpr size_t sizeCount = 5;
 const char *sizeName(Size size);
 
 /// A dimension: a number, or a run-time size divided by `divisor` plus `offset`.
@@ -32,6 +32,8 @@ struct PhaseTensor {
   std::vector<Dimension> shape;
   /// Part of the cache.
   bool isCache;
+  /// May be NULL.
+  bool isOptional;
 };
 
 /// A phase's argument block: struct_size, sizes, tensors, then words that may be left out.
@@ -40,6 +42,8 @@ struct PhaseArguments {
   std::string name;
   std::vector<Size> sizes;
   std::vector<PhaseTensor> tensors;
+  /// Indices of block_table and page_starts in `tensors`; none where the phase has no pages.
+  std::optional<size_t> blockTable, pageStarts;
   /// Bytes up to the last tensor.
   int64_t bytes;
 };

@@ -47,6 +47,23 @@ void CacheMap::drawPages(const std::vector<int64_t> &lengths, int64_t capacity, 
     }
 }
 
+CacheMap::List CacheMap::list() const {
+  std::vector<double> numbers = {nobodysPage}, starts = {1};
+  const auto entries = static_cast<size_t>(pages.shape[1]);
+  for (size_t b = 0; b < static_cast<size_t>(pages.shape[0]); ++b) {
+    for (size_t i = 0; i < entries; ++i)
+      if (double page = pages.data[b * entries + i]; page != nobodysPage)
+        numbers.push_back(page);
+    numbers.push_back(nobodysPage);
+    starts.push_back(static_cast<double>(numbers.size()));
+  }
+  List result = {oracle::Tensor({static_cast<int64_t>(numbers.size())}),
+                 oracle::Tensor({static_cast<int64_t>(starts.size())})};
+  result.pages.data = std::move(numbers);
+  result.starts.data = std::move(starts);
+  return result;
+}
+
 size_t CacheMap::bytes(int64_t batch, int64_t capacity) const {
   return static_cast<size_t>(planes * (pageCount != 0 ? pageCount * tokensOfPage : batch * capacity) * row);
 }

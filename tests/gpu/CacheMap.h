@@ -37,6 +37,12 @@ public:
   void drawPages(const std::vector<int64_t> &lengths, int64_t capacity, uint64_t seed, int64_t sharedTokens = 0);
   /// [batch, capacity / pageSize()].
   const oracle::Tensor &table() const { return pages; }
+  /// The same pages as a list of all requests' one after another, and where in it those of each begin: [batch + 1].
+  /// Before, between and behind them are numbers of no page.
+  struct List {
+    oracle::Tensor pages, starts;
+  };
+  List list() const;
 
   /// Of `batch` requests of `capacity` tokens, or of the pages that were drawn.
   size_t bytes(int64_t batch, int64_t capacity) const;

@@ -44,8 +44,7 @@ Outcome run(Driver &driver, const Kernels &kernels, const PreparedCase &prepared
     if (spec.access != "out" && !spec.name.ends_with("_cache"))
       call.tensors[spec.name] = tensors.upload(spec.type, prepared.inputs.at(spec.name), item.isStrided);
   }
-  if (map.pageSize() != 0)
-    call.tensors["block_table"] = tensors.upload(oracle::Type::i32, map.table(), item.isStrided);
+  tensors.placePages(call.tensors, map, /*isList=*/false, item.isStrided);
   const std::vector<uint8_t> &cache = prepared.cache;
   call.cache = tensors.allocate(cache.size());
   if (!cache.empty())
@@ -91,6 +90,16 @@ Outcome run(Driver &driver, const Kernels &kernels, const PreparedCase &prepared
       outcome.message = "two runs differ with " + std::to_string(splits) + " splits";
     }
     compare(std::to_string(splits) + " splits", out, lse);
+    if (map.pageSize() == 0)
+      continue;
+    const auto byTable = call.tensors;
+    tensors.placePages(call.tensors, map, /*isList=*/true, item.isStrided);
+    auto [outOfList, lseOfList] = launchAll();
+    call.tensors = byTable;
+    if (!hasSameRows(out, outOfList, 0, sizes.tokens) || !hasSameRows(lse, lseOfList, 0, sizes.tokens)) {
+      outcome.ok = false;
+      outcome.message = "a list of pages gives other bits than a table with " + std::to_string(splits) + " splits";
+    }
   }
 
   // Parts of a fixed size: the same bits, whatever else is in the batch and however many thread blocks there are.

@@ -43,8 +43,7 @@ public:
       } else if (!spec.name.ends_with("_cache")) {
         tensors[spec.name] = memory.upload(spec.type, prepared.inputs.at(spec.name), item.isStrided);
       }
-    if (map.pageSize() != 0)
-      tensors["block_table"] = memory.upload(oracle::Type::i32, map.table(), item.isStrided);
+    memory.placePages(tensors, map, /*isList=*/false, item.isStrided);
     const std::vector<uint8_t> &bytes = prepared.cache;
     cache = memory.allocate(bytes.size());
     if (!bytes.empty())
@@ -54,6 +53,15 @@ public:
     workspaceBytes = pack.workspaceBytes(phase, sizes);
     workspace = memory.allocate(workspaceBytes);
     block = pack.block(phase, tensors, cache, sizes, workspace, workspaceBytes);
+  }
+
+  bool hasPages() const { return map.pageSize() != 0; }
+  /// The pages as a list, from now on.
+  void listPages() {
+    memory.placePages(tensors, map, /*isList=*/true, /*isStrided=*/false);
+    PackOnDevice::Sizes itsSizes = sizes;
+    itsSizes.listed = map.list().pages.shape[0];
+    block = pack.block(phase, tensors, cache, itsSizes, workspace, workspaceBytes);
   }
 
   /// Only requests [first, first + count), from now on.
@@ -165,6 +173,13 @@ oracle::Comparison check(Driver &driver, const PackOnDevice &pack, const std::st
   call.setLengths(item.lengths);
   if (replay() != first)
     throw std::runtime_error("the graph's replay differs from the call where lengths have changed back");
+  if (call.hasPages()) {
+    call.listPages();
+    call.poison();
+    call.run();
+    if (call.results() != first)
+      throw std::runtime_error("a list of pages gives other bits than a table");
+  }
   return comparison;
 }
 

@@ -150,8 +150,9 @@ void ElementChecker::check(const ElementCase &item) const {
   }
   oracle::append(variant, sizes, exact);
 
-  if (map.pageSize() != 0)
-    inputs["block_table"] = tensors.upload(oracle::Type::i32, map.table(), item.isStrided);
+  std::map<std::string, DeviceTensor> withList = inputs;
+  tensors.placePages(inputs, map, /*isList=*/false, item.isStrided);
+  tensors.placePages(withList, map, /*isList=*/true, item.isStrided);
   size_t cacheBytes = map.bytes(batch, capacity);
   DevicePointer cache = tensors.allocate(cacheBytes);
   std::vector<uint8_t> bytes(cacheBytes), first;
@@ -166,14 +167,26 @@ void ElementChecker::check(const ElementCase &item) const {
     if (first != bytes)
       throw std::runtime_error("append: the cache differs with " + std::to_string(blocks) + " thread blocks");
   }
+  if (map.pageSize() != 0) {
+    driver.fill(cache, 0xff, cacheBytes);
+    launcher.launch({"append", 7, withList, cache, rows, batch, capacity});
+    driver.synchronize();
+    driver.download(bytes.data(), cache, cacheBytes);
+    if (first != bytes)
+      throw std::runtime_error("append: the cache differs with a list of pages");
+  }
 
   // Out of the cache, bit for bit, and back into an empty one.
   std::map<std::string, DeviceTensor> plain;
   oracle::Tensor lengths({batch});
   std::ranges::copy(after, lengths.data.begin());
   plain["lengths"] = tensors.upload(oracle::Type::i32, lengths, false);
-  if (map.pageSize() != 0)
-    plain["block_table"] = inputs["block_table"];
+  auto findPagesBy = [&](const std::map<std::string, DeviceTensor> &of) {
+    for (const char *name : {"block_table", "page_starts"})
+      if (map.pageSize() != 0)
+        plain[name] = of.at(name);
+  };
+  findPagesBy(inputs);
   int64_t longest = *std::ranges::max_element(after);
   for (const CacheMap::Segment &segment : map.segments()) {
     std::string name = segment.tensor.substr(0, segment.tensor.size() - 6);
@@ -201,6 +214,7 @@ void ElementChecker::check(const ElementCase &item) const {
         });
   }
   driver.fill(cache, 0xff, cacheBytes);
+  findPagesBy(withList);
   launcher.launch({"import", 64, plain, cache, longest, batch, capacity});
   driver.synchronize();
   std::vector<uint8_t> imported(cacheBytes);

@@ -139,6 +139,21 @@ DeviceTensor DeviceTensors::upload(oracle::Type type, const oracle::Tensor &tens
   return result;
 }
 
+void DeviceTensors::placePages(std::map<std::string, DeviceTensor> &tensors, const CacheMap &map, bool isList,
+                               bool isStrided) {
+  if (map.pageSize() == 0)
+    return;
+  if (!isList) {
+    tensors["block_table"] = upload(oracle::Type::i32, map.table(), isStrided);
+    tensors["page_starts"] = DeviceTensor();
+    return;
+  }
+  const CacheMap::List list = map.list();
+  DeviceTensor &table = tensors["block_table"] = upload(oracle::Type::i32, list.pages, isStrided);
+  table.strides = {1, 1};
+  tensors["page_starts"] = upload(oracle::Type::i32, list.starts, isStrided);
+}
+
 oracle::Tensor DeviceTensors::download(oracle::Type type, const DeviceTensor &from, std::vector<int64_t> shape) {
   oracle::Tensor tensor(std::move(shape));
   size_t size = oracle::typeSize(type);

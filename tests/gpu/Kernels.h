@@ -72,6 +72,8 @@ public:
   DeviceTensor place(oracle::Type type, const std::vector<int64_t> &shape, bool isStrided);
   /// Places a tensor and fills it; gaps are NaN.
   DeviceTensor upload(oracle::Type type, const oracle::Tensor &tensor, bool isStrided);
+  /// Where `map` has pages: sets block_table and page_starts of a call to its table or, `isList`, its list.
+  void placePages(std::map<std::string, DeviceTensor> &tensors, const CacheMap &map, bool isList, bool isStrided);
   /// Throws where something was written between the elements of a tensor that was filled with 0xff before.
   oracle::Tensor download(oracle::Type type, const DeviceTensor &from, std::vector<int64_t> shape);
 

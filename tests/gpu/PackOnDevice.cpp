@@ -3,6 +3,7 @@
 #include "tests/gpu/PackOnDevice.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace tpac::gputest {
 
@@ -39,8 +40,11 @@ PackOnDevice::~PackOnDevice() { tpac_kernels_destroy(kernels); }
 
 PackOnDevice::Block PackOnDevice::block(const std::string &phase, const Tensors &tensors, DevicePointer cache,
                                         const Sizes &sizes, DevicePointer workspace, size_t workspaceBytes) const {
-  const std::map<std::string, int64_t> known = {
-      {"tokens", sizes.tokens}, {"batch", sizes.batch}, {"capacity", sizes.capacity}, {"pages", sizes.pages}};
+  const std::map<std::string, int64_t> known = {{"tokens", sizes.tokens},
+                                                {"batch", sizes.batch},
+                                                {"capacity", sizes.capacity},
+                                                {"pages", sizes.pages},
+                                                {"listed_pages", sizes.listed}};
   for (const nlohmann::json *list : {&manifest.at("phases"), &manifest.at("gpu").at("moves")})
     for (const nlohmann::json &entry : *list) {
       if (entry.at("name") != phase)
@@ -79,7 +83,9 @@ void PackOnDevice::launch(const Call &call) const {
   const int64_t pageSize = cacheLayout().at("page_size");
   // The pool's pages are not counted by anybody.
   const int64_t pages = pageSize != 0 ? call.batch * call.capacity / pageSize : 0;
-  run(call.kernel, block(call.kernel, call.tensors, call.cache, {call.tokens, call.batch, call.capacity, pages}));
+  // Nor are those of a list: more than there are is enough.
+  run(call.kernel, block(call.kernel, call.tensors, call.cache,
+                         {call.tokens, call.batch, call.capacity, pages, std::numeric_limits<int32_t>::max()}));
 }
 
 } // namespace tpac::gputest

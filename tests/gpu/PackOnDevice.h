@@ -21,7 +21,7 @@ public:
   using Block = std::vector<int64_t>;
   using Tensors = std::map<std::string, DeviceTensor>;
   struct Sizes {
-    int64_t tokens, batch, capacity, pages;
+    int64_t tokens, batch, capacity, pages, listed = 0;
   };
   Block block(const std::string &phase, const Tensors &tensors, DevicePointer cache, const Sizes &sizes,
               DevicePointer workspace = 0, size_t workspaceBytes = 0) const;

@@ -178,7 +178,8 @@ private:
       if (isMove)
         entry["tensors"].push_back("lengths");
       if (isMove && pageSize != 0)
-        entry["tensors"].push_back(std::string(blockTableName));
+        for (std::string_view name : {blockTableName, pageStartsName})
+          entry["tensors"].push_back(std::string(name));
       shared += " " + entry["shared_bytes"].dump();
       kernels[kernel.getSymName().str()] = std::move(entry);
     }

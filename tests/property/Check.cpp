@@ -170,16 +170,22 @@ private:
   void call(const Program &called, tpac::Phase phase, const oracle::Sizes &sizes, Buffers &buffers) {
     const tpac::PhaseSignature &signature = called.signature(phase);
     Layout layout{storage, {}, 0};
-    std::optional<Buffer> table;
+    PageTable table;
     if (storage.pageSize != 0 && phase != tpac::Phase::merge)
       table = drawPages(phase, buffers, layout);
     std::vector<int64_t> values;
     for (const std::string &size : signature.sizes)
-      values.push_back(size == "pages" ? layout.pageCount : sizes.of(oracle::Dimension{size, 0}));
+      values.push_back(size == "pages"                 ? layout.pageCount
+                       : size == tpac::listedPagesName ? table.listed
+                                                       : sizes.of(oracle::Dimension{size, 0}));
     std::vector<Argument> arguments;
     Buffers otherwise;
     for (const tpac::PhaseTensor &tensor : signature.tensors) {
-      Buffer *buffer = tensor.name == tpac::blockTableName ? &*table : &buffers.at(tensor.name);
+      if (tpac::saysPages(tensor.name)) {
+        arguments.push_back(table.argument(tensor.name));
+        continue;
+      }
+      Buffer *buffer = &buffers.at(tensor.name);
       buffer->remember();
       if (isCache(tensor.name) && layout.changes(tensor.name)) {
         Buffer &stored = otherwise[tensor.name];
@@ -196,9 +202,10 @@ private:
           {tensor.name, buffer->data(), buffer->shape(), {buffer->strides().begin(), buffer->strides().end()}});
     }
     called.call(phase, values, arguments);
-    if (table)
-      if (std::string change = table->changed([](const Buffer::Index &) { return false; }); !change.empty())
-        fail(std::string(tpac::phaseName(phase)) + ": block_table: " + change);
+    for (const auto &[name, buffer] : {std::pair("block_table", &table.entries), {"page_starts", &table.starts}})
+      if (*buffer)
+        if (std::string change = (*buffer)->changed([](const Buffer::Index &) { return false; }); !change.empty())
+          fail(std::string(tpac::phaseName(phase)) + ": " + name + ": " + change);
     std::set<int64_t> used;
     for (const std::vector<int64_t> &pages : layout.pages)
       used.insert(pages.begin(), pages.end());
@@ -215,11 +222,60 @@ private:
     }
   }
 
+  /// Which pages requests have: a table [batch, columns], or a list and where each request's part of it starts.
+  struct PageTable {
+    std::optional<Buffer> entries, starts;
+    int64_t columns = 0, listed = 0;
+
+    Argument argument(const std::string &name) {
+      if (name == tpac::pageStartsName) {
+        if (!starts)
+          return {name, nullptr, {0}, {}};
+        return {name, starts->data(), starts->shape(), stridesOf(*starts)};
+      }
+      std::vector<int64_t> strides = stridesOf(*entries);
+      if (!starts)
+        return {name, entries->data(), entries->shape(), strides};
+      const int64_t step = strides.empty() ? 1 : strides[0];
+      return {name, entries->data(), {listed, columns}, {step, step}};
+    }
+    static std::vector<int64_t> stridesOf(const Buffer &buffer) {
+      return {buffer.strides().begin(), buffer.strides().end()};
+    }
+  };
+
+  /// The same pages as a list. Behind those of each request, before the first and behind the last is an entry that is
+  /// poison.
+  PageTable listed(const Layout &layout) {
+    PageTable table;
+    std::vector<int64_t> entries = {-1}, starts = {1};
+    for (const std::vector<int64_t> &row : layout.pages) {
+      for (int64_t page : row)
+        if (page >= 0)
+          entries.push_back(page);
+      entries.push_back(-1);
+      starts.push_back(static_cast<int64_t>(entries.size()));
+    }
+    entries.push_back(-1);
+    table.columns = capacity / storage.pageSize;
+    table.listed = static_cast<int64_t>(entries.size());
+    table.entries = Buffer(oracle::Type::i32, {table.listed}, workload.strided, /*hasRows=*/false, random);
+    table.starts = Buffer(oracle::Type::i32, {static_cast<int64_t>(starts.size())}, workload.strided,
+                          /*hasRows=*/false, random);
+    for (size_t i = 0; i < entries.size(); ++i)
+      if (entries[i] >= 0)
+        table.entries->set({static_cast<int64_t>(i)}, static_cast<double>(entries[i]));
+    for (size_t b = 0; b < starts.size(); ++b)
+      table.starts->set({static_cast<int64_t>(b)}, static_cast<double>(starts[b]));
+    return table;
+  }
+
   /// Gives the requests of a call their pages, in any order and with others between them: up to the tokens that they
-  /// have after it. The table's entries behind are poison.
-  Buffer drawPages(tpac::Phase phase, Buffers &buffers, Layout &layout) {
+  /// have after it. The table's entries behind are poison. As a list in about half of the calls.
+  PageTable drawPages(tpac::Phase phase, Buffers &buffers, Layout &layout) {
     const int64_t entries = capacity / storage.pageSize;
-    Buffer table(oracle::Type::i32, {workload.batch(), entries}, workload.strided, /*hasRows=*/false, random);
+    PageTable table;
+    table.entries = Buffer(oracle::Type::i32, {workload.batch(), entries}, workload.strided, /*hasRows=*/false, random);
     std::vector<int64_t> ends;
     for (int64_t b = 0; b < workload.batch(); ++b) {
       double tokens = phase == tpac::Phase::append
@@ -241,8 +297,15 @@ private:
         if (!isShared)
           order.pop_back();
         layout.pages[b][static_cast<size_t>(i)] = page;
-        table.set({static_cast<int64_t>(b), i}, static_cast<double>(page));
+        table.entries->set({static_cast<int64_t>(b), i}, static_cast<double>(page));
       }
+    if (random.chance(50)) {
+      table = listed(layout);
+      ++coverage.pageLists;
+    }
+    table.entries->remember();
+    if (table.starts)
+      table.starts->remember();
     return table;
   }
 
@@ -688,6 +751,7 @@ void Coverage::add(const Coverage &other) {
   blocked += other.blocked;
   paged += other.paged;
   sharedPages += other.sharedPages;
+  pageLists += other.pageLists;
   for (const auto &[tolerance, share] : other.worstShares)
     worstShares[tolerance] = std::max(worstShares[tolerance], share);
 }
@@ -705,7 +769,7 @@ void checkSignature(const oracle::Variant &variant, const tpac::PhaseSignature &
   std::string phase(tpac::phaseName(signature.phase));
   std::vector<std::string> sizes = oracle::phaseSizes(phase);
   if (storage.pageSize != 0 && phase != "merge")
-    sizes.push_back("pages");
+    sizes.insert(sizes.end(), {"pages", "listed_pages"});
   if (signature.sizes != sizes) {
     std::string found;
     for (const std::string &size : signature.sizes)
@@ -716,7 +780,9 @@ void checkSignature(const oracle::Variant &variant, const tpac::PhaseSignature &
   if (auto lengths = std::ranges::find(expected, "lengths", &oracle::TensorSpec::name);
       storage.pageSize != 0 && lengths != expected.end()) {
     std::string entries = "capacity" + (storage.pageSize == 1 ? "" : " / " + std::to_string(storage.pageSize));
-    expected.insert(lengths + 1, {"block_table", oracle::Type::i32, {{"batch"}, {entries}}, "in"});
+    const oracle::TensorSpec pageTensors[] = {{"block_table", oracle::Type::i32, {{"batch"}, {entries}}, "in"},
+                                              {"page_starts", oracle::Type::i32, {{"batch", 1}}, "in"}};
+    expected.insert(lengths + 1, std::begin(pageTensors), std::end(pageTensors));
   }
   for (size_t i = 0; i < std::max(expected.size(), signature.tensors.size()); ++i) {
     std::string wanted = "nothing";

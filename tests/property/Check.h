@@ -29,6 +29,8 @@ struct Coverage {
   int64_t blocked = 0;
   int64_t paged = 0;
   int64_t sharedPages = 0;
+  /// Calls that were given their pages as a list.
+  int64_t pageLists = 0;
   /// Worst part of its limit that any compared figure used, by the tolerance that made the limit.
   std::map<double, double> worstShares;
 
@@ -36,8 +38,8 @@ struct Coverage {
 };
 
 /// Compiles and runs `member` by `route`; throws std::runtime_error with what was wrong. Half of the members have
-/// caches in pages, in any order, some of them shared by two requests, all others poisoned. Where V's token factors are
-/// cached and the route is not the reference path, half have them in blocks of tokens.
+/// caches in pages, in any order, some of them shared by two requests, all others poisoned, by tables or by lists.
+/// Where V's token factors are cached and the route is not the reference path, half have them in blocks of tokens.
 Coverage check(const Member &member, const Route &route);
 
 /// Compares names, order, element types, shapes and access of `phase` with the oracle's statement, caches being stored

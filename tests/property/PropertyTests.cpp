@@ -146,7 +146,7 @@ public:
               << coverage.rowsThatSeeNothing << " rows that see nothing, " << coverage.rowsWithLseBeyond100
               << " with LSE beyond 100, " << coverage.prefills << " prefills, " << coverage.merges << " merges, "
               << coverage.blocked << " with V in blocks, " << coverage.paged << " with pages, " << coverage.sharedPages
-              << " of them shared\n";
+              << " of them shared, " << coverage.pageLists << " calls with lists of pages\n";
     for (const auto &[tolerance, share] : coverage.worstShares)
       std::cout << "tolerance " << tolerance << ": the worst figure used " << share << " of its limit\n";
   }

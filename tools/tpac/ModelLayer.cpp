@@ -77,7 +77,8 @@ PhaseCall ModelLayer::sizedCall(Phase phase, int64_t count) const {
                                                 {"channels", channels},
                                                 {"batch", 1},
                                                 {"capacity", capacityFor(signature, tokens)},
-                                                {"pages", static_cast<int64_t>(2 * blockTable.size())}};
+                                                {"pages", static_cast<int64_t>(2 * blockTable.size())},
+                                                {std::string(listedPagesName), 0}};
   PhaseCall call(signature);
   for (const std::string &size : signature.sizes)
     call.setSize(size, sizes.at(size));
@@ -88,7 +89,7 @@ PhaseCall ModelLayer::sizedCall(Phase phase, int64_t count) const {
 void ModelLayer::allocate(Phase phase, const std::map<std::string, std::vector<double>> &inputs) {
   PhaseCall call = sizedCall(phase, tokens);
   for (const PhaseTensor &tensor : executable.signature(phase).tensors) {
-    if (memory.contains(tensor.name))
+    if (memory.contains(tensor.name) || tensor.isOptional)
       continue;
     std::vector<int64_t> shape = call.shapeOf(tensor.name);
     int64_t elements = std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
@@ -127,7 +128,8 @@ void ModelLayer::run(Phase phase, int64_t first, int64_t count) {
   tokenStart = {0, static_cast<int32_t>(count)};
   PhaseCall call = sizedCall(phase, count);
   for (const PhaseTensor &tensor : executable.signature(phase).tensors)
-    call.setTensor(tensor.name, dataOf(tensor, first));
+    if (!tensor.isOptional)
+      call.setTensor(tensor.name, dataOf(tensor, first));
   if (int32_t status = call.run(executable.function(phase)))
     throw std::runtime_error(std::string(phaseName(phase)) + " of tokens " + std::to_string(first) + " to " +
                              std::to_string(first + count) + " failed: " + executable.statusMessage(phase, status));

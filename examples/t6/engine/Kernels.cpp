@@ -67,7 +67,8 @@ Kernels::Kernels(const std::string &path, Machine &machine) : where(machine) {
     phase.number = numbers.at(phaseName);
     phase.sizes = description.at("sizes").get<std::vector<std::string>>();
     for (const nlohmann::json &tensor : description.at("tensors"))
-      phase.tensors.push_back({tensor.at("name"), tensor.at("type"), tensor.at("shape")});
+      phase.tensors.push_back(
+          {tensor.at("name"), tensor.at("type"), tensor.at("shape"), tensor.value("optional", false)});
     phases[phaseName] = std::move(phase);
   }
 }
@@ -86,9 +87,10 @@ void Kernels::run(const std::string &phaseName, const Sizes &sizes, const std::m
   std::vector<int64_t> words = {0};
   auto add = [&](const void *pointer) { words.push_back(static_cast<int64_t>(reinterpret_cast<intptr_t>(pointer))); };
   for (const std::string &size : phase.sizes)
-    words.push_back(sizes.at(size));
+    words.push_back(size == "listed_pages" ? 0 : sizes.at(size));
   for (const TensorInfo &tensor : phase.tensors) {
-    add(data.at(tensor.name));
+    // Pages are found by tables: there is no list of them.
+    add(tensor.isOptional ? nullptr : data.at(tensor.name));
     add(nullptr);
   }
   int64_t bytes = 0;

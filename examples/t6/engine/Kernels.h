@@ -29,6 +29,8 @@ struct TensorInfo {
   /// "f32", "bf16", "i32", ...
   std::string type;
   std::vector<std::string> shape;
+  /// May be NULL.
+  bool isOptional = false;
 
   /// Throws std::runtime_error where the engine does not handle the element type.
   Type elementType() const;

@@ -25,6 +25,8 @@ class TensorInfo:
     type: str
     #: per dimension a number, or how it follows from the sizes of a call: "tokens", "batch + 1", "capacity / 32"
     shape: tuple[int | str, ...]
+    #: a call may do without it
+    is_optional: bool = False
 
     def extents(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape under sizes of a call; KeyError for one that is needed and not given."""
@@ -36,7 +38,7 @@ class Phase:
     """A function of a pack: append, decode, prefill, merge; on GPUs import and export, too."""
 
     name: str
-    #: "tokens", "batch", "capacity", "pages"
+    #: "tokens", "batch", "capacity", "pages", "listed_pages"
     sizes: tuple[str, ...]
     #: by name, in the pack's order
     tensors: Mapping[str, TensorInfo]
@@ -47,8 +49,9 @@ class Phase:
 
     @functools.cached_property
     def input_names(self) -> list[str]:
-        """What is read but the cache, in the pack's order."""
-        return [t.name for t in self.tensors.values() if t.access == "in" and not t.name.endswith("cache")]
+        """What every call reads but the cache, in the pack's order."""
+        return [t.name for t in self.tensors.values()
+                if t.access == "in" and not t.is_optional and not t.name.endswith("cache")]
 
     @functools.cached_property
     def cache_names(self) -> list[str]:
@@ -83,7 +86,7 @@ def _read_phase(description: Mapping[str, Any], layout: _native.CacheLayout) -> 
             tensors["cache"] = TensorInfo("cache", t["access"], "u8", (*places, layout.token_bytes))
             continue
         shape = tuple(int(dimension) if dimension.isdigit() else dimension for dimension in t["shape"])
-        tensors[t["name"]] = TensorInfo(t["name"], t["access"], t["type"], shape)
+        tensors[t["name"]] = TensorInfo(t["name"], t["access"], t["type"], shape, t.get("optional", False))
     return Phase(description["name"], tuple(description["sizes"]), tensors)
 
 
@@ -100,6 +103,10 @@ class Pack:
     JAX for what is only read), with any strides that the header allows. Nothing is copied; bf16, f16 and fp8 tensors
     may also be given as their bits (uint16, uint8). Caches are written in place. The sizes of a call follow from the
     shapes. While kernels run, the GIL is released.
+
+    Where caches have pages, `block_table` is a table [batch, columns], or with `page_starts` (FlashInfer's indptr) a list
+    of all requests' pages (its indices), of one dimension. A list does not say how many tokens a request may have:
+    `capacity`, a multiple of the page size, does, as a keyword argument.
 
     On a GPU calls return when their kernels are launched, on the stream that the framework of the queries works on at
     present, or on `stream`, a CUstream as a number: what is written on other streams is waited for there, and calls may

@@ -101,11 +101,12 @@ TPAC_MUST_USE TPAC_API int32_t tpac_kernels_run(const tpac_kernels *kernels, int
 /* Runs a phase on a stream: on a GPU a CUstream of the kernels' context (or NULL, its default stream), on a CPU NULL.
  * On a GPU the call returns when the kernels are launched. It allocates nothing, copies nothing and waits for nothing,
  * so that it can be captured in a CUDA graph. What a graph replays is what the sizes and addresses of the block said;
- * token_start, lengths, positions, the block table and all other data are read when the kernels run, and may change
- * between replays. Memory that the block names must last until the kernels have run; the block itself need not.
+ * token_start, lengths, positions, the block table or list of pages and all other data are read when the kernels run,
+ * and may change between replays. Memory that the block names must last until the kernels have run; the block itself
+ * need not.
  *
- * GPUs check what a block says, not what its data is: lengths beyond the capacity, token_start that decreases, and
- * pages that are none are the caller's to avoid. Of argument blocks they read:
+ * GPUs check what a block says, not what its data is: lengths beyond the capacity, token_start or page_starts that
+ * decrease, and pages that are none are the caller's to avoid. Of argument blocks they read:
  * - data: addresses on the device, aligned to their elements; of tensors with one dimension contiguous
  * - NAME_cache: all the same address, that of the cache (tpac_kernels_cache_layout), aligned to 16 bytes; strides NULL
  * - capacity: a multiple of capacity_unit of the layout

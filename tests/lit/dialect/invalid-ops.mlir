@@ -477,6 +477,16 @@ func.func @store_pages(%x: tensor<?x?x8xf32>, %t: tensor<?x?xi32>, %s: tensor<?x
 
 // -----
 
+func.func @load_pages(%pool: tensor<?x4x8xf32>, %t: tensor<?x?xi32>, %s: tensor<i32>, %l: tensor<?xi32>,
+                      %init: tensor<?x?x8xf32>) {
+  // expected-error @below {{expected page_starts [batch + 1] or empty, got [] [K8]}}
+  %r = tpa.load_pages ins(%pool, %t : tensor<?x4x8xf32>, tensor<?x?xi32>) page_starts(%s : tensor<i32>)
+    lengths(%l : tensor<?xi32>) outs(%init : tensor<?x?x8xf32>)
+  return
+}
+
+// -----
+
 func.func @store_pages(%x: tensor<?x?x8xf32>, %t: tensor<?x?xi32>, %s: tensor<i32>, %l: tensor<?xi32>,
                        %pool: tensor<?x4x8xf32>) {
   // expected-error @below {{expected token_start [batch + 1], got [] [K7]}}

@@ -395,3 +395,16 @@ func.func @pages(%pool: tensor<?x16x2x64xbf16>, %t: tensor<?x?xi32>, %s: tensor<
     lengths(%l : tensor<?xi32>) outs(%pool : tensor<?x16x2x64xbf16>)
   return %p : tensor<?x16x2x64xbf16>
 }
+
+// A list of pages, and where those of each request start.
+// CHECK-LABEL: func.func @page_list(
+// CHECK: %[[C:.*]] = tpa.load_pages ins(%{{.*}}, %[[T:.*]] : tensor<?x16xf32>, tensor<?x?xi32>) page_starts(%[[S:.*]] : tensor<?xi32>) lengths(%[[L:.*]] : tensor<?xi32>) outs(%{{.*}} : tensor<?x?xf32>)
+// CHECK: tpa.store_pages ins(%[[C]], %[[T]] : tensor<?x?xf32>, tensor<?x?xi32>) page_starts(%[[S]] : tensor<?xi32>) token_start(%{{.*}} : tensor<?xi32>) lengths(%[[L]] : tensor<?xi32>) outs(%{{.*}} : tensor<?x16xf32>)
+func.func @page_list(%pool: tensor<?x16xf32>, %t: tensor<?x?xi32>, %s: tensor<?xi32>, %n: tensor<?xi32>, %l: tensor<?xi32>,
+                     %init: tensor<?x?xf32>) -> tensor<?x16xf32> {
+  %c = tpa.load_pages ins(%pool, %t : tensor<?x16xf32>, tensor<?x?xi32>) page_starts(%s : tensor<?xi32>)
+    lengths(%l : tensor<?xi32>) outs(%init : tensor<?x?xf32>)
+  %p = tpa.store_pages ins(%c, %t : tensor<?x?xf32>, tensor<?x?xi32>) page_starts(%s : tensor<?xi32>)
+    token_start(%n : tensor<?xi32>) lengths(%l : tensor<?xi32>) outs(%pool : tensor<?x16xf32>)
+  return %p : tensor<?x16xf32>
+}

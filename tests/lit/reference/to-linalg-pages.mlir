@@ -7,7 +7,7 @@
 // CHECK-DAG: %[[C0:.*]] = arith.constant 0 : index
 // CHECK-DAG: %[[C1:.*]] = arith.constant 1 : index
 // CHECK-DAG: %[[C4:.*]] = arith.constant 4 : index
-// CHECK: %[[REQUESTS:.*]] = tensor.dim %[[TABLE]],
+// CHECK: %[[REQUESTS:.*]] = tensor.dim %[[LENGTHS]],
 // CHECK: %[[R:.*]] = scf.for %[[REQUEST:.*]] = %[[C0]] to %[[REQUESTS]] step %[[C1]] iter_args(%{{.*}} = %[[INIT]])
 // CHECK: %[[LENGTH0:.*]] = tensor.extract %[[LENGTHS]][%[[REQUEST]]]
 // CHECK: %[[LENGTH:.*]] = arith.index_cast %[[LENGTH0]]
@@ -48,4 +48,23 @@ func.func @store(%x: tensor<?x?xi32>, %t: tensor<?x?xi32>, %s: tensor<?xi32>, %l
   %p = tpa.store_pages ins(%x, %t : tensor<?x?xi32>, tensor<?x?xi32>) token_start(%s : tensor<?xi32>)
     lengths(%l : tensor<?xi32>) outs(%pool : tensor<?x4xi32>)
   return %p : tensor<?x4xi32>
+}
+
+// With a list of pages the request's row is where its pages start, unless there are no starts.
+// CHECK-LABEL: func.func @list(
+// CHECK-SAME: %{{.*}}, %[[TABLE:arg1]]:{{.*}} %[[STARTS:arg2]]:{{.*}} %[[LENGTHS:arg3]]:
+// CHECK: scf.for %[[REQUEST:[a-z0-9]+]] =
+// CHECK: %[[SIZE:.*]] = tensor.dim %[[STARTS]],
+// CHECK: %[[GIVEN:.*]] = arith.cmpi ne, %[[SIZE]],
+// CHECK: %[[ROW:.*]] = scf.if %[[GIVEN]]
+// CHECK: %[[START0:.*]] = tensor.extract %[[STARTS]][%[[REQUEST]]]
+// CHECK: %[[START:.*]] = arith.index_cast %[[START0]]
+// CHECK: scf.yield %[[START]]
+// CHECK: scf.yield %[[REQUEST]]
+// CHECK: tensor.extract %[[TABLE]][%[[ROW]], %{{.*}}]
+func.func @list(%pool: tensor<?x4x8xf32>, %t: tensor<?x?xi32>, %s: tensor<?xi32>, %l: tensor<?xi32>,
+                %init: tensor<?x?x8xf32>) -> tensor<?x?x8xf32> {
+  %c = tpa.load_pages ins(%pool, %t : tensor<?x4x8xf32>, tensor<?x?xi32>) page_starts(%s : tensor<?xi32>)
+    lengths(%l : tensor<?xi32>) outs(%init : tensor<?x?x8xf32>)
+  return %c : tensor<?x?x8xf32>
 }

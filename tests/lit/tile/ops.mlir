@@ -57,6 +57,13 @@ func.func @pages(%k: memref<?x16x2x64xbf16>, %table: memref<?x?xi32>, %b: index,
   return
 }
 
+// CHECK-LABEL: func.func @table_row(
+// CHECK: tile.table_row %{{.*}}[%{{.*}}] : memref<?xi32, strided<[?], offset: ?>>
+func.func @table_row(%starts: memref<?xi32, strided<[?], offset: ?>>, %b: index) -> index {
+  %row = tile.table_row %starts[%b] : memref<?xi32, strided<[?], offset: ?>>
+  return %row : index
+}
+
 // CHECK-LABEL: func.func @scalar_memory(
 // CHECK: %[[X:.*]] = tile.load %{{.*}}[] axes [] : memref<f32> -> <f32>
 // CHECK: tile.store %[[X]], %{{.*}}[] axes [] : <f32> -> memref<f32>

@@ -96,6 +96,11 @@ void breakArgument(RawArguments &arguments, const StatusCheck &check, const Phas
     break;
   case CheckKind::capacityBlock:
     FAIL() << "the caches of this pack are in no blocks";
+  case CheckKind::pageStartsNegative:
+  case CheckKind::pageStartsOrder:
+  case CheckKind::pageStartsLast:
+  case CheckKind::listedLength:
+    FAIL() << "the caches of this pack are in no pages";
   case CheckKind::dataNull:
     arguments.words[dataWord] = 0;
     break;

@@ -371,6 +371,50 @@ TEST(WorkItem, readsPages) {
     auto refused = [&] {
       return std::string(decode.statusMessage(call.statusOf(nullptr, nullptr, 0, decode.function)));
     };
+    // The same pages as a list, of any step.
+    std::vector<int32_t> list = {2147480000}, starts = {1};
+    for (int64_t request = 0; request < call.batch; ++request) {
+      for (int64_t i = 0; i * size < call.lengths[static_cast<size_t>(request)]; ++i)
+        list.push_back(table[static_cast<size_t>(request * entries + i)]);
+      starts.push_back(static_cast<int32_t>(list.size()));
+    }
+    const auto listedPages = static_cast<int64_t>(list.size());
+    call.call.setTensor("block_table", list.data());
+    call.call.setTensor("page_starts", starts.data());
+    call.call.setSize("listed_pages", listedPages);
+    EXPECT_TRUE(sameBits(call.run(nullptr, nullptr), byRows.whole)) << size;
+    TestExecutor listExecutor(3, 5);
+    EXPECT_TRUE(sameBits(call.run(listExecutor.get(), &workspace), byRows.inParts)) << size;
+    std::vector<int32_t> sparse(2 * list.size(), 2147480000);
+    for (size_t i = 0; i < list.size(); ++i)
+      sparse[2 * i] = list[i];
+    call.call.setTensor("block_table", sparse.data(), std::array<int64_t, 2>{77, 2});
+    EXPECT_TRUE(sameBits(call.run(nullptr, nullptr), byRows.whole)) << size;
+
+    call.call.setSize("listed_pages", listedPages - 1);
+    EXPECT_EQ(refused(),
+              "p_decode: page_starts[batch] exceeds listed_pages; expected at most listed_pages, the numbers "
+              "in block_table");
+    call.call.setSize("listed_pages", -1);
+    EXPECT_EQ(refused(), "p_decode: listed_pages is out of range; expected 0 .. 2147483647");
+    call.call.setSize("listed_pages", listedPages);
+    std::swap(starts[1], starts[2]);
+    EXPECT_EQ(refused(),
+              "p_decode: page_starts decreases; expected page_starts[b] <= page_starts[b + 1] for each request b");
+    std::swap(starts[1], starts[2]);
+    starts[0] = -1;
+    EXPECT_EQ(refused(), "p_decode: page_starts[0] is negative; expected 0 or more");
+    starts[0] = 1;
+    starts[1] -= 1;
+    EXPECT_EQ(refused(), "p_decode: the tokens of a request do not fit its listed pages; expected lengths[b] <= " +
+                             std::to_string(size) + " (page_starts[b + 1] - page_starts[b]) for each request b");
+    starts[1] += 1;
+    call.call.setTensor("page_starts", reinterpret_cast<char *>(starts.data()) + 2);
+    EXPECT_EQ(refused(),
+              "p_decode: page_starts.data is not aligned; expected a multiple of 4 bytes for i32 [batch + 1]");
+    call.call.setTensor("page_starts", nullptr);
+    call.call.setSize("listed_pages", 0);
+
     call.call.setTensor("block_table", nullptr);
     EXPECT_EQ(refused(), "p_decode: block_table.data is NULL; expected a pointer to i32 [batch, capacity" +
                              (size == 1 ? "" : " / " + std::to_string(size)) + "]");

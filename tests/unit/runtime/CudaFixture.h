@@ -47,9 +47,9 @@ struct DecodeArguments {
   int64_t workspaceSize;
 };
 struct PagedDecodeArguments {
-  int64_t structSize, tokens, batch, capacity, pages;
-  Tensor qHead, qToken, positions, tokenStart, lengths, blockTable, kHeadCache, kTokenCache, vHeadCache, vTokenCache,
-      out, lse;
+  int64_t structSize, tokens, batch, capacity, pages, listedPages;
+  Tensor qHead, qToken, positions, tokenStart, lengths, blockTable, pageStarts, kHeadCache, kTokenCache, vHeadCache,
+      vTokenCache, out, lse;
   uint64_t executor, workspace;
   int64_t workspaceSize;
 };

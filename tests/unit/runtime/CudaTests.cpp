@@ -80,44 +80,60 @@ TEST_F(RuntimeCuda, passesWhatKernelsTake) {
 TEST_F(RuntimeCuda, passesBlockTables) {
   Kernels kernels;
   ASSERT_EQ(create(&kernels.handle, "paged"), TPAC_SUCCESS) << message(TPAC_INVALID_ARGUMENT);
-  tableParameters = 3;
+  tableParameters = 4;
   auto args = decodeArguments<PagedDecodeArguments>(2, 2);
   args.capacity = 48;
   args.pages = 9;
   args.blockTable = {0xa00};
   const int64_t strides[] = {100, 1};
   args.blockTable.strides = strides;
+  auto parameters = [](std::initializer_list<uint64_t> pages) {
+    Values values = {0x100, 6, 3, 1, 0x200, 32, 16, 1, 0x500, 0x600, 0x700};
+    values.insert(values.end(), pages);
+    values.insert(values.end(), {0x800, 48, 16, 1, 0x900, 3, 1, cacheAddress, workspaceAddress, 2, 48, 2, 8});
+    return values;
+  };
   ASSERT_EQ(tpac_kernels_launch(kernels.handle, TPAC_DECODE, &args, nullptr), TPAC_SUCCESS) << message(1);
   ASSERT_EQ(launches.size(), 2u);
   // Two requests of at most two blocks: a part has one at least.
   EXPECT_EQ(launches[0].blocks, 2u);
-  EXPECT_EQ(launches[0].parameters, (Values{0x100,
-                                            6,
-                                            3,
-                                            1,
-                                            0x200,
-                                            32,
-                                            16,
-                                            1,
-                                            0x500,
-                                            0x600,
-                                            0x700,
-                                            0xa00,
-                                            100,
-                                            1,
-                                            0x800,
-                                            48,
-                                            16,
-                                            1,
-                                            0x900,
-                                            3,
-                                            1,
-                                            cacheAddress,
-                                            workspaceAddress,
-                                            2,
-                                            48,
-                                            2,
-                                            8}));
+  for (const Launch &launch : launches)
+    EXPECT_EQ(launch.parameters, parameters({0xa00, 100, 1, 0}));
+
+  // A list in place of the table: a row begins with each of its entries.
+  args.pageStarts = {0xb00};
+  args.listedPages = 5;
+  const int64_t sparse[] = {70, 2};
+  const std::pair<const int64_t *, uint64_t> steps[] = {{nullptr, 1}, {sparse, 2}};
+  for (const auto &[given, step] : steps) {
+    launches.clear();
+    args.blockTable.strides = given;
+    ASSERT_EQ(tpac_kernels_launch(kernels.handle, TPAC_DECODE, &args, nullptr), TPAC_SUCCESS) << message(1);
+    ASSERT_EQ(launches.size(), 2u);
+    EXPECT_EQ(launches[0].parameters, parameters({0xa00, step, step, 0xb00}));
+  }
+  auto refused = [&] {
+    launches.clear();
+    EXPECT_EQ(tpac_kernels_launch(kernels.handle, TPAC_DECODE, &args, nullptr), TPAC_INVALID_ARGUMENT);
+    EXPECT_TRUE(launches.empty());
+    return message(TPAC_INVALID_ARGUMENT);
+  };
+  args.blockTable = {0};
+  EXPECT_EQ(refused(), "tpac_kernels_launch: args.block_table.data is NULL; expected an address on the device for i32 "
+                       "[batch, capacity / 16]");
+  args.listedPages = -1;
+  EXPECT_EQ(refused(), "tpac_kernels_launch: args.listed_pages is -1; expected 0 .. 2147483647");
+  // No request has any page.
+  args.listedPages = 0;
+  EXPECT_EQ(tpac_kernels_launch(kernels.handle, TPAC_DECODE, &args, nullptr), TPAC_SUCCESS) << message(1);
+  args.blockTable = {0xa00};
+  args.pageStarts = {0xb02};
+  EXPECT_EQ(refused(), "tpac_kernels_launch: args.page_starts.data is no multiple of 4; expected an address aligned to "
+                       "so many bytes for i32 [batch + 1]");
+  args.pageStarts = {0xb00, strides};
+  EXPECT_EQ(refused(),
+            "tpac_kernels_launch: args.page_starts.strides holds 100; expected 1, or NULL, for i32 [batch + 1]");
+  args.pageStarts = {};
   args.capacity = 40;
   EXPECT_EQ(tpac_kernels_launch(kernels.handle, TPAC_DECODE, &args, nullptr), TPAC_INVALID_ARGUMENT);
   EXPECT_EQ(message(TPAC_INVALID_ARGUMENT),

@@ -281,6 +281,36 @@ TEST(Memory, PagesThatATableGives) {
   EXPECT_TRUE(contains(error, "the table of pages: out of bounds: dimension 0 has elements 0 to 1")) << error;
 }
 
+TEST(Memory, AListOfPagesIsATableOfOverlappingRows) {
+  // The token 5 of request %b, in pages of 4 numbers.
+  const std::string program = R"(
+    func.func @main(%pool: memref<?x4xf32>, %table: memref<?x?xi32, strided<[?, ?]>>, %starts: memref<?xi32>, %b: index,
+                    %out: memref<1xf32>) {
+      %c0 = arith.constant 0 : index
+      %c5 = arith.constant 5 : index
+      %row = tile.table_row %starts[%b] : memref<?xi32>
+      %x = tile.load %pool[%row, %c5] axes ["", "m"] pages %table runs 1
+        : memref<?x4xf32>, memref<?x?xi32, strided<[?, ?]>> -> !tile.tile<m 1, f32>
+      tile.store %x, %out[%c0] axes ["m"] : !tile.tile<m 1, f32> -> memref<1xf32>
+      return
+    })";
+  TestMemory pool = numbered(ElementType::f32, 5, 4), out(ElementType::f32, {1});
+  TestMemory list(ElementType::i32, {5, 1}, {9, 4, 2, 3, 0}), starts(ElementType::i32, {3}, {1, 3, 5});
+  MemoryView rows = list.view();
+  rows.shape[1] = 2;
+  rows.strides = {1, 1};
+  for (const auto &[request, expected] : {std::pair(0, 2 * 4 + 1), {1, 0 * 4 + 1}}) {
+    ASSERT_EQ(runProgram(program, {pool.view(), rows, starts.view(), request, out.view()}), "");
+    EXPECT_EQ(out.values(), (Values{static_cast<double>(expected)}));
+  }
+  std::string error = runProgram(program, {pool.view(), rows, starts.view(), 3, out.view()});
+  EXPECT_TRUE(contains(error, "tile.table_row: out of bounds: dimension 0 has elements 0 to 2")) << error;
+  // Without starts rows are requests.
+  TestMemory table(ElementType::i32, {2, 2}, {9, 4, 2, 3}), none(ElementType::i32, {0});
+  ASSERT_EQ(runProgram(program, {pool.view(), table.view(), none.view(), 1, out.view()}), "");
+  EXPECT_EQ(out.values(), (Values{3 * 4 + 1}));
+}
+
 TEST(Memory, PagesHoldBlocks) {
   // Pages of two blocks of 2 tokens, 3 features each: a store from token 1 on.
   std::string program = R"(
