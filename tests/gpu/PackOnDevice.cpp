@@ -45,28 +45,62 @@ PackOnDevice::Block PackOnDevice::block(const std::string &phase, const Tensors 
                                                 {"capacity", sizes.capacity},
                                                 {"pages", sizes.pages},
                                                 {"listed_pages", sizes.listed}};
-  for (const nlohmann::json *list : {&manifest.at("phases"), &manifest.at("gpu").at("moves")})
-    for (const nlohmann::json &entry : *list) {
-      if (entry.at("name") != phase)
-        continue;
-      Block block = {0};
-      for (const std::string size : entry.at("sizes"))
-        block.push_back(known.at(size));
-      for (const nlohmann::json &tensor : entry.at("tensors")) {
-        const std::string name = tensor.at("name");
-        if (name.ends_with("_cache")) {
-          block.insert(block.end(), {static_cast<int64_t>(cache), 0});
-          continue;
-        }
-        const DeviceTensor &own = tensors.at(name);
-        block.push_back(static_cast<int64_t>(own.pointer));
-        block.push_back(reinterpret_cast<int64_t>(own.strides.data()));
-      }
-      block.insert(block.end(), {0, static_cast<int64_t>(workspace), static_cast<int64_t>(workspaceBytes)});
-      block.front() = static_cast<int64_t>(block.size() * sizeof(int64_t));
-      return block;
+  const nlohmann::json &entry = description(phase);
+  Block block = {0};
+  for (const std::string size : entry.at("sizes"))
+    block.push_back(known.at(size));
+  for (const nlohmann::json &tensor : entry.at("tensors")) {
+    const std::string name = tensor.at("name");
+    if (name.ends_with("_cache")) {
+      block.insert(block.end(), {static_cast<int64_t>(cache), 0});
+      continue;
     }
+    const DeviceTensor &own = tensors.at(name);
+    block.push_back(static_cast<int64_t>(own.pointer));
+    block.push_back(reinterpret_cast<int64_t>(own.strides.data()));
+  }
+  block.insert(block.end(), {0, static_cast<int64_t>(workspace), static_cast<int64_t>(workspaceBytes)});
+  block.front() = static_cast<int64_t>(block.size() * sizeof(int64_t));
+  return block;
+}
+
+const nlohmann::json &PackOnDevice::description(const std::string &phase) const {
+  for (const nlohmann::json *list : {&manifest.at("phases"), &manifest.at("gpu").at("moves")})
+    for (const nlohmann::json &entry : *list)
+      if (entry.at("name") == phase)
+        return entry;
   throw std::runtime_error("the pack has no phase " + phase);
+}
+
+std::vector<std::string> PackOnDevice::constantTensors(const std::string &phase) const {
+  std::vector<std::string> names;
+  for (const nlohmann::json &tensor : description(phase).at("tensors")) {
+    auto isNumber = [](const std::string &extent) { return extent.find_first_not_of("0123456789") == extent.npos; };
+    if (std::ranges::all_of(tensor.at("shape").get<std::vector<std::string>>(), isNumber))
+      names.push_back(tensor.at("name"));
+  }
+  return names;
+}
+
+void PackOnDevice::runBound(const std::string &phase, Block block, const Tensors &tensors,
+                            const std::vector<std::string> &constants) const {
+  std::vector<tpac_binding> bindings;
+  for (const std::string &name : constants) {
+    const DeviceTensor &tensor = tensors.at(name);
+    bindings.push_back({name.c_str(), reinterpret_cast<const void *>(tensor.pointer), tensor.strides.data()});
+  }
+  const nlohmann::json &entry = description(phase);
+  size_t word = 1 + entry.at("sizes").size();
+  for (const nlohmann::json &tensor : entry.at("tensors")) {
+    if (std::ranges::find(constants, tensor.at("name").get<std::string>()) != constants.end())
+      block[word] = block[word + 1] = 0;
+    word += 2;
+  }
+  tpac_kernels *bound = nullptr;
+  check(tpac_kernels_bind(kernels, bindings.data(), static_cast<int64_t>(bindings.size()), &bound));
+  const int32_t status = tpac_kernels_launch(bound, numberOf(phase), block.data(), driver.cudaStream());
+  tpac_kernels_destroy(bound);
+  check(status);
 }
 
 void PackOnDevice::run(const std::string &phase, const Block &block) const {

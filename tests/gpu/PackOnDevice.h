@@ -25,6 +25,11 @@ public:
   };
   Block block(const std::string &phase, const Tensors &tensors, DevicePointer cache, const Sizes &sizes,
               DevicePointer workspace = 0, size_t workspaceBytes = 0) const;
+  /// Tensors of a phase that are the same from call to call: learned factors.
+  std::vector<std::string> constantTensors(const std::string &phase) const;
+  /// The same call by kernels that know `constants` of its tensors beforehand and do not find them in the block.
+  void runBound(const std::string &phase, Block block, const Tensors &tensors,
+                const std::vector<std::string> &constants) const;
   /// Throws a std::runtime_error with the library's message where the call is refused.
   void run(const std::string &phase, const Block &block) const;
   /// The same, as an engine does it: what is measured.
@@ -40,6 +45,8 @@ public:
 
 private:
   static void check(int32_t status);
+  /// The phase as the manifest describes it.
+  const nlohmann::json &description(const std::string &phase) const;
   static int32_t numberOf(const std::string &phase);
 
   Driver &driver;
