@@ -5,14 +5,16 @@
 #ifndef TPAC_TESTS_GPU_KERNELS_H
 #define TPAC_TESTS_GPU_KERNELS_H
 
+#include "bench/gpu/Driver.h"
 #include "tests/gpu/CacheMap.h"
 #include "tests/gpu/Case.h"
-#include "tests/gpu/Driver.h"
 
 #include <filesystem>
 #include <map>
 
 namespace tpac::gputest {
+
+using namespace device;
 
 /// A tensor on the device; strides in elements.
 struct DeviceTensor {

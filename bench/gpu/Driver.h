@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The CUDA driver, loaded when the program runs: nothing of CUDA is needed to build it, and only the driver to run it.
-// Every failure is a std::runtime_error that names the call.
+// Every failure is a device::Failure that names the call; after a kernel's fault all later calls fail.
 
-#ifndef TPAC_TESTS_GPU_DRIVER_H
-#define TPAC_TESTS_GPU_DRIVER_H
+#ifndef TPAC_BENCH_GPU_DRIVER_H
+#define TPAC_BENCH_GPU_DRIVER_H
 
 #include <cstddef>
 #include <cstdint>
@@ -14,7 +14,12 @@
 #include <string>
 #include <vector>
 
-namespace tpac::gputest {
+namespace tpac::device {
+
+/// A call of the driver failed.
+struct Failure : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
 /// There is no driver, or no device.
 struct NoDevice : std::runtime_error {
@@ -49,6 +54,12 @@ public:
   /// 90 for compute capability 9.0.
   int capability() const { return computeCapability; }
   int multiprocessors() const { return processorCount; }
+  /// A CUdevice_attribute of the device.
+  int attribute(int id);
+  /// 13000 for CUDA 13.0.
+  int version();
+  /// Bytes of memory that nobody has.
+  size_t freeBytes();
 
   Function load(std::span<const char> image, const std::string &function, int64_t sharedBytes);
   DevicePointer allocate(size_t bytes);
@@ -87,9 +98,9 @@ private:
   void *library = nullptr;
   void *stream = nullptr;
   std::string name;
-  int computeCapability = 0, processorCount = 0;
+  int deviceNumber = 0, computeCapability = 0, processorCount = 0;
 };
 
-} // namespace tpac::gputest
+} // namespace tpac::device
 
-#endif // TPAC_TESTS_GPU_DRIVER_H
+#endif // TPAC_BENCH_GPU_DRIVER_H

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "tests/gpu/Driver.h"
+#include "bench/gpu/Driver.h"
 
 #include <dlfcn.h>
 
 #include <cstring>
 #include <iostream>
 
-namespace tpac::gputest {
+namespace tpac::device {
 namespace {
 
 // Declarations of the driver's interface (CUDA driver API, stable since 12.0), as far as they are used here.
@@ -50,7 +50,7 @@ int runOnDevice(const char *program, const std::function<int()> &work) {
 template <typename F> F Driver::symbol(const char *symbolName) {
   auto found = reinterpret_cast<F>(dlsym(library, symbolName));
   if (!found)
-    throw std::runtime_error(std::string("the CUDA driver has no ") + symbolName);
+    throw Failure(std::string("the CUDA driver has no ") + symbolName);
   return found;
 }
 
@@ -61,8 +61,8 @@ void Driver::check(int result, const char *call) {
     return;
   const char *text = nullptr;
   symbol<int (*)(int, const char **)>("cuGetErrorString")(result, &text);
-  throw std::runtime_error(std::string(call) + " failed: " + (text ? text : "unknown error") + " (" +
-                           std::to_string(result) + ")");
+  throw Failure(std::string(call) + " failed: " + (text ? text : "unknown error") + " (" + std::to_string(result) +
+                ")");
 }
 
 Driver::Driver() {
@@ -72,20 +72,34 @@ Driver::Driver() {
   int count = 0;
   if (symbol<int (*)(unsigned)>("cuInit")(0) != 0 || symbol<int (*)(int *)>("cuDeviceGetCount")(&count) != 0 || !count)
     throw NoDevice("the CUDA driver sees no device");
-  int device = 0;
-  CALL(cuDeviceGet, (int *, int), &device, 0);
+  CALL(cuDeviceGet, (int *, int), &deviceNumber, 0);
   char text[256] = {};
-  CALL(cuDeviceGetName, (char *, int, int), text, sizeof(text), device);
+  CALL(cuDeviceGetName, (char *, int, int), text, sizeof(text), deviceNumber);
   name = text;
-  int major = 0, minor = 0;
-  CALL(cuDeviceGetAttribute, (int *, int, int), &major, attributeMajor, device);
-  CALL(cuDeviceGetAttribute, (int *, int, int), &minor, attributeMinor, device);
-  CALL(cuDeviceGetAttribute, (int *, int, int), &processorCount, attributeProcessors, device);
-  computeCapability = 10 * major + minor;
+  processorCount = attribute(attributeProcessors);
+  computeCapability = 10 * attribute(attributeMajor) + attribute(attributeMinor);
   Handle context = nullptr;
-  CALL(cuDevicePrimaryCtxRetain, (Handle *, int), &context, device);
+  CALL(cuDevicePrimaryCtxRetain, (Handle *, int), &context, deviceNumber);
   CALL(cuCtxSetCurrent, (Handle), context);
   CALL(cuStreamCreate, (Handle *, unsigned), &stream, 1);
+}
+
+int Driver::attribute(int id) {
+  int value = 0;
+  CALL(cuDeviceGetAttribute, (int *, int, int), &value, id, deviceNumber);
+  return value;
+}
+
+int Driver::version() {
+  int value = 0;
+  CALL(cuDriverGetVersion, (int *), &value);
+  return value;
+}
+
+size_t Driver::freeBytes() {
+  size_t free = 0, total = 0;
+  CALL(cuMemGetInfo_v2, (size_t *, size_t *), &free, &total);
+  return free;
 }
 
 Function Driver::load(std::span<const char> image, const std::string &function, int64_t sharedBytes) {
@@ -107,6 +121,8 @@ void Driver::release(DevicePointer pointer) { CALL(cuMemFree_v2, (DevicePointer)
 
 void Driver::upload(DevicePointer to, const void *from, size_t bytes) {
   CALL(cuMemcpyHtoD_v2, (DevicePointer, const void *, size_t), to, from, bytes);
+  // It returns when the bytes are staged, and our stream does not wait for the default one.
+  CALL(cuStreamSynchronize, (Handle), nullptr);
 }
 
 void Driver::download(void *to, DevicePointer from, size_t bytes) {
@@ -177,4 +193,4 @@ std::vector<double> Driver::replay(int replays) {
   return seconds;
 }
 
-} // namespace tpac::gputest
+} // namespace tpac::device
