@@ -10,6 +10,7 @@
 #include "lowering/reference/Passes.h"
 #include "lowering/reference/Registration.h"
 
+#include "mlir/AsmParser/AsmParser.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Pass/PassManager.h"
@@ -20,6 +21,18 @@ using namespace mlir;
 void tpac::registerCompilerDialects(DialectRegistry &registry) {
   tpa::registerReferenceDialects(registry);
   tpa::registerCpuDialects(registry);
+}
+
+llvm::Expected<tpa::ScheduleAttr> tpac::parseSchedule(const std::string &text, MLIRContext &context) {
+  std::string problem;
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+    problem += diagnostic.str();
+    return success();
+  });
+  auto schedule = dyn_cast_or_null<tpa::ScheduleAttr>(parseAttribute(text, &context));
+  if (!schedule)
+    return llvm::createStringError("schedule: found '" + text + "'; expected #tpa.schedule<...>: " + problem);
+  return schedule;
 }
 
 int64_t tpac::defaultValueBlock(tpa::VariantAttr variant, CodePath path, const CodeTarget &target, int64_t pageSize) {

@@ -29,6 +29,9 @@ enum class Stage {
 /// Registers every dialect and interface that `lowerPhases` needs.
 void registerCompilerDialects(mlir::DialectRegistry &registry);
 
+/// The schedule whose text is `text` ("#tpa.schedule<tokens = 32, ...>"); an error where it is none.
+llvm::Expected<mlir::tpa::ScheduleAttr> parseSchedule(const std::string &text, mlir::MLIRContext &context);
+
 /// Tokens per block of V's token caches (value_block of #tpa.schedule) that kernels of `path` for `target` read
 /// fastest from a cache with pages of `pageSize` tokens (0: none); 0: token by token, always so on the reference path.
 int64_t defaultValueBlock(mlir::tpa::VariantAttr variant, CodePath path, const CodeTarget &target,

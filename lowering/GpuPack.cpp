@@ -3,6 +3,7 @@
 #include "lowering/GpuPack.h"
 
 #include "lowering/Compiler.h"
+#include "lowering/TargetSchedule.h"
 #include "lowering/emit/Assembler.h"
 #include "lowering/emit/SignatureText.h"
 #include "lowering/gpu/CacheLayout.h"
@@ -20,11 +21,6 @@ namespace tpac {
 
 namespace {
 
-/// Query tokens of a request that kernels of decode are made for: a call takes those for the next larger number.
-constexpr int64_t decodeQueries[] = {1, 2, 4, 8};
-/// As many as a schedule of prefill likes.
-constexpr int64_t prefillQueries = 4096;
-
 std::string textOf(Attribute attribute) {
   std::string text;
   llvm::raw_string_ostream(text) << attribute;
@@ -37,7 +33,8 @@ public:
   ImageBuilder(tpa::VariantAttr variant, const CodeTarget &target, const GpuLimits &limits, int64_t pageSize)
       : variant(variant), target(target), limits(limits), storage{0, pageSize}, layout(gpuCacheLayout(variant)) {}
 
-  llvm::Error build() {
+  /// All phases; `choose` as GpuPackOptions has it.
+  llvm::Error build(const decltype(GpuPackOptions::choose) &choose) {
     std::vector<ScheduledPhase> elements;
     for (Phase phase : {Phase::append, Phase::merge}) {
       auto schedule = defaultGpuSchedule(variant, phase, limits, /*queries=*/1, storage.pageSize);
@@ -55,17 +52,26 @@ public:
 
     ScheduledPhase last = {};
     for (auto [phase, queries] : attentionPhases()) {
-      auto schedule = defaultGpuSchedule(variant, phase, limits, queries, storage.pageSize);
-      if (!schedule)
-        return schedule.takeError();
+      std::optional<GpuChoice> chosen = choose ? choose(target, phase, queries) : std::nullopt;
+      if (!chosen) {
+        auto schedule = defaultGpuSchedule(variant, phase, limits, queries, storage.pageSize);
+        if (!schedule)
+          return schedule.takeError();
+        chosen = {*schedule, "", ""};
+      }
       // Where no larger tile fits, the one before computes more tokens too.
-      if (last.phase == phase && last.schedule == *schedule)
+      if (last.phase == phase && last.schedule == chosen->schedule)
         continue;
-      last = {phase, *schedule};
-      if (llvm::Error error = addAttention(last, queries))
+      last = {phase, chosen->schedule};
+      if (llvm::Error error = addAttention(phase, *chosen, queries))
         return error;
     }
     return llvm::Error::success();
+  }
+
+  /// One phase of attention alone.
+  llvm::Error buildOne(const ScheduledPhase &scheduled, int64_t queries) {
+    return addAttention(scheduled.phase, {scheduled.schedule, "", ""}, queries);
   }
 
   ModuleOp module() { return *whole; }
@@ -74,9 +80,9 @@ public:
 private:
   static std::vector<std::pair<Phase, int64_t>> attentionPhases() {
     std::vector<std::pair<Phase, int64_t>> result;
-    for (int64_t queries : decodeQueries)
+    for (int64_t queries : gpuDecodeQueries)
       result.emplace_back(Phase::decode, queries);
-    result.emplace_back(Phase::prefill, prefillQueries);
+    result.emplace_back(Phase::prefill, gpuPrefillQueries);
     return result;
   }
 
@@ -126,17 +132,17 @@ private:
     return llvm::Error::success();
   }
 
-  llvm::Error addAttention(const ScheduledPhase &scheduled, int64_t queries) {
-    auto module = lowerScheduled(variant, scheduled, target);
+  llvm::Error addAttention(Phase phase, const GpuChoice &chosen, int64_t queries) {
+    auto module = lowerScheduled(variant, ScheduledPhase{phase, chosen.schedule}, target);
     if (!module)
       return module.takeError();
-    tpa::ScheduleAttr schedule = scheduled.schedule;
-    const std::string suffix = queries > 1 && scheduled.phase == Phase::decode ? "_q" + std::to_string(queries) : "";
+    tpa::ScheduleAttr schedule = chosen.schedule;
+    const std::string suffix = queries > 1 && phase == Phase::decode ? "_q" + std::to_string(queries) : "";
     ordered_json kernels = ordered_json::array();
     int64_t recordBytes = 0;
     // The parts' kernel comes first, here and when launched.
     for (const char *own : {"_parts", "_merge"}) {
-      const std::string name = std::string(phaseName(scheduled.phase)) + own;
+      const std::string name = std::string(phaseName(phase)) + own;
       auto kernel = (*module)->lookupSymbol<LLVM::LLVMFuncOp>(name);
       if (!kernel)
         return llvm::createStringError("lowering for " + target.name + " gave no kernel " + name);
@@ -144,26 +150,31 @@ private:
       if (isParts)
         recordBytes = kernel->getAttrOfType<IntegerAttr>("tpac.record_bytes").getInt();
       kernel.setSymName(name + suffix);
-      auto entry = kernelJson(kernel, isParts ? "parts" : "rows", tensorParameters(scheduled.phase),
+      auto entry = kernelJson(kernel, isParts ? "parts" : "rows", tensorParameters(phase),
                               {"workspace", "batch", "capacity", "parts", "warps_of_row"},
                               /*overlaps=*/!isParts && schedule.getBulk());
       if (!entry)
         return entry.takeError();
       kernels.push_back(*entry);
     }
-    if (llvm::Error error = takeOps(**module))
+    if (!whole)
+      whole = std::move(*module);
+    else if (llvm::Error error = takeOps(**module))
       return error;
-    json.push_back({{"name", phaseName(scheduled.phase)},
-                    {"queries", queries},
-                    {"origin", "heuristic"},
-                    {"schedule", textOf(schedule)},
-                    {"work",
-                     {{"tile_queries", schedule.getQueries()},
-                      {"tile_heads", schedule.getHeads()},
-                      {"head_tiles", llvm::divideCeil(variant.getHeads().getLocal(), schedule.getHeads())},
-                      {"block_tokens", schedule.getTokens()},
-                      {"record_bytes", recordBytes}}},
-                    {"kernels", kernels}});
+    ordered_json entry = {{"name", phaseName(phase)}, {"queries", queries}};
+    entry["origin"] = chosen.record.empty() ? "heuristic" : "tuned";
+    if (!chosen.record.empty()) {
+      entry["record"] = chosen.record;
+      entry["match"] = chosen.match;
+    }
+    entry["schedule"] = textOf(schedule);
+    entry["work"] = {{"tile_queries", schedule.getQueries()},
+                     {"tile_heads", schedule.getHeads()},
+                     {"head_tiles", llvm::divideCeil(variant.getHeads().getLocal(), schedule.getHeads())},
+                     {"block_tokens", schedule.getTokens()},
+                     {"record_bytes", recordBytes}};
+    entry["kernels"] = std::move(kernels);
+    json.push_back(std::move(entry));
     return llvm::Error::success();
   }
 
@@ -223,7 +234,7 @@ llvm::Expected<GpuPart> buildGpuPart(tpa::VariantAttr variant, ArrayRef<CodeTarg
   const std::string file = "gpu/" + symbolName(std::string_view(variant.getName().getValue()));
   for (const CodeTarget &target : targets) {
     ImageBuilder image(variant, target, GpuLimits::of(target.cpu), options.pageSize);
-    if (llvm::Error error = image.build())
+    if (llvm::Error error = image.build(options.choose))
       return std::move(error);
     if (llvm::Error error = addImage(part, images, image, target, file + "." + target.name, options.ptxas))
       return std::move(error);
@@ -233,11 +244,24 @@ llvm::Expected<GpuPart> buildGpuPart(tpa::VariantAttr variant, ArrayRef<CodeTarg
   if (!oldest)
     return oldest.takeError();
   ImageBuilder fallback(variant, *oldest, GpuLimits::of("sm_86"), options.pageSize);
-  if (llvm::Error error = fallback.build()) {
+  if (llvm::Error error = fallback.build(/*choose=*/{})) {
     llvm::consumeError(std::move(error));
   } else if (llvm::Error error = addImage(part, images, fallback, *oldest, file, /*ptxas=*/"")) {
     return std::move(error);
   }
+  part.json = ordered_json{{"cache", gpuLayoutJson(variant, options.pageSize)}, {"images", images}}.dump();
+  return part;
+}
+
+llvm::Expected<GpuPart> buildGpuPhase(tpa::VariantAttr variant, const CodeTarget &target,
+                                      const ScheduledPhase &scheduled, int64_t queries, const GpuPackOptions &options) {
+  ImageBuilder image(variant, target, GpuLimits::of(target.cpu), options.pageSize);
+  if (llvm::Error error = image.buildOne(scheduled, queries))
+    return std::move(error);
+  GpuPart part;
+  ordered_json images = ordered_json::array();
+  if (llvm::Error error = addImage(part, images, image, target, "gpu/kernels", options.ptxas))
+    return std::move(error);
   part.json = ordered_json{{"cache", gpuLayoutJson(variant, options.pageSize)}, {"images", images}}.dump();
   return part;
 }

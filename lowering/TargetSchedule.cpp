@@ -6,6 +6,9 @@
 #include "lowering/gpu/GpuSchedule.h"
 #include "lowering/tile/BuildPrograms.h"
 
+#include <algorithm>
+#include <iterator>
+
 using namespace mlir;
 
 tpac::CpuTraits tpac::cpuTraitsOf(const CodeTarget &target) {
@@ -41,11 +44,22 @@ llvm::Error tpac::checkSchedule(tpa::VariantAttr variant, Phase phase, tpa::Sche
 }
 
 llvm::Expected<tpa::ScheduleAttr> tpac::defaultSchedule(tpa::VariantAttr variant, Phase phase, const CodeTarget &target,
-                                                        CacheStorage storage) {
+                                                        CacheStorage storage, int64_t tokens) {
   if (llvm::Error error = checkStorage(variant, storage, target))
     return error;
-  return isGpu(target) ? defaultGpuSchedule(variant, phase, GpuLimits::of(target.cpu), /*queries=*/1, storage.pageSize)
-                       : defaultCpuSchedule(variant, phase, cpuTraitsOf(target), storage);
+  if (isGpu(target))
+    return defaultGpuSchedule(variant, phase, GpuLimits::of(target.cpu), tokens == 0 ? 1 : gpuQueriesFor(phase, tokens),
+                              storage.pageSize);
+  return defaultCpuSchedule(variant, phase, cpuTraitsOf(target), storage);
+}
+
+int64_t tpac::gpuQueriesFor(Phase phase, int64_t tokens) {
+  if (phase == Phase::prefill)
+    return gpuPrefillQueries;
+  if (phase != Phase::decode)
+    return 1;
+  const auto *next = std::ranges::lower_bound(gpuDecodeQueries, tokens);
+  return next == std::end(gpuDecodeQueries) ? *std::prev(next) : *next;
 }
 
 std::optional<double> tpac::estimateWork(tpa::VariantAttr variant, Phase phase, tpa::ScheduleAttr schedule,

@@ -29,9 +29,19 @@ llvm::Expected<ScheduleSpace> scheduleSpace(mlir::tpa::VariantAttr variant, Phas
 llvm::Error checkSchedule(mlir::tpa::VariantAttr variant, Phase phase, mlir::tpa::ScheduleAttr schedule,
                           const CodeTarget &target);
 
-/// The schedule that is used where nobody gives another: legal for `target`.
+/// The schedule that is used where nobody gives another: legal for `target`. `tokens`: query tokens per request of the
+/// calls, where they are known, so that it is the one that packs have for them on GPUs; 0: they are not known.
 llvm::Expected<mlir::tpa::ScheduleAttr> defaultSchedule(mlir::tpa::VariantAttr variant, Phase phase,
-                                                        const CodeTarget &target, CacheStorage storage = {});
+                                                        const CodeTarget &target, CacheStorage storage = {},
+                                                        int64_t tokens = 0);
+
+/// Query tokens of a request that packs for GPUs have kernels of decode for: a call takes those for the next larger
+/// number, and more tokens than the last one takes those.
+inline constexpr int64_t gpuDecodeQueries[] = {1, 2, 4, 8};
+/// As many as a schedule of prefill likes.
+inline constexpr int64_t gpuPrefillQueries = 4096;
+/// Which of them calls with `tokens` query tokens per request take.
+int64_t gpuQueriesFor(Phase phase, int64_t tokens);
 
 /// An order to try legal schedules in, by the bytes and operations of a call of `queries` query tokens per request: the
 /// less the better. Nothing where there is no such estimate: for GPUs, and for phases that are no attention.

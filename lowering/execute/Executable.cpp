@@ -11,7 +11,6 @@
 #include "lowering/emit/Take.h"
 #include "lowering/phases/BuildPhases.h"
 
-#include "mlir/AsmParser/AsmParser.h"
 #include "mlir/IR/MLIRContext.h"
 #include "llvm/ExecutionEngine/Orc/LLJIT.h"
 #include "llvm/Support/TargetSelect.h"
@@ -40,6 +39,10 @@ tpac::CodeTarget runnableTarget(const std::string &name) {
       tpac_best_cpu_level(1u << target.level, target.level) == TPAC_CPU_LEVEL_NONE)
     throw std::runtime_error("target '" + name + "': this CPU or operating system does not run it");
   return target;
+}
+
+std::string prefixOf(tpa::VariantAttr variant) {
+  return tpac::symbolName(std::string_view(variant.getName().getValue()));
 }
 
 } // namespace
@@ -74,13 +77,23 @@ struct tpac::Executable::Implementation {
     std::vector<PhaseSignature> signatures;
     for (Phase phase : phases)
       signatures.push_back(getPhaseSignature(variant, phase, storage));
-    if (failed(addCInterface(*module, prefix, signatures)))
+    const std::string object = objectOf(*module, target, signatures, prefix);
+    load(object, getSplitSignatures(*module, signatures), prefix);
+  }
+
+  /// The machine code of `module`, which gets its C interface.
+  static std::string objectOf(ModuleOp module, const CodeTarget &target, ArrayRef<PhaseSignature> signatures,
+                              const std::string &prefix) {
+    if (failed(addCInterface(module, prefix, signatures)))
       throw std::runtime_error("the C interface of '" + prefix + "' could not be made");
-    const std::string object = take(emitObject(*module, target));
+    return take(emitObject(module, target));
+  }
+
+  void load(const std::string &object, std::vector<PhaseSignature> signatures, const std::string &prefix) {
     codeHash += sha256(object);
     check(jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(object, prefix)));
     auto message = take(jit->lookup(prefix + "_status_message")).toPtr<const char *(*)(int32_t)>();
-    for (PhaseSignature &signature : getSplitSignatures(*module, signatures)) {
+    for (PhaseSignature &signature : signatures) {
       auto function = take(jit->lookup(functionName(prefix, signature.phase))).toPtr<PhaseFunction>();
       decltype(Entry::workspaceSize) workspaceSize = nullptr;
       if (signature.split > 0)
@@ -118,7 +131,7 @@ std::unique_ptr<tpac::Executable> tpac::Executable::compile(const std::string &v
   SmallVector<Phase> ofPath, ofReference;
   for (Phase phase : phases)
     (path == CodePath::fused && phase != Phase::project ? ofPath : ofReference).push_back(phase);
-  std::string prefix = symbolName(std::string_view(variant.getName().getValue()));
+  std::string prefix = prefixOf(variant);
   CacheStorage storage = {valueBlock.value_or(defaultValueBlock(variant, path, codeTarget, pageSize)), pageSize};
   result->add(variant, ofPath, path, codeTarget, storage, prefix);
   // `project` has no cache.
@@ -130,20 +143,33 @@ std::unique_ptr<tpac::Executable> tpac::Executable::compile(const std::string &v
 std::unique_ptr<tpac::Executable> tpac::Executable::compileScheduled(const std::string &variantJson, Phase phase,
                                                                      const std::string &schedule,
                                                                      const std::string &target) {
+  runnableTarget(target);
+  return load(variantJson, compileObject(variantJson, phase, schedule, target), target);
+}
+
+tpac::CompiledPhase tpac::Executable::compileObject(const std::string &variantJson, Phase phase,
+                                                    const std::string &schedule, const std::string &target) {
   MLIRContext context(compilerDialects(), MLIRContext::Threading::DISABLED);
   tpa::VariantAttr variant = take(tpa::readVariant(variantJson, "variant", context));
-  CodeTarget codeTarget = runnableTarget(target);
-  std::string problem;
-  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
-    problem += diagnostic.str();
-    return success();
-  });
-  auto attribute = dyn_cast_or_null<tpa::ScheduleAttr>(parseAttribute(schedule, &context));
-  if (!attribute)
-    throw std::runtime_error("schedule: found '" + schedule + "'; expected #tpa.schedule<...>: " + problem);
+  CodeTarget codeTarget = take(findTarget(target));
+  tpa::ScheduleAttr attribute = take(parseSchedule(schedule, context));
+  auto module = take(lowerScheduled(variant, ScheduledPhase{phase, attribute}, codeTarget));
+  CompiledPhase compiled = {phase, storageOf(attribute), 0, ""};
+  const PhaseSignature signature = getPhaseSignature(variant, phase, compiled.storage);
+  compiled.object = Implementation::objectOf(*module, codeTarget, signature, prefixOf(variant));
+  compiled.split = getSplitSignatures(*module, signature).front().split;
+  return compiled;
+}
+
+std::unique_ptr<tpac::Executable> tpac::Executable::load(const std::string &variantJson, const CompiledPhase &compiled,
+                                                         const std::string &target) {
+  runnableTarget(target);
+  MLIRContext context(compilerDialects(), MLIRContext::Threading::DISABLED);
+  tpa::VariantAttr variant = take(tpa::readVariant(variantJson, "variant", context));
+  PhaseSignature signature = getPhaseSignature(variant, compiled.phase, compiled.storage);
+  signature.split = compiled.split;
   auto result = std::make_unique<Implementation>();
-  result->add(variant, phase, take(lowerScheduled(variant, ScheduledPhase{phase, attribute}, codeTarget)), codeTarget,
-              storageOf(attribute), symbolName(std::string_view(variant.getName().getValue())));
+  result->load(compiled.object, {std::move(signature)}, prefixOf(variant));
   return std::unique_ptr<Executable>(new Executable(std::move(result)));
 }
 

@@ -16,6 +16,16 @@
 
 namespace tpac {
 
+/// One phase compiled for a machine that need not be this one.
+struct CompiledPhase {
+  Phase phase;
+  /// How its caches are stored, and into parts of how many cached tokens they are split (PhaseSignature::split).
+  CacheStorage storage;
+  int64_t split = 0;
+  /// A relocatable object file.
+  std::string object;
+};
+
 class Executable {
 public:
   /// Compiles `phases` of the variant given as JSON text for `target` ("host", or another that this machine can run),
@@ -29,6 +39,13 @@ public:
   /// which also says how caches are stored. Throws std::runtime_error with the diagnostics, where it is not legal too.
   static std::unique_ptr<Executable> compileScheduled(const std::string &variantJson, Phase phase,
                                                       const std::string &schedule, const std::string &target = "host");
+  /// The first half of it: needs no machine that runs `target`.
+  static CompiledPhase compileObject(const std::string &variantJson, Phase phase, const std::string &schedule,
+                                     const std::string &target);
+  /// The second half. Throws std::runtime_error where this machine does not run `target`, or the object is none of the
+  /// phase.
+  static std::unique_ptr<Executable> load(const std::string &variantJson, const CompiledPhase &compiled,
+                                          const std::string &target);
   ~Executable();
 
   /// A hash of the code: of two of the same variant, equal only where the machine executes the same.
