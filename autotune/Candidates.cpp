@@ -4,6 +4,7 @@
 
 #include "lowering/emit/Take.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/MathExtras.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <algorithm>
@@ -71,7 +72,7 @@ std::optional<search::Index> Candidates::find(const nlohmann::json &schedule) co
 Candidates candidatesFor(mlir::tpa::VariantAttr variant, Phase phase, const CodeTarget &target, CacheStorage storage,
                          const Pins &pins, int64_t queries) {
   const ScheduleSpace space = take(scheduleSpace(variant, phase, target, storage));
-  const ScheduleAttr byDefault = take(defaultSchedule(variant, phase, target, storage));
+  const ScheduleAttr byDefault = take(defaultSchedule(variant, phase, target, storage, queries));
   const std::vector<ScheduleSpace::Knob> knobs = space.knobs();
   checkPins(knobs, pins);
   Candidates result;
@@ -80,6 +81,10 @@ Candidates candidatesFor(mlir::tpa::VariantAttr variant, Phase phase, const Code
   for (int64_t i = 0; i < space.size(); ++i) {
     ScheduleAttr schedule = space.at(i);
     if (!schedule)
+      continue;
+    // On GPUs a tile computes all of its query tokens, those that a call has not, too.
+    if (isGpu(target) && isAttention(phase) &&
+        schedule.getQueries() > static_cast<int64_t>(llvm::PowerOf2Ceil(static_cast<uint64_t>(queries))))
       continue;
     const std::vector<std::string> values = ScheduleSpace::valuesOf(schedule);
     bool isPinned = true;

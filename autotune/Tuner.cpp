@@ -14,15 +14,6 @@ using search::Index;
 
 namespace {
 
-std::string now() {
-  std::time_t time = std::time(nullptr);
-  std::tm utc{};
-  gmtime_r(&time, &utc);
-  char text[32];
-  std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc);
-  return text;
-}
-
 /// "wrong: t6: relative error 3" -> "wrong".
 std::string kindOf(const std::string &problem) { return problem.substr(0, problem.find(':')); }
 
@@ -103,9 +94,10 @@ private:
       }
     }
     result.identical = outcome.identical;
+    result.machine = worker.machine();
     entry.effort = options.effort;
     entry.evaluations = static_cast<int64_t>(outcome.evaluations);
-    entry.time = now();
+    entry.time = timeOfNow();
     result.seconds = elapsed();
   }
 
@@ -117,6 +109,15 @@ private:
 };
 
 } // namespace
+
+std::string timeOfNow() {
+  std::time_t time = std::time(nullptr);
+  std::tm utc{};
+  gmtime_r(&time, &utc);
+  char text[32];
+  std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return text;
+}
 
 size_t evaluationsOf(records::Effort effort) {
   switch (effort) {

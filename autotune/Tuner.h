@@ -52,7 +52,12 @@ struct Tuned {
   /// Candidates that were not timed, as another one has the same machine code.
   size_t identical = 0;
   double seconds = 0;
+  /// Trial::machine.
+  nlohmann::json machine;
 };
+
+/// UTC, as records have it: "2026-11-22T20:40:00Z".
+std::string timeOfNow();
 
 /// Throws std::runtime_error where not even the default schedule can be timed.
 Tuned tune(const Question &question, const Candidates &candidates, const TuneOptions &options);

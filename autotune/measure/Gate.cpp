@@ -2,82 +2,14 @@
 
 #include "autotune/measure/Gate.h"
 
-#include "lowering/execute/Executable.h"
-#include "safetensors/Convert.h"
+#include "autotune/measure/Deviation.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <stdexcept>
 
 namespace tpac::autotune {
 
 namespace {
-
-/// NaN in every floating-point type that outputs have.
-constexpr std::byte poison{0xff};
-
-/// E4M3 without infinities.
-double valueOfF8(uint8_t bits) {
-  const int exponent = bits >> 3 & 15, mantissa = bits & 7;
-  double value = (bits & 127) == 127 ? NAN
-                 : exponent          ? std::ldexp(8 + mantissa, exponent - 10)
-                                     : std::ldexp(mantissa, -9);
-  return bits >> 7 ? -value : value;
-}
-
-template <typename Element, typename Value>
-std::vector<double> valuesOf(std::span<const std::byte> bytes, Value valueOf) {
-  std::vector<double> values(bytes.size() / sizeof(Element));
-  for (size_t i = 0; i < values.size(); ++i) {
-    Element element;
-    std::memcpy(&element, &bytes[i * sizeof(Element)], sizeof(Element));
-    values[i] = valueOf(element);
-  }
-  return values;
-}
-
-/// All elements of a tensor, as they lie.
-std::vector<double> valuesOf(const bench::Workload::Memory &tensor) {
-  const std::span<const std::byte> bytes = tensor.bytes;
-  auto floats = [&](safetensors::Dtype dtype) {
-    return safetensors::toDouble({dtype, {static_cast<int64_t>(bytes.size() / dtypeSize(dtype))}, bytes});
-  };
-  auto asIs = [](auto value) { return static_cast<double>(value); };
-  switch (tensor.spec->elementType) {
-  case ElementType::f64:
-    return floats(safetensors::Dtype::F64);
-  case ElementType::f32:
-    return floats(safetensors::Dtype::F32);
-  case ElementType::bf16:
-    return floats(safetensors::Dtype::BF16);
-  case ElementType::f16:
-    return floats(safetensors::Dtype::F16);
-  case ElementType::i8:
-    return valuesOf<int8_t>(bytes, asIs);
-  case ElementType::i32:
-    return valuesOf<int32_t>(bytes, asIs);
-  case ElementType::f8E4M3FN:
-    return valuesOf<uint8_t>(bytes, valueOfF8);
-  }
-  throw std::invalid_argument("element type without values");
-}
-
-/// Root of the sum of squared differences by that of the squares of what is expected. Much of what a rounding to the
-/// type allows, and far below what a wrong mask, rank or head makes of it.
-double limitOf(ElementType type) {
-  switch (type) {
-  case ElementType::f64:
-    return 1e-9;
-  case ElementType::f32:
-    return 1e-4;
-  case ElementType::i8:
-  case ElementType::f8E4M3FN:
-    return 0.1;
-  default:
-    return 1e-2;
-  }
-}
 
 /// Where elements of a cache lie: token by token, or feature by feature in blocks of tokens.
 class CacheOrder {
@@ -119,24 +51,25 @@ struct Gate::Probe {
   }
 
   /// Takes the inputs of a probe of the same sizes whose caches are stored in another way.
-  void copyInputs(const Probe &other) {
+  void copyInputs(const ReferenceCall &other) {
     for (size_t i = 0; i < tensors.size(); ++i)
       if (isCache(*tensors[i].spec)) {
         std::ranges::fill(tensors[i].bytes, poison);
-        copyCache(other.tensors[i], tensors[i]);
+        copyCache(other.tensors[i], other.input(i), tensors[i]);
       } else {
-        std::ranges::copy(other.tensors[i].bytes, tensors[i].bytes.begin());
+        std::ranges::copy(other.input(i), tensors[i].bytes.begin());
       }
   }
 
-  void copyCache(const bench::Workload::Memory &from, const bench::Workload::Memory &to) const {
+  void copyCache(const bench::Workload::Memory &from, std::span<const std::byte> bytes,
+                 const bench::Workload::Memory &to) const {
     CacheOrder source(from, row.requests), target(to, row.requests);
     const int64_t tokens = std::min(source.capacity, target.capacity);
     for (int64_t request = 0; request < row.requests; ++request)
       for (int64_t token = 0; token < tokens; ++token)
         for (int64_t element = 0; element < source.width; ++element)
-          std::memcpy(&to.bytes[target.offset(request, token, element)],
-                      &from.bytes[source.offset(request, token, element)], static_cast<size_t>(source.size));
+          std::memcpy(&to.bytes[target.offset(request, token, element)], &bytes[source.offset(request, token, element)],
+                      static_cast<size_t>(source.size));
   }
 
   std::string call(const bench::Kernel &kernel) {
@@ -158,7 +91,7 @@ struct Gate::Probe {
   }
 
   /// How far the outputs are from those of `expected`, "" where they are near enough.
-  std::string difference(const Probe &expected) const {
+  std::string difference(const ReferenceCall &expected) const {
     for (size_t i = 0; i < tensors.size(); ++i)
       if (tensors[i].spec->access != Access::in)
         if (std::string problem = difference(tensors[i], expected.tensors[i]); !problem.empty())
@@ -167,35 +100,21 @@ struct Gate::Probe {
   }
 
   std::string difference(const bench::Workload::Memory &tensor, const bench::Workload::Memory &expected) const {
-    const ElementType type = tensor.spec->elementType;
-    const std::vector<double> allFound = valuesOf(tensor), allWanted = valuesOf(expected);
-    double error = 0, size = 0;
-    bool isFinite = true;
-    auto compare = [&](size_t at, size_t expectedAt) {
-      const double found = allFound[at], wanted = allWanted[expectedAt];
-      // What the reference path leaves as NaN, or makes infinite, a candidate must, too.
-      isFinite &= std::isfinite(wanted) == std::isfinite(found) && std::isnan(wanted) == std::isnan(found);
-      if (std::isfinite(wanted)) {
-        error += (found - wanted) * (found - wanted);
-        size += wanted * wanted;
-      }
-    };
+    const std::vector<double> found = valuesOf(tensor.spec->elementType, tensor.bytes),
+                              wanted = valuesOf(tensor.spec->elementType, expected.bytes);
+    Deviation deviation(tensor.spec->elementType);
     if (isCache(*tensor.spec)) {
       CacheOrder order(tensor, row.requests), expectedOrder(expected, row.requests);
       for (int64_t request = 0; request < row.requests; ++request)
         for (int64_t token = 0; token < std::min(order.capacity, expectedOrder.capacity); ++token)
           for (int64_t element = 0; element < order.width; ++element)
-            compare(order.number(request, token, element), expectedOrder.number(request, token, element));
+            deviation.add(found[order.number(request, token, element)],
+                          wanted[expectedOrder.number(request, token, element)]);
     } else {
-      for (size_t at = 0; at < allWanted.size(); ++at)
-        compare(at, at);
+      for (size_t at = 0; at < wanted.size(); ++at)
+        deviation.add(found[at], wanted[at]);
     }
-    if (!isFinite)
-      return "finite where it should not be, or the other way around";
-    if (std::sqrt(error) > limitOf(type) * std::sqrt(size))
-      return "relative error " + std::to_string(std::sqrt(error / size)) + "; expected at most " +
-             std::to_string(limitOf(type));
-    return "";
+    return deviation.problem();
   }
 
   bench::Row row;
@@ -205,36 +124,15 @@ struct Gate::Probe {
   std::vector<bench::Workload::Memory> tensors;
   std::vector<std::byte> start;
   /// The same call by the reference path, after it.
-  std::unique_ptr<Probe> expected;
+  const ReferenceCall *expected = nullptr;
 };
 
-Gate::Gate(const bench::Row &row, const PhaseSignature &signature) {
-  // The reference path stores caches token by token.
-  std::unique_ptr<Executable> reference =
-      Executable::compile(row.variant.dump(), std::span(&row.phase, 1), CodePath::reference, "host", /*valueBlock=*/0,
-                          storageOf(signature).pageSize);
-  bench::Kernel kernel = {reference->signature(row.phase), reference->function(row.phase),
-                          [&](int32_t status) { return reference->statusMessage(row.phase, status); }};
-  // {cached, tokens}: one query over several blocks and a tail; several queries over a tail alone.
-  const std::pair<int64_t, int64_t> decodes[] = {{333, 1}, {7, 3}}, prefills[] = {{101, 101}, {150, 37}},
-                                    appends[] = {{37, 37}, {150, 5}}, merges[] = {{0, 19}, {0, 1}};
-  auto sizes = row.phase == Phase::decode    ? std::span(decodes)
-               : row.phase == Phase::prefill ? std::span(prefills)
-               : row.phase == Phase::append  ? std::span(appends)
-                                             : std::span(merges);
-  for (auto [cached, tokens] : sizes) {
-    bench::Row small = row;
-    small.cached = cached;
-    small.tokens = tokens;
-    small.requests = 2;
-    small.threads = 1;
-    auto probe = std::make_unique<Probe>(small, signature);
-    probe->expected = std::make_unique<Probe>(small, kernel.signature);
-    probe->copyInputs(*probe->expected);
+Gate::Gate(const ReferenceCalls &references, const PhaseSignature &signature) {
+  for (const std::unique_ptr<ReferenceCall> &reference : references.calls) {
+    auto probe = std::make_unique<Probe>(reference->row, signature);
+    probe->expected = reference.get();
+    probe->copyInputs(*reference);
     probe->keep();
-    probe->expected->keep();
-    if (std::string problem = probe->expected->call(kernel); !problem.empty())
-      throw std::runtime_error("the reference path of " + small.name() + ": " + problem);
     probes.push_back(std::move(probe));
   }
 }

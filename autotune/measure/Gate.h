@@ -5,6 +5,7 @@
 #ifndef TPAC_AUTOTUNE_MEASURE_GATE_H
 #define TPAC_AUTOTUNE_MEASURE_GATE_H
 
+#include "autotune/measure/ReferenceCalls.h"
 #include "bench/phases/KernelPasses.h"
 
 #include <memory>
@@ -13,13 +14,11 @@
 
 namespace tpac::autotune {
 
-/// Small calls of one phase, whose results are known from the reference path. One has a ragged tail and more than a
-/// block of tokens, one several query tokens.
+/// The calls of `references`, by candidates for this machine's CPU.
 class Gate {
 public:
-  /// Computes the expected results. `row` gives phase and variant; `signature` how candidates store their caches.
-  /// Throws std::exception.
-  Gate(const bench::Row &row, const PhaseSignature &signature);
+  /// `references` must be computed and outlive the gate; `signature` says how candidates store their caches.
+  Gate(const ReferenceCalls &references, const PhaseSignature &signature);
   ~Gate();
 
   /// Why `kernel` must not win, "" where nothing speaks against it: a status, a result that is not the expected one

@@ -6,17 +6,18 @@
 #ifndef TPAC_AUTOTUNE_MEASURE_TRIAL_H
 #define TPAC_AUTOTUNE_MEASURE_TRIAL_H
 
-#include "autotune/measure/Gate.h"
-#include "bench/measure/Arena.h"
-#include "lowering/execute/Executable.h"
+#include "autotune/bundle/Bundle.h"
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <sched.h>
+#include <set>
+#include <stdexcept>
 
 namespace tpac::autotune {
 
-/// What is tuned: a phase of a variant for calls of one size, on so many threads of so many requests each.
+/// What is tuned: a phase of a variant for calls of one size, on a CPU on so many threads of so many requests each.
 struct Question {
   bench::Row row;
   std::string target = "host";
@@ -24,12 +25,22 @@ struct Question {
   int64_t poolBytes = int64_t(1) << 30;
   /// What one timed run takes at least, in seconds, unless the pool ends before.
   double runSeconds = 0.02;
+  /// Where candidates and expected results come from, and the number of the question there; empty: they are compiled
+  /// and computed.
+  std::string bundle;
+  size_t number = 0;
+};
+
+/// The process, or what it has of a device, is of no use any more.
+struct TrialLost : std::runtime_error {
+  using std::runtime_error::runtime_error;
 };
 
 class Trial {
 public:
-  explicit Trial(Question question);
-  ~Trial();
+  /// For the CPU or the GPU of this machine, as the question's target says. Throws std::exception.
+  static std::unique_ptr<Trial> make(Question question);
+  virtual ~Trial();
 
   /// What became of a candidate that was to be compiled.
   struct Compiled {
@@ -45,32 +56,30 @@ public:
                                 const std::map<std::string, std::string> &faults = {});
 
   /// Why a compiled candidate must not win: what the gate says; "" where it may.
-  std::string check(const std::string &schedule) const;
+  virtual std::string check(const std::string &schedule) = 0;
 
-  /// Seconds of one call on all threads. Throws std::exception for one that was not compiled.
-  double run(const std::string &schedule);
+  /// {"silicon": what records are told apart by, "device": what is information}.
+  virtual nlohmann::json machine();
+
+  /// Seconds of one call, on a CPU on all threads. Throws std::exception for one that was not compiled.
+  virtual double run(const std::string &schedule) = 0;
+
+protected:
+  explicit Trial(Question question);
+
+  /// Takes what a candidate was compiled to. Throws std::exception where this machine does not run it.
+  virtual void admit(const std::string &schedule, const Artifact &artifact, const std::string &fault) = 0;
+  /// What candidates are compared with, known from the first call on.
+  const ReferenceCalls &references(int64_t pageSize);
+
+  const Question question;
+  /// The CPUs of this process before anything was pinned.
+  const cpu_set_t cpus;
 
 private:
-  struct Candidate {
-    std::unique_ptr<Executable> executable;
-    std::string code;
-    bench::Kernel kernel;
-    /// Units of a timed run; 0: not known yet.
-    int64_t units = 0;
-  };
-
-  std::unique_ptr<Executable> compiled(const std::string &schedule, std::string &problem) const;
-  void admit(const std::string &schedule, std::unique_ptr<Executable> executable, const std::string &fault);
-
-  Question question;
-  /// The CPUs of this process before the team pinned the calling thread.
-  cpu_set_t cpus{};
-  std::map<std::string, Candidate> candidates;
-  std::unique_ptr<Gate> gate;
-  bench::Arena arena;
-  bench::ThreadTeam team;
-  std::unique_ptr<bench::Workload> workload;
-  std::unique_ptr<bench::KernelPasses> passes;
+  std::optional<Bundle> bundle;
+  std::unique_ptr<ReferenceCalls> expected;
+  std::map<std::string, std::string> codes;
 };
 
 } // namespace tpac::autotune

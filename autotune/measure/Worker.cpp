@@ -37,7 +37,9 @@ json toJson(const Question &question) {
           {"threads", row.threads},
           {"target", question.target},
           {"pool_bytes", question.poolBytes},
-          {"run_seconds", question.runSeconds}};
+          {"run_seconds", question.runSeconds},
+          {"bundle", question.bundle},
+          {"number", question.number}};
 }
 
 json toJson(const std::vector<Trial::Compiled> &candidates) {
@@ -63,6 +65,8 @@ Question questionOf(const json &value) {
   value.at("target").get_to(question.target);
   value.at("pool_bytes").get_to(question.poolBytes);
   value.at("run_seconds").get_to(question.runSeconds);
+  value.at("bundle").get_to(question.bundle);
+  value.at("number").get_to(question.number);
   row.implementation = "tpac";
   return question;
 }
@@ -81,19 +85,29 @@ void serveTrials(std::istream &input, std::ostream &output) {
   // Candidates may crash; nobody looks at the remains.
   const rlimit noCore = {0, 0};
   setrlimit(RLIMIT_CORE, &noCore);
-  std::optional<Trial> trial;
+  std::unique_ptr<Trial> trial;
+  auto made = [&]() -> Trial & {
+    if (!trial)
+      throw std::runtime_error("no question was asked");
+    return *trial;
+  };
   for (std::string line; std::getline(input, line);) {
     json reply;
     try {
       json request = json::parse(line);
       if (request.contains("question"))
-        trial.emplace(questionOf(request.at("question")));
+        trial = Trial::make(questionOf(request.at("question")));
       else if (request.contains("compile"))
-        reply = toJson(trial.value().compile(request.at("compile"), request.at("faults")));
+        reply = toJson(made().compile(request.at("compile"), request.at("faults")));
+      else if (request.contains("machine"))
+        reply = made().machine();
       else if (request.contains("check"))
-        reply["problem"] = trial.value().check(request.at("check"));
+        reply["problem"] = made().check(request.at("check"));
       else
-        reply["seconds"] = trial.value().run(request.at("run"));
+        reply["seconds"] = made().run(request.at("run"));
+    } catch (const TrialLost &lost) {
+      output << json{{"lost", lost.what()}}.dump() << std::endl;
+      return;
     } catch (const std::exception &error) {
       reply["error"] = error.what();
     }
@@ -175,6 +189,11 @@ std::optional<json> Worker::ask(const json &request, std::chrono::milliseconds t
     if (size_t end = process->received.find('\n'); end != std::string::npos) {
       json reply = json::parse(process->received.substr(0, end));
       process->received.erase(0, end + 1);
+      if (reply.is_object() && reply.contains("lost")) {
+        lastProblem = "crashed: " + reply.at("lost").get<std::string>();
+        process.reset();
+        return std::nullopt;
+      }
       if (reply.is_object() && reply.contains("error"))
         throw std::runtime_error("worker: " + reply.at("error").get<std::string>());
       return reply;
@@ -246,6 +265,15 @@ std::string Worker::check(const std::string &schedule) {
     return "wrong: " + found;
   checked.insert(schedule);
   return "";
+}
+
+json Worker::machine() {
+  if (!process)
+    start();
+  std::optional<json> reply = ask({{"machine", true}}, std::chrono::seconds(30));
+  if (!reply)
+    throw std::runtime_error("worker: " + lastProblem);
+  return *reply;
 }
 
 std::optional<double> Worker::run(const std::string &schedule) {

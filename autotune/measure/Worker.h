@@ -45,6 +45,8 @@ public:
   /// Why a candidate that compiles cannot win: "wrong: ...", "crashed: signal 11", "timed out after 10 s"; "" where it
   /// may.
   std::string check(const std::string &schedule);
+  /// Trial::machine. Throws std::runtime_error where there is none.
+  nlohmann::json machine();
   /// Seconds, or nothing where the worker is lost; `problem` says why then.
   std::optional<double> run(const std::string &schedule);
   const std::string &problem() const { return lastProblem; }

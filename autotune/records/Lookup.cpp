@@ -42,6 +42,13 @@ double apart(int64_t x, int64_t y) {
                   std::log2(static_cast<double>(std::max<int64_t>(y, 1))));
 }
 
+/// Whether a question names an architecture of GPUs and no device, as those do that are asked without one: entries of
+/// any device of the architecture answer it.
+bool namesNoDevice(const json &entry, const json &machine) {
+  return machine.size() == 1 && machine.contains("isa") && entry.contains("gpu") &&
+         entry.value("isa", json()) == machine.at("isa");
+}
+
 /// Machines of one kind of CPU may have any number of them; how much of the last cache they have a share in differs
 /// with it, and virtual machines report what the host has.
 bool isSameKind(json a, json b) {
@@ -74,7 +81,7 @@ Match matchOf(const Entry &entry, const Key &key, const Fingerprint &machine) {
   if (std::tie(its.phase, its.variant, its.valueBlock, its.pageSize) !=
       std::tie(key.phase, key.variant, key.valueBlock, key.pageSize))
     return Match::none;
-  if (entry.fingerprint.silicon != machine.silicon)
+  if (entry.fingerprint.silicon != machine.silicon && !namesNoDevice(entry.fingerprint.silicon, machine.silicon))
     return isSameKind(entry.fingerprint.silicon, machine.silicon) ? Match::otherCount : Match::otherSilicon;
   if (its.shape != key.shape)
     return Match::otherShape;
@@ -142,6 +149,8 @@ std::vector<std::string> differences(const Entry &entry, const Key &key, const F
   Entry wanted;
   wanted.key = key;
   wanted.fingerprint = machine;
+  if (namesNoDevice(entry.fingerprint.silicon, machine.silicon))
+    wanted.fingerprint.silicon = entry.fingerprint.silicon;
   const json found = toJson(entry), asked = toJson(wanted);
   std::vector<std::string> result;
   compare(result, "key", found.at("key"), asked.at("key"));

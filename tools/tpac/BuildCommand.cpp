@@ -57,10 +57,10 @@ std::pair<std::vector<CodeTarget>, std::vector<CodeTarget>> findTargets(const st
   return {cpus.empty() ? std::vector<CodeTarget>() : take(findPackTargets(cpus)), std::move(gpus)};
 }
 
-/// Chooses the schedules of a pack for CPUs, and remembers how.
-class CpuSchedules {
+/// Chooses the schedules of a pack, and remembers how.
+class PackSchedules {
 public:
-  CpuSchedules(const BuildOptions &options, const VariantFile &file)
+  PackSchedules(const BuildOptions &options, const VariantFile &file)
       : variant(file.variant()), path(options.reference ? CodePath::reference : CodePath::fused),
         tuned(options.records, options.reference ? records::Mode::off : records::modeOf(options.mode).value()) {
     for (const std::string &shape : options.tunedFor) {
@@ -68,6 +68,8 @@ public:
       if (!rows.emplace(row.phase, row).second)
         throw std::runtime_error("--tuned-for: found two shapes of " + std::string(phaseName(row.phase)) +
                                  "; expected one for each phase, which has one kernel per target");
+      // One request, unless it says how many: GPUs have no threads to give one each.
+      gpuRows.emplace(row.phase, bench::rowOfShape(shape, row.config, row.variant, 1));
     }
     for (const std::string &problem : tuned.problems())
       std::cerr << "tpac: " << problem << '\n';
@@ -84,6 +86,18 @@ public:
     for (Phase phase : packPhases)
       phases.push_back({phase, choose(phase, target, storage)});
     return take(lowerScheduled(variant, phases, target));
+  }
+
+  /// What a record says for calls of `queries` query tokens per request on a GPU; nothing: the default.
+  std::optional<GpuChoice> chooseForGpu(const CodeTarget &target, Phase phase, int64_t queries, int64_t pageSize) {
+    auto row = gpuRows.find(phase);
+    if (row == gpuRows.end() || gpuQueriesFor(phase, row->second.tokens) != queries)
+      return std::nullopt;
+    const ChosenSchedule chosen = tuned.explain(variant, row->second, target, {0, pageSize}).chosen;
+    explain(phase, target, chosen, row->second);
+    if (!chosen.answer)
+      return std::nullopt;
+    return GpuChoice{chosen.schedule, idOf(chosen.answer->entry), std::string(matchName(chosen.answer->match))};
   }
 
   std::vector<PhaseSchedule> schedules;
@@ -104,22 +118,27 @@ private:
       schedule.record = idOf(chosen.answer->entry);
       schedule.match = matchName(chosen.answer->match);
     }
-    explained.push_back({{"phase", phaseName(phase)}, {"target", target.name}, {"origin", schedule.origin}});
-    if (!schedule.record.empty())
-      explained.back()["record"] = schedule.record;
+    explain(phase, target, chosen, row == rows.end() ? bench::Row() : row->second);
+    schedules.push_back(std::move(schedule));
+    return chosen.schedule;
+  }
+
+  void explain(Phase phase, const CodeTarget &target, const ChosenSchedule &chosen, const bench::Row &row) {
+    explained.push_back(
+        {{"phase", phaseName(phase)}, {"target", target.name}, {"origin", chosen.answer ? "tuned" : "heuristic"}});
+    if (chosen.answer)
+      explained.back()["record"] = idOf(chosen.answer->entry);
     // Who keeps no records need not hear that there are none.
     if (!chosen.note.empty() && tuned.hasEntries()) {
       explained.back()["note"] = chosen.note;
-      std::cerr << "tpac: " << shapeOf(row->second) << " for " << target.name << ": " << chosen.note << '\n';
+      std::cerr << "tpac: " << shapeOf(row) << " for " << target.name << ": " << chosen.note << '\n';
     }
-    schedules.push_back(std::move(schedule));
-    return chosen.schedule;
   }
 
   mlir::tpa::VariantAttr variant;
   CodePath path;
   TunedSchedules tuned;
-  std::map<Phase, bench::Row> rows;
+  std::map<Phase, bench::Row> rows, gpuRows;
 };
 
 void build(const BuildOptions &options) {
@@ -140,7 +159,7 @@ void build(const BuildOptions &options) {
   Pack pack{file.variant().getName().str(), file.json(), {}, {}};
   for (Phase phase : packPhases)
     pack.signatures.push_back(getPhaseSignature(file.variant(), phase, storage));
-  CpuSchedules schedules(options, file);
+  PackSchedules schedules(options, file);
   std::vector<mlir::OwningOpRef<mlir::ModuleOp>> modules;
   std::vector<TargetModule> levels;
   std::vector<std::string> targetNames;
@@ -151,7 +170,11 @@ void build(const BuildOptions &options) {
   }
   pack.schedules = schedules.schedules;
   if (!gpus.empty()) {
-    pack.gpu = take(buildGpuPart(file.variant(), gpus, {options.pageSize, findPtxas().value_or("")}));
+    pack.gpu = take(buildGpuPart(
+        file.variant(), gpus,
+        {options.pageSize, findPtxas().value_or(""), [&](const CodeTarget &target, Phase phase, int64_t queries) {
+           return schedules.chooseForGpu(target, phase, queries, options.pageSize);
+         }}));
     for (const CodeTarget &gpu : gpus)
       targetNames.push_back(gpu.name);
   }
@@ -208,7 +231,7 @@ void addBuildCommand(CLI::App &app) {
   command->add_flag("--reference", options->reference, "kernels of the reference path in place of fused ones");
   command
       ->add_option("--tuned-for", options->tunedFor,
-                   "the calls that kernels for CPUs are chosen for where there are tuning records, one shape for each "
+                   "the calls that kernels are chosen for where there are tuning records, one shape for each "
                    "phase; phases without one are as by default: " +
                        std::string(bench::shapeHelp))
       ->allow_extra_args(false)

@@ -24,7 +24,8 @@ nlohmann::json toolchainOfThis();
 /// both answer for each other.
 std::string levelOf(const CodeTarget &target);
 
-/// The key of calls as `row` says, of this machine's CPU at the level of `target`, and this compiler.
+/// The key of calls as `row` says, of this machine's CPU at the level of `target`, and this compiler. For a GPU, which
+/// need not be here, the silicon is its architecture alone.
 QuestionKey questionKeyOf(mlir::tpa::VariantAttr variant, const bench::Row &row, CacheStorage storage,
                           const CodeTarget &target);
 

@@ -30,7 +30,8 @@ autotune::Candidates namedBy(const Entry &entry, mlir::tpa::VariantAttr variant,
     named.fields.push_back(fields);
     named.texts.push_back(autotune::textOf(schedule));
   };
-  const mlir::tpa::ScheduleAttr byDefault = take(defaultSchedule(variant, phase, target, storage));
+  const mlir::tpa::ScheduleAttr byDefault =
+      take(defaultSchedule(variant, phase, target, storage, entry.key.shape.tokens));
   add(autotune::fieldsOf(byDefault), byDefault);
   named.byDefault = 0;
   for (const records::Candidate &candidate : entry.best) {
@@ -71,7 +72,11 @@ Verified verify(const Entry &entry, const VerifyOptions &options) {
   autotune::TuneOptions how;
   how.effort = records::Effort::full;
   how.worker.command = {"/proc/self/exe", "tune-worker"};
-  autotune::Tuned tuned = autotune::tune({row, level, options.poolMegabytes << 20}, candidates, how);
+  autotune::Question question;
+  question.row = row;
+  question.target = level;
+  question.poolBytes = options.poolMegabytes << 20;
+  autotune::Tuned tuned = autotune::tune(question, candidates, how);
   for (const auto &[schedule, problem] : tuned.problems)
     result.problems.push_back(schedule + ": " + problem);
   result.measured = std::move(tuned.entry);

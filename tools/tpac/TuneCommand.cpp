@@ -3,6 +3,7 @@
 // tpac tune: searches schedules on this machine and keeps the fastest in tuning records; tpac tune-worker: the process
 // that compiles and runs them.
 
+#include "autotune/Bundling.h"
 #include "autotune/Sweep.h"
 #include "autotune/Tuner.h"
 #include "autotune/records/Lookup.h"
@@ -23,7 +24,7 @@ namespace tpac {
 namespace {
 
 struct TuneOptions {
-  std::string variant;
+  std::vector<std::string> variants;
   std::vector<std::string> shapes = {"decode/cached:8192"};
   std::string target = "host";
   std::optional<int64_t> valueBlock;
@@ -37,6 +38,8 @@ struct TuneOptions {
   std::string records;
   std::string shard;
   std::string sweep;
+  std::string bundle, runBundle, mergeBundle, results;
+  std::vector<std::string> faults;
   bool json = false;
 };
 
@@ -107,16 +110,16 @@ std::string rejectsOf(const std::map<std::string, int> &rejects) {
 
 class TuneRun {
 public:
-  explicit TuneRun(const TuneOptions &options) : options(options), file(options.variant) {
+  TuneRun(const TuneOptions &options, const std::string &variant) : options(options), file(variant) {
     const int cpus = static_cast<int>(bench::allowedCpus().size());
-    threads = options.threads == 0 ? cpus : options.threads;
-    if (threads < 1 || threads > cpus)
-      throw std::runtime_error("--threads: found " + std::to_string(threads) + "; expected 1 to " +
-                               std::to_string(cpus) + ", the CPUs of this process");
     target = take(findTarget(options.target));
-    if (isGpu(target))
-      throw std::runtime_error("--target: found " + target.name +
-                               ", a GPU; expected a CPU level that this machine runs: kernels are timed here");
+    // A GPU's calls come from one thread, and a bundle's go to a machine that is not known yet.
+    const bool isAlone = isGpu(target) || !options.bundle.empty();
+    threads = options.threads != 0 ? options.threads : isAlone ? 1 : cpus;
+    if (isGpu(target) ? threads != 1 : threads < 1 || (options.bundle.empty() && threads > cpus))
+      throw std::runtime_error(
+          "--threads: found " + std::to_string(threads) + "; expected " +
+          (isGpu(target) ? "1 for a GPU" : "1 to " + std::to_string(cpus) + ", the CPUs of this process"));
     storage = {options.valueBlock.value_or(defaultValueBlock(file.variant(), target, options.pageSize)),
                options.pageSize};
     for (const std::string &shape : options.shapes)
@@ -124,6 +127,10 @@ public:
           bench::rowOfShape(shape, file.variant().getName().str(), nlohmann::json::parse(file.json()), threads));
     pins = pinsOf(options.pins);
     shard = shardOf(options.shard);
+    for (const bench::Row &row : rows)
+      if (isGpu(target) && !isAttention(row.phase))
+        throw std::runtime_error("--shape: found " + std::string(phaseName(row.phase)) +
+                                 "; expected decode or prefill: GPUs compute other phases by one schedule");
     if (!options.sweep.empty() && rows.size() != 1)
       throw std::runtime_error("--sweep: found " + std::to_string(rows.size()) + " shapes; expected one per file");
   }
@@ -143,12 +150,7 @@ public:
     for (const bench::Row &row : rows) {
       if (interrupts)
         break;
-      autotune::Candidates candidates =
-          autotune::candidatesFor(file.variant(), row.phase, target, storage, pinsFor(row), row.tokens);
-      if (!candidates.byDefault)
-        throw std::runtime_error("--pin: the default schedule of " + row.name() +
-                                 " has other values, and nothing can be compared with it; expected pins that it obeys");
-      keepShard(candidates, shard);
+      const autotune::Candidates candidates = candidatesOf(row);
       if (!options.sweep.empty()) {
         sweep(row, candidates);
         return;
@@ -189,17 +191,60 @@ public:
     std::cout << "Records: " << written.string() << '\n';
   }
 
+  /// Adds the questions to a bundle, in place of measuring them.
+  void addTo(autotune::BundleWriter &writer, autotune::MadeArtifacts &made) {
+    for (const bench::Row &row : rows) {
+      autotune::Candidates candidates = candidatesOf(row);
+      const QuestionKey question = questionKeyOf(file.variant(), row, storage, target);
+      autotune::BundleOptions how;
+      how.effort = records::effortOf(options.effort).value();
+      how.seed = options.seed;
+      how.compiledTogether = bench::allowedCpus().size();
+      how.portfolio = portfolioOf(question);
+      how.isStopped = [] { return interrupts > 0; };
+      ProgressLine line;
+      const auto start = std::chrono::steady_clock::now();
+      how.onProgress = [&](size_t done, size_t all) {
+        line.show(done, all, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
+                  "compiled, " + file.variant().getName().str() + " " + shapeOf(row));
+      };
+      records::Entry entry;
+      entry.key = question.key;
+      addToBundle(writer, questionOf(row), candidates, records::toJson(entry).at("key"), made, how);
+    }
+  }
+
 private:
   /// Threads of a measurement take whole requests, so splits would not be measured: their default stays.
   autotune::Pins pinsFor(const bench::Row &row) const {
     autotune::Pins result = pins;
-    mlir::tpa::ScheduleAttr byDefault = take(defaultSchedule(file.variant(), row.phase, target, storage));
+    mlir::tpa::ScheduleAttr byDefault = take(defaultSchedule(file.variant(), row.phase, target, storage, row.tokens));
     result.emplace("split", std::to_string(byDefault.getSplit()));
     return result;
   }
 
+  autotune::Candidates candidatesOf(const bench::Row &row) const {
+    autotune::Candidates candidates =
+        autotune::candidatesFor(file.variant(), row.phase, target, storage, pinsFor(row), row.tokens);
+    if (!candidates.byDefault)
+      throw std::runtime_error("--pin: the default schedule of " + row.name() +
+                               " has other values, and nothing can be compared with it; expected pins that it obeys");
+    keepShard(candidates, shard);
+    return candidates;
+  }
+
+  /// Winners of nearby questions.
+  std::vector<nlohmann::json> portfolioOf(const QuestionKey &question) const {
+    return tpac::portfolioOf(
+        answersFor(records::readLayers(records::recordFiles(options.records)), question.key, question.fingerprint));
+  }
+
   autotune::Question questionOf(const bench::Row &row) const {
-    return {row, options.target, options.poolMegabytes << 20};
+    autotune::Question question;
+    question.row = row;
+    question.target = options.target;
+    question.poolBytes = options.poolMegabytes << 20;
+    return question;
   }
 
   void sweep(const bench::Row &row, const autotune::Candidates &candidates) const {
@@ -228,8 +273,7 @@ private:
     how.mostSeconds = options.seconds;
     how.seed = options.seed;
     how.compiledTogether = bench::allowedCpus().size();
-    how.portfolio = portfolioOf(
-        answersFor(records::readLayers(records::recordFiles(options.records)), question.key, question.fingerprint));
+    how.portfolio = portfolioOf(question);
     how.worker.command = {"/proc/self/exe", "tune-worker"};
     how.worker.isStopped = [] { return interrupts > 1; };
     how.isStopped = [] { return interrupts > 0; };
@@ -245,6 +289,11 @@ private:
     tuned.entry.key = question.key;
     tuned.entry.fingerprint = question.fingerprint;
     tuned.entry.policy = {{"cold", true}, {"threads", threads}};
+    if (isGpu(target)) {
+      tuned.entry.fingerprint.silicon = tuned.machine.at("silicon");
+      tuned.entry.unknown["device"] = tuned.machine.at("device");
+      tuned.entry.policy = {{"cold", true}, {"graph", true}};
+    }
     return tuned;
   }
 
@@ -259,15 +308,80 @@ private:
   std::pair<size_t, size_t> shard;
 };
 
+void writeBundle(const TuneOptions &options) {
+  if (options.target == "host")
+    throw std::runtime_error(
+        "--target: found host; expected a CPU level or a GPU by name: a bundle is for other machines");
+  if (!options.sweep.empty())
+    throw std::runtime_error("--sweep: expected no --bundle beside it");
+  std::signal(SIGINT, interrupt);
+  autotune::BundleWriter writer(options.bundle, options.target, toolchainOfThis());
+  autotune::MadeArtifacts made;
+  for (const std::string &variant : options.variants)
+    TuneRun(options, variant).addTo(writer, made);
+  writer.finish();
+  std::cout << "Bundle: " << options.bundle << " (" << (std::filesystem::file_size(options.bundle) >> 10) << " KiB)\n";
+}
+
+void runBundle(const TuneOptions &options) {
+  std::signal(SIGINT, interrupt);
+  autotune::RunOptions how;
+  how.poolBytes = options.poolMegabytes << 20;
+  how.worker.command = {"/proc/self/exe", "tune-worker"};
+  how.worker.isStopped = [] { return interrupts > 1; };
+  how.isStopped = [] { return interrupts > 0; };
+  for (const auto &[candidate, fault] : pinsOf(options.faults))
+    how.faults[std::stoul(candidate)] = fault;
+  ProgressLine line;
+  const auto start = std::chrono::steady_clock::now();
+  how.onProgress = [&](const autotune::BundleQuestion &question, size_t done, size_t all) {
+    line.show(done, all, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
+              question.row.config + " " + shapeOf(question.row));
+  };
+  const std::string results = options.results.empty() ? options.runBundle + ".results.jsonl" : options.results;
+  autotune::runBundle(options.runBundle, results, how);
+  std::cout << "Results: " << results << '\n';
+}
+
+void mergeBundle(const TuneOptions &options) {
+  const std::vector<records::Entry> entries = autotune::recordsOfResults(options.mergeBundle);
+  const std::filesystem::path written = records::recordFileToWrite(options.records);
+  const records::Contents contents = records::updateRecords(written, entries);
+  for (const std::string &problem : contents.problems)
+    std::cerr << "tpac: " << problem << '\n';
+  std::cout << written.string() << ": " << entries.size() << " entries merged, " << contents.entries.size()
+            << " in all\n";
+}
+
+/// Searches, or one of the steps of tuning with a bundle.
+void tuneOrBundle(const TuneOptions &options) {
+  const bool takesVariants = options.runBundle.empty() && options.mergeBundle.empty();
+  if (takesVariants == options.variants.empty() || (options.bundle.empty() && options.variants.size() > 1))
+    throw std::runtime_error("VARIANT: found " + std::to_string(options.variants.size()) + "; expected " +
+                             (!takesVariants           ? "none: the bundle knows them"
+                              : options.bundle.empty() ? "one"
+                                                       : "one or more"));
+  if (!options.mergeBundle.empty())
+    mergeBundle(options);
+  else if (!options.runBundle.empty())
+    runBundle(options);
+  else if (!options.bundle.empty())
+    writeBundle(options);
+  else
+    TuneRun(options, options.variants.front()).run();
+}
+
 } // namespace
 
 void addTuneCommand(CLI::App &app) {
   CLI::App *command = app.add_subcommand(
       "tune", "Search schedules on this machine and keep the fastest in tuning records (docs/autotuning.md).");
   auto options = std::make_shared<TuneOptions>();
-  command->add_option("VARIANT", options->variant, "variant file (JSON)")->required();
+  command->add_option("VARIANT", options->variants, "variant file (JSON); with --bundle one or more");
   command->add_option("--shape", options->shapes, bench::shapeHelp)->allow_extra_args(false)->capture_default_str();
-  command->add_option("--target", options->target, "host, or a CPU level that this machine runs")
+  command
+      ->add_option("--target", options->target,
+                   "host, or a CPU level or GPU that this machine has; with --bundle any target but host")
       ->capture_default_str();
   command
       ->add_option("--effort", options->effort,
@@ -292,7 +406,23 @@ void addTuneCommand(CLI::App &app) {
   command->add_option("--page-size", options->pageSize, pageSizeHelp)->capture_default_str();
   command->add_option("--records", options->records, recordsHelp);
   command->add_flag("--json", options->json, "print JSON");
-  command->callback([options] { TuneRun(*options).run(); });
+  CLI::Option *bundle = command->add_option("--bundle", options->bundle,
+                                            "no search: write the candidates, compiled, and all that measuring them on "
+                                            "another machine takes to this file");
+  CLI::Option *runBundle = command->add_option(
+      "--run-bundle", options->runBundle,
+      "measure the candidates of this bundle on this machine; what is measured already is not measured again");
+  CLI::Option *mergeBundle =
+      command->add_option("--merge-bundle", options->mergeBundle, "put the records of these results where records are");
+  bundle->excludes(runBundle)->excludes(mergeBundle);
+  runBundle->excludes(mergeBundle);
+  command
+      ->add_option("--results", options->results,
+                   "of --run-bundle, a line of JSON each; default: the bundle's name "
+                   "and .results.jsonl")
+      ->needs(runBundle);
+  command->add_option("--fault", options->faults, "for tests: CANDIDATE=FAULT")->group("")->needs(runBundle);
+  command->callback([options] { tuneOrBundle(*options); });
 
   CLI::App *worker = app.add_subcommand("tune-worker", "What tpac tune starts: compiles and runs candidates.");
   worker->group("");

@@ -57,8 +57,10 @@ bool TunedSchedules::hasEntries() const {
 
 Explanation TunedSchedules::explain(mlir::tpa::VariantAttr variant, const bench::Row &row, const CodeTarget &target,
                                     CacheStorage storage) const {
-  Explanation result{
-      questionKeyOf(variant, row, storage, target), take(defaultSchedule(variant, row.phase, target, storage)), {}, {}};
+  Explanation result{questionKeyOf(variant, row, storage, target),
+                     take(defaultSchedule(variant, row.phase, target, storage, row.tokens)),
+                     {},
+                     {}};
   result.chosen.schedule = result.byDefault;
   if (mode == records::Mode::off)
     return result;

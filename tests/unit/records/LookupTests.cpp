@@ -43,6 +43,21 @@ TEST(Lookup, nearestFirst) {
   EXPECT_EQ(answers[4].match, Match::otherSilicon);
 }
 
+// Who asks for a GPU's architecture need not have the device.
+TEST(Lookup, anyDeviceAnswersForItsArchitecture) {
+  Entry h100 = sampleEntry(8192), a100 = sampleEntry(8192);
+  h100.fingerprint.silicon = {{"isa", "sm_90a"}, {"gpu", "H100"}, {"multiprocessors", 132}};
+  a100.fingerprint.silicon = {{"isa", "sm_80"}, {"gpu", "A100"}, {"multiprocessors", 108}};
+  Fingerprint asks = h100.fingerprint;
+  asks.silicon = {{"isa", "sm_90a"}};
+  EXPECT_EQ(matchOf(h100, asked(8192), asks), Match::exact);
+  EXPECT_TRUE(differences(h100, asked(8192), asks).empty());
+  EXPECT_EQ(matchOf(h100, asked(16384), asks), Match::otherShape);
+  EXPECT_EQ(matchOf(a100, asked(8192), asks), Match::otherSilicon);
+  asks.silicon = {{"isa", "sm_90a"}, {"gpu", "H200"}, {"multiprocessors", 132}};
+  EXPECT_EQ(matchOf(h100, asked(8192), asks), Match::otherSilicon);
+}
+
 TEST(Lookup, earlierLayersFirst) {
   Entry mine = sampleEntry(), shipped = sampleEntry();
   mine.policy["threads"] = 1;

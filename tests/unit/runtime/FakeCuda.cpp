@@ -2,6 +2,7 @@
 
 #include "tests/unit/runtime/FakeCuda.h"
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -75,6 +76,17 @@ Result cuDeviceGetAttribute(int *value, int attribute, Device) {
     break;
   case maxSharedBytesOptin:
     *value = fake.sharedBytes;
+    break;
+  // Clocks of processors and memory, width of memory, bytes of L2: what tuning records tell devices apart by.
+  case 13:
+  case 36:
+    *value = 2000000;
+    break;
+  case 37:
+    *value = 5120;
+    break;
+  case 38:
+    *value = 50 << 20;
     break;
   default:
     return invalidValue;
@@ -169,4 +181,59 @@ Result cuLaunchKernelEx(const LaunchConfiguration *configuration, Function funct
     fake.launched(static_cast<const std::string *>(function)->c_str(), *configuration, parameters);
   return 0;
 }
+
+// What the tuner takes besides (bench/gpu/Driver.h): memory of the host in the place of the device's, and clocks that
+// stand still. Nothing is computed.
+
+Result cuCtxSetCurrent(Context context) {
+  stack = {context};
+  return 0;
+}
+
+Result cuDriverGetVersion(int *version) {
+  *version = 13000;
+  return 0;
+}
+
+Result cuMemGetInfo_v2(size_t *free, size_t *total) {
+  *free = *total = size_t(1) << 30;
+  return 0;
+}
+
+Result cuMemAlloc_v2(uint64_t *pointer, size_t bytes) {
+  *pointer = reinterpret_cast<uint64_t>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
+  return fails("cuMemAlloc") || *pointer == 0 ? failure : 0;
+}
+
+Result cuMemFree_v2(uint64_t pointer) {
+  std::free(reinterpret_cast<void *>(pointer));
+  return 0;
+}
+
+Result cuMemcpyHtoD_v2(uint64_t to, const void *from, size_t bytes) {
+  std::memcpy(reinterpret_cast<void *>(to), from, bytes);
+  return 0;
+}
+
+Result cuMemcpyDtoH_v2(void *to, uint64_t from, size_t bytes) {
+  std::memcpy(to, reinterpret_cast<const void *>(from), bytes);
+  return 0;
+}
+
+Result cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, Stream) {
+  std::memcpy(reinterpret_cast<void *>(to), reinterpret_cast<const void *>(from), bytes);
+  return 0;
+}
+
+Result cuMemsetD8Async(uint64_t to, unsigned char byte, size_t bytes, Stream) {
+  std::memset(reinterpret_cast<void *>(to), byte, bytes);
+  return 0;
+}
+
+Result cuStreamCreate(Stream *stream, unsigned) {
+  *stream = &fake;
+  return 0;
+}
+
+Result cuStreamSynchronize(Stream stream) { return stream && fails("cuStreamSynchronize") ? failure : 0; }
 }

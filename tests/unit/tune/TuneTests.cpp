@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+#include "autotune/Bundling.h"
 #include "autotune/Sweep.h"
 #include "autotune/Tuner.h"
 #include "dialect/json/VariantJson.h"
@@ -37,7 +38,9 @@ protected:
         {Phase::decode, "t6-mini", nlohmann::json::parse(mlir::tpa::writeVariant(variant)), 64, 1, 1, 1, "tpac"},
         "host",
         int64_t(1) << 20,
-        1e-4};
+        1e-4,
+        "",
+        0};
     options.worker.command = {TPAC_PROGRAM, "tune-worker"};
   }
 
@@ -192,6 +195,47 @@ TEST_F(Tuning, sweepsGoOnWhereTheyEnded) {
   question.row.phase = Phase::append;
   EXPECT_THROW(sweep(question, candidatesOf(defaultStorage(), {}), {}, file, how), std::runtime_error);
   std::filesystem::remove(file);
+}
+
+// A bundle begins with the default and what differs from it in the fewest knobs.
+TEST_F(Tuning, bundlesHoldWhatIsNearTheDefault) {
+  Candidates candidates = candidatesOf(defaultStorage(), {});
+  candidates.promising.clear();
+  BundleOptions how;
+  how.effort = records::Effort::quick;
+  how.portfolio = {candidates.fields.back(), {{"tokens", "no schedule"}}};
+  const std::vector<search::Index> points = bundled(candidates, how);
+  ASSERT_EQ(points.size(), 32u);
+  EXPECT_EQ(points[0], candidates.byDefault);
+  EXPECT_EQ(points[1], candidates.fields.size() - 1);
+  EXPECT_EQ(std::set(points.begin(), points.end()).size(), points.size());
+  auto changes = [&](search::Index i) {
+    int count = 0;
+    for (size_t knob = 0; knob < candidates.knobs.size(); ++knob)
+      count += candidates.space.points[i][knob] != candidates.space.points[*candidates.byDefault][knob];
+    return count;
+  };
+  for (size_t i = 3; i < points.size(); ++i)
+    EXPECT_LE(changes(points[i - 1]), changes(points[i])) << i;
+  how.effort = records::Effort::full;
+  EXPECT_EQ(bundled(candidates, how).size(), candidates.texts.size());
+}
+
+// On GPUs: no tiles of query tokens that a request does not have, and the default is that of packs for such calls.
+TEST_F(Tuning, candidatesForGpusFitTheCalls) {
+  const CodeTarget gpu = take(findTarget("sm_90a"));
+  for (int64_t tokens : {1, 3, 8}) {
+    const Candidates all = candidatesFor(variant, Phase::decode, gpu, {}, {{"groups", "2"}, {"tokens", "32"}}, tokens);
+    std::set<std::string> queries;
+    for (const nlohmann::json &fields : all.fields)
+      queries.insert(fields.at("queries"));
+    EXPECT_EQ(queries.contains("1"), true);
+    EXPECT_EQ(queries.contains("4"), tokens > 2);
+    EXPECT_FALSE(queries.contains("16"));
+  }
+  EXPECT_EQ(take(defaultSchedule(variant, Phase::decode, gpu, {}, 3)).getQueries(), 4);
+  EXPECT_EQ(gpuQueriesFor(Phase::decode, 9), 8);
+  EXPECT_EQ(gpuQueriesFor(Phase::prefill, 2), 4096);
 }
 
 TEST_F(Tuning, saysWhyNoWorkerStarts) {
