@@ -53,8 +53,8 @@ Outcome run(Driver &driver, const Kernels &kernels, const PreparedCase &prepared
   call.capacity = sizes.capacity;
   call.tokens = sizes.tokens;
   std::vector<int64_t> outShape = expected.out.shape, lseShape = expected.lse.shape;
-  const DeviceTensor &outTensor = call.tensors["out"] = tensors.place(outType, outShape, item.isStrided);
-  const DeviceTensor &lseTensor = call.tensors["lse"] = tensors.place(lseType, lseShape, item.isStrided);
+  const DeviceTensor outTensor = call.tensors["out"] = tensors.place(outType, outShape, item.isStrided);
+  const DeviceTensor lseTensor = call.tensors["lse"] = tensors.place(lseType, lseShape, item.isStrided);
 
   Outcome outcome;
   size_t workspaceBytes = 0;

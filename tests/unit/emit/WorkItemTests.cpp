@@ -405,10 +405,12 @@ TEST(WorkItem, readsPages) {
     starts[0] = -1;
     EXPECT_EQ(refused(), "p_decode: page_starts[0] is negative; expected 0 or more");
     starts[0] = 1;
-    starts[1] -= 1;
+    const auto longest = std::ranges::max_element(call.lengths) - call.lengths.begin();
+    int32_t &endOfLongest = starts[static_cast<size_t>(longest) + 1];
+    endOfLongest -= 1;
     EXPECT_EQ(refused(), "p_decode: the tokens of a request do not fit its listed pages; expected lengths[b] <= " +
                              std::to_string(size) + " (page_starts[b + 1] - page_starts[b]) for each request b");
-    starts[1] += 1;
+    endOfLongest += 1;
     call.call.setTensor("page_starts", reinterpret_cast<char *>(starts.data()) + 2);
     EXPECT_EQ(refused(),
               "p_decode: page_starts.data is not aligned; expected a multiple of 4 bytes for i32 [batch + 1]");
