@@ -204,11 +204,15 @@ public:
     }
     std::vector<size_t> bytes;
     for (size_t i = 0; i < arguments.size(); ++i) {
-      bytes.push_back(bytesOf(tensors.tensors[i].elementType, arguments[i]));
-      process->sendNumber(memory);
+      // An optional tensor that is not there is NULL there, too.
+      const bool exists = arguments[i].data != nullptr;
+      bytes.push_back(exists ? bytesOf(tensors.tensors[i].elementType, arguments[i]) : 0);
+      process->sendNumber(exists ? memory : value);
       process->sendNumber(static_cast<int64_t>(bytes[i]));
-      process->sendNumber(static_cast<int64_t>(reinterpret_cast<uintptr_t>(arguments[i].data) % 64));
-      process->send(arguments[i].data, bytes[i]);
+      if (exists) {
+        process->sendNumber(static_cast<int64_t>(reinterpret_cast<uintptr_t>(arguments[i].data) % 64));
+        process->send(arguments[i].data, bytes[i]);
+      }
       process->sendNumber(array);
       process->sendNumber(static_cast<int64_t>(arguments[i].strides.size()));
       process->send(arguments[i].strides.data(), arguments[i].strides.size() * sizeof(int64_t));
