@@ -140,7 +140,6 @@ private:
     return true;
   }
 
-  static std::string kindOf(const std::string &problem) { return problem.substr(0, problem.find(':')); }
   std::string codeOf(size_t candidate) const {
     auto fault = options.faults.find(candidate);
     return question.candidates[candidate].code + (fault == options.faults.end() ? "" : fault->second);
@@ -214,13 +213,10 @@ private:
                            {"median_us", finalist.median * 1e6},
                            {"mad_us", finalist.medianAbsoluteDeviation * 1e6},
                            {"runs", finalist.runs}});
-    const bool isGpu = isGpuTarget(bundle.target());
-    const ordered_json policy = isGpu ? ordered_json{{"cold", true}, {"graph", true}}
-                                      : ordered_json{{"cold", true}, {"threads", question.row.threads}};
     line["drift"] = byDefault->median / times.at(0) - 1;
     line["record"] = {{"key", question.key},
                       {"fingerprint", {{"silicon", machine.at("silicon")}, {"toolchain", bundle.toolchain()}}},
-                      {"policy", policy},
+                      {"policy", policyOf(bundle.target(), question.row.threads)},
                       {"effort", question.effort},
                       {"evaluations", question.candidates.size()},
                       {"default_us", byDefault->median * 1e6},

@@ -6,7 +6,7 @@
 #define TPAC_AUTOTUNE_BUNDLING_H
 
 #include "autotune/Tuner.h"
-#include "autotune/bundle/Bundle.h"
+#include "autotune/measure/Bundle.h"
 
 namespace tpac::autotune {
 

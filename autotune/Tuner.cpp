@@ -14,9 +14,6 @@ using search::Index;
 
 namespace {
 
-/// "wrong: t6: relative error 3" -> "wrong".
-std::string kindOf(const std::string &problem) { return problem.substr(0, problem.find(':')); }
-
 class Tuning {
 public:
   Tuning(const Question &question, const Candidates &candidates, const TuneOptions &options)
@@ -109,6 +106,14 @@ private:
 };
 
 } // namespace
+
+std::string kindOf(const std::string &problem) { return problem.substr(0, problem.find(':')); }
+
+nlohmann::json policyOf(const std::string &target, int threads) {
+  if (isGpuTarget(target))
+    return {{"cold", true}, {"graph", true}};
+  return {{"cold", true}, {"threads", threads}};
+}
 
 std::string timeOfNow() {
   std::time_t time = std::time(nullptr);

@@ -56,6 +56,12 @@ struct Tuned {
   nlohmann::json machine;
 };
 
+/// "wrong: t6: relative error 3" -> "wrong".
+std::string kindOf(const std::string &problem);
+
+/// How schedules for `target` are timed, as records say it.
+nlohmann::json policyOf(const std::string &target, int threads);
+
 /// UTC, as records have it: "2026-11-22T20:40:00Z".
 std::string timeOfNow();
 

@@ -6,7 +6,7 @@
 #ifndef TPAC_AUTOTUNE_MEASURE_TRIAL_H
 #define TPAC_AUTOTUNE_MEASURE_TRIAL_H
 
-#include "autotune/bundle/Bundle.h"
+#include "autotune/measure/Bundle.h"
 
 #include <map>
 #include <memory>

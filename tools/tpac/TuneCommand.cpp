@@ -288,11 +288,10 @@ private:
     autotune::Tuned tuned = autotune::tune(questionOf(row), candidates, how);
     tuned.entry.key = question.key;
     tuned.entry.fingerprint = question.fingerprint;
-    tuned.entry.policy = {{"cold", true}, {"threads", threads}};
+    tuned.entry.policy = autotune::policyOf(target.name, threads);
     if (isGpu(target)) {
       tuned.entry.fingerprint.silicon = tuned.machine.at("silicon");
       tuned.entry.unknown["device"] = tuned.machine.at("device");
-      tuned.entry.policy = {{"cold", true}, {"graph", true}};
     }
     return tuned;
   }

@@ -21,20 +21,17 @@ namespace {
 
 constexpr int64_t heads = 3, rank = 2, features = 16, capacity = 256;
 
-const char *variant = R"({
+/// With caches and tensors of `type`.
+std::string variantOf(const std::string &type) {
+  return R"({
   "tpac_variant": 1, "name": "bound", "heads": 3,
   "q": {"rank": 2, "head": {"source": "learned"}, "token": [{"source": "contextual", "size": 16}]},
   "k": {"rank": 1, "head": {"source": "contextual"}, "token": [{"source": "contextual", "size": 16}]},
   "v": {"rank": 1, "head": {"source": "contextual"}, "token": [{"source": "contextual", "size": 16}]},
-  "types": {"activation": "f32", "head": "f32", "token": "f32", "output": "f32"}
+  "types": {"activation": ")" +
+         type + R"(", "head": ")" + type + R"(", "token": ")" + type + R"(", "output": ")" + type + R"("}
 })";
-const char *halfVariant = R"({
-  "tpac_variant": 1, "name": "bound", "heads": 3,
-  "q": {"rank": 2, "head": {"source": "learned"}, "token": [{"source": "contextual", "size": 16}]},
-  "k": {"rank": 1, "head": {"source": "contextual"}, "token": [{"source": "contextual", "size": 16}]},
-  "v": {"rank": 1, "head": {"source": "contextual"}, "token": [{"source": "contextual", "size": 16}]},
-  "types": {"activation": "bf16", "head": "bf16", "token": "bf16", "output": "bf16"}
-})";
+}
 
 struct Tensor {
   const void *data = nullptr;
@@ -73,8 +70,8 @@ class RuntimeBinding : public ::testing::Test {
 protected:
   static void SetUpTestSuite() {
     folder = new TemporaryFolder;
-    folder->write("cpu.json", variant);
-    folder->write("gpu.json", halfVariant);
+    folder->write("cpu.json", variantOf("f32"));
+    folder->write("gpu.json", variantOf("bf16"));
     const std::string root = folder->path().string(), build = "TPAC_PTXAS= " TPAC_TOOL " build " + root;
     for (const std::string &rest :
          {"/cpu.json --target host -o " + root + "/cpu", "/gpu.json --target sm_90a -o " + root + "/gpu"}) {

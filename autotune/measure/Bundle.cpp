@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-#include "autotune/bundle/Bundle.h"
+#include "autotune/measure/Bundle.h"
 
 #include "lowering/emit/Manifest.h"
 #include "lowering/emit/Take.h"

@@ -3,8 +3,8 @@
 // A tuning bundle: candidates compiled on one machine, with all that checking and timing them on another takes. One tar
 // archive; docs/bundle.schema.json describes its bundle.json, docs/autotuning.md how it is used.
 
-#ifndef TPAC_AUTOTUNE_BUNDLE_BUNDLE_H
-#define TPAC_AUTOTUNE_BUNDLE_BUNDLE_H
+#ifndef TPAC_AUTOTUNE_MEASURE_BUNDLE_H
+#define TPAC_AUTOTUNE_MEASURE_BUNDLE_H
 
 #include "autotune/measure/Artifact.h"
 #include "autotune/measure/ReferenceCalls.h"
@@ -94,4 +94,4 @@ private:
 
 } // namespace tpac::autotune
 
-#endif // TPAC_AUTOTUNE_BUNDLE_BUNDLE_H
+#endif // TPAC_AUTOTUNE_MEASURE_BUNDLE_H
