@@ -189,8 +189,10 @@ static double weightRoundoff(const Variant &variant) {
 
 Allowance roundingAllowance(const Variant &variant, const Attention &expected, double units, double angleError) {
   double error = units * unitRoundoff(variant.compute) + (variant.rope ? angleError : 0.0);
-  // Smallest normal numbers: less may be flushed to zero.
-  double lostProbability = spacing(variant.compute, 0.0) / unitRoundoff(variant.compute);
+  // Smaller numbers may be flushed to zero: of f64 those that are not normal, of other types sooner
+  // (docs/tolerances.md).
+  double smallestNormal = spacing(variant.compute, 0.0) / unitRoundoff(variant.compute);
+  double lostProbability = classOf(variant) == Class::f64 ? smallestNormal : std::max(smallestNormal, lostWeight);
   double lostOutput = spacing(variant.output, 0.0);
   Allowance allowance{expected.outCondition, expected.lseCondition, expected.outDeviation};
   for (double &value : allowance.weights.data)

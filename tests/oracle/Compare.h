@@ -28,6 +28,9 @@ constexpr double roundingUnits = 8.0;
 /// root mean square 0.4 roundoffs, and they are independent: five standard deviations (docs/tolerances.md).
 constexpr double weightUnits = 2.0;
 
+/// Weights (probabilities, of the largest) below this may be zero.
+constexpr double lostWeight = 0x1p-100;
+
 /// Rounding errors of the variant's types where sums cancel: `units` roundoffs of the compute type of the expected
 /// result's condition, plus `angleError` (radians) of the rotations; and of rows, those of weights (probability times
 /// head factor) that are rounded to the values' type, an operand of the second product.

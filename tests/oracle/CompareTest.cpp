@@ -133,6 +133,24 @@ TEST_F(Compare, AllowanceAddsToTheLimits) {
   EXPECT_FALSE(judge(&allowance).ok);
 }
 
+TEST_F(Compare, WeightsMayVanish) {
+  // All that is left of the row are tokens with weights below 2^-100.
+  for (int64_t e = 0; e < 3; ++e) {
+    expected.out.at({1, 0, e}) = std::ldexp(1.0, -102);
+    expected.outCondition.at({1, 0, e}) = 0;
+    expected.outDeviation.at({1, 0, e}) = 0;
+    expected.valueMagnitude.at({1, 0, e}) = 1;
+  }
+  Allowance allowance = roundingAllowance(variant, expected, 64.0, 0.0);
+  out = expected.out;
+  for (int64_t e = 0; e < 3; ++e)
+    out.at({1, 0, e}) = 0;
+  EXPECT_FALSE(judge().ok);
+  EXPECT_TRUE(judge(&allowance).ok);
+  out.at({1, 0, 0}) = std::ldexp(1.0, -97);
+  EXPECT_FALSE(judge(&allowance).ok);
+}
+
 TEST_F(Compare, RoundedWeightsAreAllowedInRowsOnly) {
   for (int64_t e = 0; e < 3; ++e)
     expected.out.at({1, 0, e}) = 1e-9;

@@ -500,9 +500,12 @@ private:
     for (int64_t h = 0; h < heads; ++h) {
       const double probability = query.logits[h][m], *v = value.value[h].data();
       const double *magnitude = value.magnitude[h].data();
-      double *out = &result.out.data[element(query, h, 0)], *squares = &result.outDeviation.data[element(query, h, 0)];
+      const size_t first = element(query, h, 0);
+      double *out = &result.out.data[first], *squares = &result.outDeviation.data[first];
+      double *valueMagnitude = &result.valueMagnitude.data[first];
       for (int64_t e = 0; e < features; ++e) {
         out[e] += probability * v[e];
+        valueMagnitude[e] += magnitude[e];
         squares[e] += probability * magnitude[e] * probability * magnitude[e];
       }
     }
@@ -516,11 +519,9 @@ private:
       result.lseCondition.data[row(query, h)] += probability * condition;
       const size_t first = element(query, h, 0);
       const double *out = &result.out.data[first];
-      double *outCondition = &result.outCondition.data[first], *valueMagnitude = &result.valueMagnitude.data[first];
-      for (int64_t e = 0; e < features; ++e) {
+      double *outCondition = &result.outCondition.data[first];
+      for (int64_t e = 0; e < features; ++e)
         outCondition[e] += probability * (magnitude[e] + condition * std::fabs(v[e] - out[e]));
-        valueMagnitude[e] += magnitude[e];
-      }
     }
   }
 

@@ -36,7 +36,7 @@ struct Attention {
 /// What of Attention is computed.
 enum class Parts {
   all,
-  /// Not outCondition, lseCondition and valueMagnitude, which stay 0: more than half of the time. Enough where types
+  /// Not outCondition and lseCondition, which stay 0: more than half of the time. Enough where types
   /// are so coarse that f32 sums are as good as exact.
   withoutConditions
 };
