@@ -60,6 +60,25 @@ extern "C" void reportCrash(int signal) {
   std::raise(signal);
 }
 
+/// While it lives, its thread reports crashes on a stack of its own: a kernel's frame may have taken the thread's.
+class SignalStack {
+public:
+  SignalStack() : memory(1 << 18) {
+    stack_t stack{.ss_sp = memory.data(), .ss_flags = 0, .ss_size = memory.size()};
+    if (sigaltstack(&stack, nullptr) != 0)
+      std::perror("PropertyTests: sigaltstack");
+  }
+  ~SignalStack() {
+    stack_t none{.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
+    sigaltstack(&none, nullptr);
+  }
+  SignalStack(const SignalStack &) = delete;
+  SignalStack &operator=(const SignalStack &) = delete;
+
+private:
+  std::vector<char> memory;
+};
+
 // ---- Progress ----
 
 class Progress {
@@ -93,6 +112,7 @@ std::string reproduction(const Member &member) {
 void inParallel(int64_t count, const std::function<void(int64_t)> &work) {
   std::atomic<int64_t> next{0};
   auto loop = [&] {
+    SignalStack stack;
     for (int64_t i = next++; i < count; i = next++)
       work(i);
   };
@@ -547,7 +567,10 @@ void parseOptions(int argc, char **argv) {
 int main(int argc, char **argv) {
   testing::InitGoogleTest(&argc, argv);
   property::parseOptions(argc, argv);
+  struct sigaction report{};
+  report.sa_handler = property::reportCrash;
+  report.sa_flags = SA_ONSTACK;
   for (int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT})
-    std::signal(signal, property::reportCrash);
+    sigaction(signal, &report, nullptr);
   return RUN_ALL_TESTS();
 }
