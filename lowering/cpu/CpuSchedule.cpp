@@ -52,11 +52,18 @@ double valueOperations(VariantAttr variant, ValueOrder order, double queries, do
 /// The most heads of a tile whose columns are queries.
 constexpr int64_t largestColumnHeads = 4;
 
+/// Bytes of f32 per query tile of decode by matrix tiles, for each of its copies: queries and their parts, packed
+/// queries and accumulators are together some eight times as large, and should leave room for the block in L2.
+constexpr int64_t largestDecodeQueries = 256 << 10;
+
 /// Bytes of the largest tiles of a block, in the type of the arithmetic.
 int64_t blockBytes(VariantAttr variant, Phase phase, ScheduleAttr schedule) {
   int64_t size = variant.getTypes().getCompute().getIntOrFloatBitWidth() / 8;
   int64_t n = schedule.getQueries();
   int64_t features = std::max(variant.getKeyFeatures(), variant.getValueFeatures());
+  // Two states.
+  if (phase == Phase::merge)
+    return 2 * n * schedule.getHeads() * variant.getValueFeatures() * size;
   if (!isAttention(phase)) {
     int64_t rows =
         std::max(variant.getK().getLocalRank(variant.getHeads()), variant.getV().getLocalRank(variant.getHeads()));
@@ -167,13 +174,16 @@ ScheduleAttr matrixSchedule(VariantAttr variant, Phase phase, tpac::CacheStorage
     return {};
   // A query that is rounded anyway has no second part.
   int64_t parts = variant.getQueryPrecision() == QueryPrecision::storage ? 1 : 2;
-  // Queries share a block while it is in L2; those that a call has not are not computed.
+  // Queries share a block while it is in L2; those that a call has not are not computed. One query's stages of a block
+  // of 64 tokens find the scores of the stage before in L1 (docs/perf-log.md).
   bool isDecode = phase == Phase::decode;
-  for (int64_t tokens : {256, 128, 64, 32}) {
+  for (int64_t tokens : {128, 64, 32}) {
     // Matrix tiles read rows of one page. Blocks of 32 are for pages that hold no larger ones.
-    if ((!isDecode && tokens > 128) || storage.pageSize % tokens != 0 || (tokens == 32 && storage.pageSize == 0))
+    if ((isDecode && tokens > 64) || storage.pageSize % tokens != 0 || (tokens == 32 && storage.pageSize == 0))
       continue;
     for (int64_t queries : {16, 8, 4, 2, 1}) {
+      if (isDecode && queries > 1 && 4 * queries * heads * variant.getKeyFeatures() > largestDecodeQueries)
+        continue;
       auto schedule = ScheduleAttr::get(variant.getContext(), tokens, queries, heads, ScoreOrder::merged,
                                         ValueOrder::factored, BFloat16Type::get(variant.getContext()), parts,
                                         isDecode ? splitTokens : 0, storage.valueBlock, storage.pageSize);
