@@ -117,6 +117,12 @@ void Emitter::syncGroup() {
     isa.syncNamed(isa.add(group, 1), plan.warpsOfGroup() * warpSize);
 }
 
+void Emitter::meetGroup() {
+  if (!countsReaders())
+    return syncGroup();
+  isa.arriveAndWait(isa.shared(isa.shared(sharedMemory, meetingOffset), isa.mul(group, 8)));
+}
+
 /// Computes a tile into shared memory as rows of 16-bit elements, an odd number of chunks apart.
 Emitter::SharedTile Emitter::computeSharedTile(Value tile, bool byGroup) {
   auto type = cast<TileType>(tile.getType());

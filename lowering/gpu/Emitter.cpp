@@ -54,10 +54,17 @@ int64_t Emitter::reserve(int64_t bytes, int64_t alignment) {
 }
 
 std::function<Value()> Emitter::stash(Value value) {
-  Value place = isa.shared(sharedMemory, reserve(4, 4));
-  // Every thread writes what it reads, so that none waits for another.
-  isa.store(value, place, 4, /*isVolatile=*/true);
-  return [this, place] { return isa.load(isa.b.getI32Type(), place, 4, /*invariant=*/false, /*isVolatile=*/true); };
+  // Every warp has its own, so that none waits for another.
+  Value places = isa.shared(sharedMemory, reserve(4 * plan.threads / warpSize, 4));
+  auto placeOf = [this, places](Value number) { return isa.shared(places, isa.mul(isa.shiftRight(number, 5), 4)); };
+  scf::IfOp::create(isa.b, isa.equals(lane, 0), [&](OpBuilder &, Location) {
+    isa.store(value, placeOf(thread), 4, /*isVolatile=*/true);
+    scf::YieldOp::create(isa.b);
+  });
+  isa.syncWarp();
+  return [this, placeOf] {
+    return isa.load(isa.b.getI32Type(), placeOf(isa.freshThread()), 4, /*invariant=*/false, /*isVolatile=*/true);
+  };
 }
 
 void Emitter::identify(Value threadNumber) {
@@ -97,13 +104,17 @@ void Emitter::begin() {
   if (!plan.bulk)
     return;
   policy = isa.evictFirstPolicy();
+  if (countsReaders())
+    meetingOffset = reserve(8 * plan.groups, 8);
   Value isFirst = isa.equals(thread, 0);
   scf::IfOp::create(isa.b, isFirst, [&](OpBuilder &, Location) {
     for (int64_t i = 0; i < plan.groups * plan.stages; ++i) {
       isa.initBarrier(isa.shared(sharedMemory, 8 * i), 1);
       if (countsReaders())
-        isa.initBarrier(readersBarrier(isa.i32(i)), plan.warpsOfGroup());
+        isa.initBarrier(readersBarrier(isa.i32(i)), plan.warpsOfGroup() * warpSize);
     }
+    for (int64_t i = 0; countsReaders() && i < plan.groups; ++i)
+      isa.initBarrier(isa.shared(sharedMemory, meetingOffset + 8 * i), plan.warpsOfGroup() * warpSize);
     isa.fenceBarrierInit();
     scf::YieldOp::create(isa.b);
   });

@@ -102,7 +102,7 @@ public:
   /// Emits the item's program. Threads must be together before and are after.
   LogicalResult emitItem(func::FuncOp function);
 
-  /// Puts an i32 that all threads have into shared memory, so that it takes no register; the result loads it.
+  /// Puts an i32 that all lanes of a warp have into shared memory, so that it takes no register; the result loads it.
   std::function<Value()> stash(Value value);
 
   /// Shared memory used, once everything is emitted.
@@ -232,6 +232,9 @@ private:
   Value stageAddress(Value slot);
   /// Of a loop whose products of weights and values are computed a block later, beside the exponentials of that block:
   /// the number of the accumulator among what the loop carries.
+  /// The same where the group's warps count: by an mbarrier, as racecheck loses sight of all other barriers behind a
+  /// named one that not every thread of the block comes to (docs/gpu.md).
+  void meetGroup();
   std::optional<size_t> laggingAccumulator(scf::ForOp loop);
   /// Adds a block's weights, packed as operands, times its values, which are in the ring at `slot`.
   Values addLagging(tile::DotOp dot, ValueRange weights, Value slot, Values sums);
@@ -316,3 +319,5 @@ private:
 } // namespace mlir::tpa::gpu
 
 #endif // TPAC_LOWERING_GPU_EMITTER_H
+  /// Of the groups' barriers.
+  int64_t meetingOffset = 0;

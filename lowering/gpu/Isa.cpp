@@ -350,6 +350,12 @@ void Isa::waitBarrier(Value barrier, Value parity) {
            "WAIT_${:uid};\n}",
            "l,r", {barrier, parity});
 }
+void Isa::arriveAndWait(Value barrier) {
+  assembly({},
+           "{\n.reg .pred p;\n.reg .b64 state;\nmbarrier.arrive.shared.b64 state, [$0];\nWAIT_${:uid}:\n"
+           "mbarrier.try_wait.shared.b64 p, [$0], state;\n@!p bra WAIT_${:uid};\n}",
+           "l", barrier);
+}
 Value Isa::evictFirstPolicy() {
   return assembly(b.getI64Type(), "createpolicy.fractional.L2::evict_first.b64 $0, 1.0;", "=l", {}, false);
 }

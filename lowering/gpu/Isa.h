@@ -129,6 +129,8 @@ public:
   /// One arrival; what the thread read or wrote in shared memory before is done for who waits.
   void arrive(Value barrier);
   void waitBarrier(Value barrier, Value parity);
+  /// One arrival, and waits until all of the phase have arrived.
+  void arriveAndWait(Value barrier);
   Value evictFirstPolicy();
   void copyBulk(Value sharedPointer, Value globalPointer, Value bytes, Value barrier, Value policy);
   void launchDependents();
