@@ -243,6 +243,9 @@ llvm::Error tpac::checkCpuSchedule(VariantAttr variant, Phase phase, ScheduleAtt
     return error;
   if (llvm::Error error = cpuScheduleSpace(variant, phase, storageOf(schedule)).contains(schedule))
     return error;
+  if (schedule.getOperands() != variant.getTypes().getCompute() && schedule.getScore() == ScoreOrder::factored)
+    return llvm::createStringError("schedule: score: expected merged or rebuilt where operands are narrower than the "
+                                   "arithmetic, got factored: this target multiplies token factors as they are");
   int64_t bytes = blockBytes(variant, phase, schedule);
   if (bytes > largestCpuBlock)
     return llvm::createStringError("schedule: tokens, queries, heads: expected tiles of at most " +

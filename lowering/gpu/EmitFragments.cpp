@@ -290,6 +290,8 @@ SmallVector<Value> Emitter::computeFragment(Value tile) {
   size_t count = column ? static_cast<size_t>(columnsOf(type) / 2 * plan.rows.tiles) : static_cast<size_t>(laneRows());
   bool hasRows = llvm::any_of(type.getAxes(), [](StringAttr name) { return isRowAxis(name.getValue()); });
   Operation *op = tile.getDefiningOp();
+  if (auto dot = dyn_cast_or_null<DotOp>(op); dot && isRankProduct(dot))
+    return rankFragment(dot);
   if (!op || !hasRows)
     return elements();
   return llvm::TypeSwitch<Operation *, Values>(op)
@@ -309,7 +311,7 @@ SmallVector<Value> Emitter::computeFragment(Value tile) {
       })
       .Case([&](DotOp dot) -> Values {
         // A product without columns, or one that no tensor core takes, is summed row by row.
-        return column ? dotFragment(dot) : elements();
+        return !column ? elements() : sumsRankProducts(dot) ? headFragment(dot) : dotFragment(dot);
       })
       .Case([&](MulOp mul) -> Values {
         auto lhs = fragmentOperand(mul.getLhs(), count), rhs = fragmentOperand(mul.getRhs(), count);

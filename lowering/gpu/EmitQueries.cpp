@@ -58,9 +58,7 @@ tile::DotOp Emitter::rankSum(Value operand) {
   while (op && llvm::isa<tile::ConvertOp, tile::SplitOp, tile::ConstantMulOp>(op))
     op = op->getOperand(0).getDefiningOp();
   auto dot = dyn_cast_or_null<tile::DotOp>(op);
-  // All 16 rows of a tile must be of one query token.
-  bool hasOneQuery = plan.rows.queries == 1 || plan.rows.pitch % rowsOfWarp == 0;
-  if (!dot || dot.getAccumulator() || !hasOneQuery || !operandType.isBF16())
+  if (!dot || dot.getAccumulator() || !plan.rows.hasOneQueryPerTile() || !operandType.isBF16())
     return {};
   auto heads = dot.getLhs().getType(), tokens = dot.getRhs().getType();
   StringAttr rank = axis("r");
@@ -160,7 +158,7 @@ void Emitter::prepareQueries(ArrayRef<scf::ForOp> loops) {
   llvm::SmallSetVector<Value, 4> operands, narrowOperands;
   for (scf::ForOp loop : loops)
     for (auto dot : loop.getBody()->getOps<tile::DotOp>()) {
-      if (!columnAxis(dot.getType()))
+      if (!columnAxis(dot.getType()) || isRankProduct(dot) || sumsRankProducts(dot))
         continue;
       if (isInvariant(dot.getLhs(), loop, memories))
         (isNarrow(dot.getRhs()) ? narrowOperands : operands).insert(dot.getLhs());
@@ -218,10 +216,10 @@ void Emitter::prepareQueries(ArrayRef<scf::ForOp> loops) {
       scf::YieldOp::create(isa.b);
     });
   }
+  prepareRanks(loops);
   isa.syncThreads();
-  // Beyond this the accumulators would not fit beside them.
-  constexpr int64_t largestInRegisters = 40;
-  if (registers <= largestInRegisters)
+  loadRanks();
+  if (registers <= largestQueryRegisters)
     for (Value operand : operands) {
       Values values;
       int64_t offset = queryFragments[operand];

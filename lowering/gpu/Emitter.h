@@ -13,6 +13,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/MapVector.h"
 
 #include <map>
 
@@ -65,6 +66,11 @@ struct Memory {
 
 /// What a conversion that changes no value that a product reads was made from.
 Value throughConversions(Value tile);
+
+/// Whether `dot` is of token factors of queries and of a block's keys, rank by rank; whether it sums over ranks of
+/// queries what such a product has left.
+bool isRankProduct(tile::DotOp dot);
+bool sumsRankProducts(tile::DotOp dot);
 
 /// Whether elements of the result are costly enough to be computed once, into shared memory.
 bool isKeptOp(Operation *op);
@@ -124,6 +130,8 @@ public:
 private:
   using Values = SmallVector<Value>;
   using TileType = tile::TileType;
+  /// Registers that operands made of queries may take: beyond this accumulators would not fit beside them.
+  static constexpr int64_t largestQueryRegisters = 40;
 
   // --- Shared memory: barriers, then the ring, then what emission asks for.
 
@@ -224,6 +232,9 @@ private:
   SharedTile sharedTile(Value tile);
   SharedTile computeSharedTile(Value tile, bool byGroup);
   void syncGroup();
+  /// The same where the group's warps count: by an mbarrier, as racecheck loses sight of all other barriers behind a
+  /// named one that not every thread of the block comes to (docs/gpu.md).
+  void meetGroup();
   /// Whether the group's warps tell by barriers when they are through with a stage; else they meet before each block.
   bool countsReaders() const { return plan.bulk && plan.warpsOfGroup() > 1; }
   Value readersBarrier(Value slot);
@@ -232,9 +243,6 @@ private:
   Value stageAddress(Value slot);
   /// Of a loop whose products of weights and values are computed a block later, beside the exponentials of that block:
   /// the number of the accumulator among what the loop carries.
-  /// The same where the group's warps count: by an mbarrier, as racecheck loses sight of all other barriers behind a
-  /// named one that not every thread of the block comes to (docs/gpu.md).
-  void meetGroup();
   std::optional<size_t> laggingAccumulator(scf::ForOp loop);
   /// Adds a block's weights, packed as operands, times its values, which are in the ring at `slot`.
   Values addLagging(tile::DotOp dot, ValueRange weights, Value slot, Values sums);
@@ -243,6 +251,18 @@ private:
   Value laneRowOf(bool byHalves);
 
   // --- Loops over blocks
+
+  // --- The factored score: token factors of queries and keys are multiplied rank by rank, tokens along the rows of the
+  // tensor cores' results, which then are operands of the products with the queries' head factors.
+
+  void prepareRanks(ArrayRef<scf::ForOp> loops);
+  void loadRanks();
+  Values rankFragment(tile::DotOp dot);
+  Values packedRanks(Value tile);
+  Values headFragment(tile::DotOp dot);
+  /// Of 16 tokens from `first` on, A operands of 16 features each, from step `step` on: of one step, or of two where
+  /// elements have 8 bits.
+  SmallVector<Values> keyOperands(const SharedTile &keys, int64_t first, int64_t step, int64_t steps);
 
   LogicalResult emitChain(ArrayRef<scf::ForOp> loops);
   LogicalResult emitBlock(scf::ForOp loop);
@@ -296,6 +316,17 @@ private:
   llvm::DenseMap<Value, int64_t> queryFragments;
   llvm::DenseMap<int64_t, int64_t> querySteps;
   llvm::DenseMap<Value, Values> queryRegisters;
+  /// Parts of the queries' token factors as B operands, in shared memory: [query][8 ranks][step][lane] x 8 bytes from
+  /// `offset` on, or in registers, for each 16 rows of the warp. Parts of head factors as A operands: for each 16 rows
+  /// and 8 ranks two values.
+  struct RankQueries {
+    int64_t offset = 0, tiles = 0, steps = 0;
+    bool hasTokens = false;
+    Values registers;
+  };
+  llvm::MapVector<Value, RankQueries> rankQueries;
+  llvm::MapVector<Value, Values> rankHeads;
+  std::pair<Value, Value> rankQuery(const RankQueries &queries, int64_t rowTile, int64_t rankTile, int64_t step);
   /// Whether the correction of a softmax step is not 1.
   llvm::DenseMap<Value, Value> isMoved;
 
@@ -306,6 +337,8 @@ private:
   bool hasMet = false;
   Value policy;
   int64_t reserved = 0, blockProducts = 0;
+  /// Of the groups' barriers.
+  int64_t meetingOffset = 0;
   llvm::DenseMap<Value, SharedTile> setupTiles;
   /// Behind the groups' merge: of each four values of the accumulator the number of its 8 columns, and whether they
   /// exist (null: they do). Empty where every warp has all columns.
@@ -319,5 +352,3 @@ private:
 } // namespace mlir::tpa::gpu
 
 #endif // TPAC_LOWERING_GPU_EMITTER_H
-  /// Of the groups' barriers.
-  int64_t meetingOffset = 0;

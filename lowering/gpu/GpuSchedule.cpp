@@ -53,15 +53,18 @@ int64_t sharedBytes(VariantAttr variant, ScheduleAttr schedule) {
   // The groups' merge takes the ring's place where it fits there.
   int64_t exchange = schedule.getGroups() > 1 ? schedule.getGroups() * tiles * variant.getValueFeatures() * 64 : 0;
   bytes += exchange > ring ? exchange : 0;
-  bytes += schedule.getQueryParts() * tiles * variant.getKeyFeatures() / 16 * 512;
-  bytes += schedule.getGroups() * rows.rows() * 8;
   FactorizationAttr q = variant.getQ();
+  bool isFactored = schedule.getScore() == ScoreOrder::factored;
+  // Queries as operands: 16 rows of heads, or 8 ranks of a query token, times 16 features.
+  int64_t operands = isFactored ? schedule.getQueries() * llvm::divideCeil(q.getRank(), 8) * 256 : tiles * int64_t(512);
+  bytes += schedule.getQueryParts() * operands * variant.getKeyFeatures() / 16;
+  bytes += schedule.getGroups() * rows.rows() * 8;
   // What queries are merged from is kept: rotated, or as it is loaded.
   bool isMerged = !q.getHead().isFixed();
   int64_t ranks = q.hasMap(HeadMap::one_hot) ? schedule.getHeads() : q.getRank();
   if (variant.getRope() || isMerged)
     bytes += schedule.getQueries() * ranks * q.getToken().front().getSize() * 4;
-  if (isMerged)
+  if (isMerged && !isFactored)
     bytes += schedule.getQueries() * ranks * schedule.getHeads() * 4;
   for (Side side : {Side::q, Side::k, Side::v}) {
     HeadFactorAttr head = getFactorization(variant, side).getHead();
@@ -100,6 +103,24 @@ int64_t appendBytes(VariantAttr variant) {
       keep(rank * variant.getHeads().getLocal());
   }
   return bytes;
+}
+
+/// Tensor core instructions of a score for 16 rows, 16 cached tokens and one rank of K, with queries in two parts.
+int64_t scoreProducts(VariantAttr variant, ScoreOrder order) {
+  int64_t steps = variant.getKeyFeatures() / 16, rankTiles = llvm::divideCeil(variant.getQ().getRank(), 8);
+  return order == ScoreOrder::merged ? 4 * steps : 2 * rankTiles * (steps + 1);
+}
+
+/// What a schedule of `rows` that is not chosen by measuring takes. Decode of one query token waits for bytes, and what
+/// is not hidden behind them is what comes before the first block: the factored score merges no queries. Of several
+/// tokens the products take the time; with several ranks of K each block has as many chains of products, roundings and
+/// products again, and takes longer by them than it saves (docs/gpu-decode.md).
+ScoreOrder defaultScore(VariantAttr variant, const tpa::gpu::RowMap &rows) {
+  if (!tpac::allowsFactoredScore(variant) || !rows.hasOneQueryPerTile())
+    return ScoreOrder::merged;
+  bool hasFewer = tpac::gpuScores(variant) == 1 &&
+                  scoreProducts(variant, ScoreOrder::factored) < scoreProducts(variant, ScoreOrder::merged);
+  return rows.queries == 1 || hasFewer ? ScoreOrder::factored : ScoreOrder::merged;
 }
 
 } // namespace
@@ -168,6 +189,8 @@ llvm::Expected<tpac::ScheduleSpace> tpac::gpuScheduleSpace(VariantAttr variant, 
                      llvm::Twine(largestHeadTile(variant)) + ", the heads that read one rank");
   }
   space.score = {ScoreOrder::merged};
+  if (allowsFactoredScore(variant))
+    space.score.push_back(ScoreOrder::factored);
   space.value = {ValueOrder::factored};
   space.operands = {operands};
   space.queryParts = {2};
@@ -201,6 +224,9 @@ llvm::Error tpac::checkGpuSchedule(VariantAttr variant, Phase phase, ScheduleAtt
     return llvm::Error::success();
   }
   auto rows = rowMapOf(variant, schedule.getQueries(), schedule.getHeads());
+  if (schedule.getScore() == ScoreOrder::factored && !rows.hasOneQueryPerTile())
+    return illegal("score: expected merged where several query tokens have " + llvm::Twine(rows.pitch) +
+                   " rows each, no multiple of " + llvm::Twine(tpa::gpu::rowsOfWarp) + ", got factored");
   if (int64_t warps = rows.warps() * columnPartsOf(variant) * schedule.getGroups(); warps > largestWarps)
     return illegal("queries, heads, groups: expected at most " + llvm::Twine(largestWarps) + " warps, got " +
                    llvm::Twine(warps));
@@ -245,8 +271,9 @@ llvm::Expected<ScheduleAttr> tpac::defaultGpuSchedule(VariantAttr variant, Phase
       for (int64_t tokens : {32, 16}) {
         auto rows = rowMapOf(variant, tile, heads);
         int64_t warps = rows.warps() * columnParts;
-        // Two tiles of rows beside queries in two parts leave room for the scores of half as many tokens.
-        if (rows.tiles > 1 && parts > 1 && tokens > 16)
+        ScoreOrder score = defaultScore(variant, rows);
+        // Two tiles of rows beside merged queries in two parts leave room for the scores of half as many tokens.
+        if (rows.tiles > 1 && parts > 1 && score == ScoreOrder::merged && tokens > 16)
           continue;
         // More than 8 warps have fewer registers each: up to 12 fit, with several ranks the scores of half as many
         // tokens; copies by every thread, more features, or pages take the rest.
@@ -260,9 +287,9 @@ llvm::Expected<ScheduleAttr> tpac::defaultGpuSchedule(VariantAttr variant, Phase
           for (int64_t stages = rows.tiles > 1 ? 8 : 3; stages >= 2; --stages) {
             if (groups * stages * tokens * rowBytes > (stages > 3 ? 100 : 190) * 1024)
               continue;
-            auto schedule = ScheduleAttr::get(context, tokens, tile, heads, ScoreOrder::merged, ValueOrder::factored,
-                                              operands, parts, /*item_heads=*/0, space->split.back(), /*value_block=*/0,
-                                              pageSize, groups, stages, limits.hasBulk);
+            auto schedule = ScheduleAttr::get(context, tokens, tile, heads, score, ValueOrder::factored, operands,
+                                              parts, /*item_heads=*/0, space->split.back(), /*value_block=*/0, pageSize,
+                                              groups, stages, limits.hasBulk);
             llvm::Error error = checkGpuSchedule(variant, phase, schedule, limits);
             if (!error)
               return schedule;

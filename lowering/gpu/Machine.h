@@ -42,6 +42,8 @@ struct RowMap {
       map.tiles = 2;
     return map;
   }
+  /// Whether all rows of a tile are of one query token.
+  bool hasOneQueryPerTile() const { return queries == 1 || pitch % rowsOfWarp == 0; }
   /// Warps that share a block of cached tokens.
   int64_t warps() const { return llvm::divideCeil(queries * pitch, rowsOfWarp * tiles); }
   /// Rows of all of them.

@@ -208,7 +208,7 @@ private:
     // The factor on the raw sum over ranks; base 2 from here on, unless a cap needs natural logits.
     scale = variant.getScaleValue() * (variant.getSoftcap() ? 1.0 : std::numbers::log2e);
     if (schedule.getScore() == ScoreOrder::factored && !q.getHead().isFixed())
-      queryToken = toOperand(p.constantMul(queryToken, scale));
+      queryTokenParts = partsOf(p.constantMul(queryToken, scale));
   }
 
   void buildQuery() {
@@ -228,16 +228,34 @@ private:
     } else {
       merged = p.constantMul(merged, scale);
     }
-    if (schedule.getQueryParts() == 2) {
-      auto narrow = ProgramBuilder::typeOf(merged).withElementType(schedule.getOperands());
-      auto split = tile::SplitOp::create(p.b, p.loc, narrow, narrow, merged);
-      queryParts = {split.getLow(), split.getHigh()};
-    } else {
-      queryParts = {toOperand(merged)};
-    }
+    queryParts = schedule.getQueryParts() == 2 ? split(merged) : SmallVector<Value>{toOperand(merged)};
   }
 
   Value toOperand(Value tile) { return p.convert(tile, schedule.getOperands()); }
+
+  /// A low and a high part.
+  SmallVector<Value> split(Value tile) {
+    auto narrow = ProgramBuilder::typeOf(tile).withElementType(schedule.getOperands());
+    auto split = tile::SplitOp::create(p.b, p.loc, narrow, narrow, tile);
+    return {split.getLow(), split.getHigh()};
+  }
+
+  /// `tile` as operands of products: itself, or two parts where it is more precise than they are and the schedule keeps
+  /// the query in two parts.
+  SmallVector<Value> partsOf(Value tile) {
+    bool isPrecise = ProgramBuilder::typeOf(tile).getElementType() == p.arithmetic;
+    return schedule.getQueryParts() == 2 && isPrecise ? split(tile) : SmallVector<Value>{toOperand(tile)};
+  }
+
+  /// Contraction of sums of parts to the axes `result`; the product of two low parts is less than what either lacks.
+  Value dotOfParts(ArrayRef<Value> lhs, ArrayRef<Value> rhs, ArrayRef<StringRef> result) {
+    Value sum;
+    for (auto [j, right] : llvm::enumerate(rhs))
+      for (auto [i, left] : llvm::enumerate(lhs))
+        if (i + 1 == lhs.size() || j + 1 == rhs.size())
+          sum = p.dot(left, right, result, sum);
+    return sum;
+  }
 
   // --- Keys and values of one block ---
 
@@ -372,27 +390,15 @@ private:
 
   // --- Score ---
 
-  /// Queries times a tile of keys {m, d} or {m, h, d}.
+  /// Queries times a tile of keys {m, d} or {m, h, d}. Keys that are computed are more precise than narrow operands; a
+  /// query that is kept precise is worth as much of them.
   Value product(Value keys) {
-    if (queryParts.empty()) {
-      // factored: all heads share <BQ, BK>.
-      Value shared = p.dot(queryToken, toOperand(keys), {"n", "r", "h", "m"});
-      return p.dot(toOperand(queryHead), toOperand(shared), {"n", "h", "m"});
-    }
-    // Keys that are computed are more precise than narrow operands; a query that is kept precise is worth as much of
-    // them.
-    Type type = ProgramBuilder::typeOf(keys).getElementType();
-    bool isPrecise = schedule.getQueryParts() == 2 && type == p.arithmetic;
-    Value sum;
-    if (isPrecise) {
-      auto narrow = ProgramBuilder::typeOf(keys).withElementType(schedule.getOperands());
-      auto split = tile::SplitOp::create(p.b, p.loc, narrow, narrow, keys);
-      sum = p.dot(queryParts.back(), split.getLow(), {"n", "h", "m"});
-      keys = split.getHigh();
-    }
-    for (Value part : queryParts)
-      sum = p.dot(part, toOperand(keys), {"n", "h", "m"}, sum);
-    return sum;
+    SmallVector<Value> keyParts = partsOf(keys);
+    if (!queryParts.empty())
+      return dotOfParts(queryParts, keyParts, {"n", "h", "m"});
+    // factored: all heads share <BQ, BK>.
+    Value shared = dotOfParts(queryTokenParts, keyParts, {"n", "r", "h", "m"});
+    return dotOfParts(partsOf(queryHead), partsOf(shared), {"n", "h", "m"});
   }
 
   Value score(Block &block) {
@@ -491,8 +497,9 @@ private:
   /// Cached tokens [first, last) that some query sees; below `safe` all do; below `stored` they exist. `limit`: end of
   /// what the tile's first query sees.
   Value first, last, safe, stored, limit;
-  /// The merged query as a sum of parts {n, h, d}; none where the score is factored.
-  SmallVector<Value> queryParts;
+  /// The merged query as a sum of parts {n, h, d}; where the score is factored there are none, but parts of the query's
+  /// token factors {n, r, d}.
+  SmallVector<Value> queryParts, queryTokenParts;
   Value queryHead, queryToken;
   /// Factor on the raw sum over ranks, and what of it the query does not hold.
   double scale = 1.0, logitFactor = 1.0;

@@ -142,9 +142,6 @@ llvm::Error tpac::checkSchedule(VariantAttr variant, ScheduleAttr schedule) {
       (!allowsOneQueryPart(variant) || schedule.getScore() != ScoreOrder::merged))
     return illegal("query_parts: expected 2 with operands narrower than the arithmetic, but for the order merged where "
                    "query_precision is storage and keys are multiplied as they are cached, got 1");
-  if (operands != compute && schedule.getScore() == ScoreOrder::factored)
-    return illegal("score: expected merged or rebuilt where operands are narrower than the arithmetic, got factored: "
-                   "products of token factors would be rounded");
   if (operands == compute && schedule.getQueryParts() != 1)
     return illegal("query_parts: expected 1 where operands have the type of the arithmetic, got " +
                    llvm::Twine(schedule.getQueryParts()));

@@ -253,6 +253,12 @@ private:
         else
           std::cout << "left out: " << llvm::toString(byThreads.takeError()) << "\n";
       }
+      if (auto other = otherScore(variant, *schedule, limits))
+        addCase(addKernel(variant, other, name + "-q1-order"), "ragged", {1, 7, 16, 63, 64, 65, 1000, 4096},
+                std::vector<int64_t>(8, 1), peaked);
+      if (auto other = otherScore(variant, take(defaultGpuSchedule(variant, Phase::decode, limits, 4)), limits))
+        addCase(addKernel(variant, other, name + "-q4-order"), "queries", {3, 0, 16, 63, 130, 1000}, {4, 1, 4, 3, 5, 4},
+                flat, /*isStrided=*/true);
       std::string prefill = addKernel(variant, take(defaultGpuSchedule(variant, Phase::prefill, limits, 4096)),
                                       name + "-prefill", Phase::prefill);
       addCase(prefill, "ragged", {17, 1, 50, 1000, 4096}, {17, 1, 9, 40, 24}, flat, /*isStrided=*/true);
@@ -266,6 +272,22 @@ private:
         addCase(prefill, "chunk", {3001, 512}, {512, 300}, flat);
       }
     }
+  }
+
+  /// `schedule` with another order of the score than it has; null where that is not legal.
+  mlir::tpa::ScheduleAttr otherScore(mlir::tpa::VariantAttr variant, mlir::tpa::ScheduleAttr schedule,
+                                     const GpuLimits &limits) {
+    using mlir::tpa::ScoreOrder;
+    auto score = schedule.getScore() == ScoreOrder::merged ? ScoreOrder::factored : ScoreOrder::merged;
+    auto other = mlir::tpa::ScheduleAttr::get(&context, schedule.getTokens(), schedule.getQueries(),
+                                              schedule.getHeads(), score, schedule.getValue(), schedule.getOperands(),
+                                              schedule.getQueryParts(), schedule.getItemHeads(), schedule.getSplit(),
+                                              schedule.getValueBlock(), schedule.getPageSize(), schedule.getGroups(),
+                                              schedule.getStages(), schedule.getBulk());
+    llvm::Error error = checkGpuSchedule(variant, Phase::decode, other, limits);
+    bool isLegal = !error;
+    llvm::consumeError(std::move(error));
+    return isLegal ? other : mlir::tpa::ScheduleAttr();
   }
 
   /// Pages that hold halves of blocks (16), blocks and halves of them (48), and blocks: one of them for each member,
@@ -315,11 +337,15 @@ private:
       for (const nlohmann::json &change : group.at("schedules")) {
         auto number = [&](const char *name, int64_t value) { return change.value(name, value); };
         bool bulk = change.value("bulk", base.getBulk());
+        auto score = mlir::tpa::symbolizeScoreOrder(
+            change.value("score", mlir::tpa::stringifyScoreOrder(base.getScore()).str()));
+        if (!score)
+          throw std::runtime_error(group.at("name").get<std::string>() + ": score: expected merged or factored");
         auto schedule = mlir::tpa::ScheduleAttr::get(
-            &context, number("tokens", base.getTokens()), number("queries", base.getQueries()), base.getHeads(),
-            base.getScore(), base.getValue(), base.getOperands(), number("query_parts", base.getQueryParts()),
-            base.getItemHeads(), base.getSplit(), /*value_block=*/0, number("page_size", 0),
-            number("groups", base.getGroups()), number("stages", base.getStages()), bulk);
+            &context, number("tokens", base.getTokens()), number("queries", base.getQueries()), base.getHeads(), *score,
+            base.getValue(), base.getOperands(), number("query_parts", base.getQueryParts()), base.getItemHeads(),
+            base.getSplit(), /*value_block=*/0, number("page_size", 0), number("groups", base.getGroups()),
+            number("stages", base.getStages()), bulk);
         if (llvm::Error error = checkGpuSchedule(variant, phase, schedule, limits)) {
           std::cout << "left out: " << llvm::toString(std::move(error)) << "\n";
           continue;
@@ -327,7 +353,8 @@ private:
         std::string name = group.at("name").get<std::string>() + "-t" + std::to_string(schedule.getTokens()) + "-n" +
                            std::to_string(schedule.getQueries()) + "-g" + std::to_string(schedule.getGroups()) + "-s" +
                            std::to_string(schedule.getStages()) + (bulk ? "" : "-copies") + "-p" +
-                           std::to_string(schedule.getQueryParts()) + pageSuffix(schedule.getPageSize());
+                           std::to_string(schedule.getQueryParts()) + pageSuffix(schedule.getPageSize()) +
+                           (score == mlir::tpa::ScoreOrder::factored ? "-factored" : "");
         kernels.push_back(addKernel(variant, schedule, name, phase));
       }
       addPoints(group, kernels);

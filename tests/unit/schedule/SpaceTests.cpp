@@ -5,6 +5,7 @@
 #include "dialect/json/VariantJson.h"
 #include "lowering/Compiler.h"
 #include "lowering/TargetSchedule.h"
+#include "lowering/gpu/GpuSchedule.h"
 
 #include "mlir/IR/MLIRContext.h"
 
@@ -242,8 +243,28 @@ TEST_F(Schedules, ChecksNameFieldFoundAndAccepted) {
       "query_precision is storage and keys are multiplied as they are cached, got 1");
   EXPECT_EQ(
       problem(cpu, ScheduleAttr::get(&context, 16, 1, 11, ScoreOrder::factored, ValueOrder::factored, bf16, 2, 0, 0)),
-      "schedule: score: expected merged or rebuilt where operands are narrower than the arithmetic, got factored: "
-      "products of token factors would be rounded");
+      "schedule: score: expected merged or rebuilt where operands are narrower than the arithmetic, got factored: this "
+      "target multiplies token factors as they are");
+  // Token factors of one query token for all rows of a tensor core's operand.
+  auto factored = [&](int64_t queries, int64_t heads) {
+    return ScheduleAttr::get(&context, 32, queries, heads, ScoreOrder::factored, ValueOrder::factored, bf16, 2,
+                             /*item_heads=*/0, 8192, /*value_block=*/0, /*page_size=*/0, /*groups=*/1, /*stages=*/2,
+                             /*bulk=*/false);
+  };
+  EXPECT_EQ(problem(gpu, factored(1, 11)), "");
+  EXPECT_EQ(problem(gpu, factored(2, 11)), "");
+  EXPECT_EQ(problem(gpu, factored(1, 8)), "");
+  EXPECT_EQ(problem(gpu, factored(2, 8)), "schedule: score: expected merged where several query tokens have 8 rows "
+                                          "each, no multiple of 16, got factored");
+  // What is read anyway needs no merged queries; of several tokens the products count.
+  auto scoreOf = [&](const char *name, int64_t queries) {
+    return take(defaultGpuSchedule(config(name), Phase::decode, GpuLimits::of("sm_90a"), queries)).getScore();
+  };
+  EXPECT_EQ(scoreOf("t6-medium", 1), ScoreOrder::factored);
+  EXPECT_EQ(scoreOf("t6-medium", 4), ScoreOrder::merged);
+  EXPECT_EQ(scoreOf("t6-decode-32", 8), ScoreOrder::merged);
+  EXPECT_EQ(scoreOf("tpa-folded", 1), ScoreOrder::merged);
+  EXPECT_EQ(scoreOf("t6-medium-kvonly", 1), ScoreOrder::merged);
   // t6-medium's blocks of keys per head and 16 queries.
   VariantAttr large = config("t6-medium");
   auto rebuilt = ScheduleAttr::get(&context, 256, 16, 47, ScoreOrder::rebuilt, ValueOrder::rebuilt, f32, 1, 0, 0);
