@@ -228,6 +228,28 @@ def test_operators(cuda_pack, requests, compiled):
 
 
 @pytest.mark.parametrize("mode", ["eager", "compiled", "graphs"])
+def test_operators_on_lists_of_pages(cuda_pack, requests, mode):
+    """Lists give the bits of tables, also where a graph is replayed with other pages and lengths."""
+    kernels = tpac.torch.Kernels(cuda_pack("t6-mini", 16))
+    table = prepared(kernels.pack, requests)
+    cache, queries = {"cache": table["cache"]}, on_gpu(requests.query_arguments())
+    torch._dynamo.mark_static_address(cache["cache"])
+    decode = lambda **tensors: kernels.decode(cache, **tensors)
+    torch._dynamo.reset()
+    run = {"eager": decode, "compiled": torch.compile(decode, fullgraph=True),
+           "graphs": torch.compile(decode, fullgraph=True, mode="reduce-overhead")}[mode]
+    for lengths in (requests.lengths, requests.lengths, [64, 2, 17], [2, 1, 4]):
+        lists = page_list(table["block_table"], lengths, 16)
+        # As many numbers in every step, so that steps share a graph.
+        padded = torch.full((table["block_table"].numel(),), -1, dtype=torch.int32, device="cuda")
+        padded[:len(lists["block_table"])] = lists["block_table"]
+        now = queries | {"lengths": torch.tensor(lengths, dtype=torch.int32, device="cuda")}
+        found = [t.clone() for t in run(**now, **lists | {"block_table": padded})]
+        expected = kernels.decode(cache, **now, block_table=table["block_table"])
+        assert all(torch.equal(a, b) for a, b in zip(found, expected))
+
+
+@pytest.mark.parametrize("mode", ["eager", "compiled", "graphs"])
 @pytest.mark.parametrize("page_size", [16, 64])
 def test_models_reproduce_their_recordings(cuda_pack, recorded, page_size, mode):  # noqa: F811
     path, recording = recorded

@@ -59,6 +59,68 @@ def test_operators_keep_their_promises(kernels, requests):
     torch.library.opcheck(torch.ops.tpac.merge, (kernels.handle, [out, lse, out + 1, lse]))
 
 
+@pytest.fixture
+def paged(build_pack, requests):
+    """Kernels on pages of 7 with the requests' tokens, a table of their pages and the same pages as a list."""
+    kernels = tpac.torch.Kernels(tpac.open(build_pack(MINI, "--page-size", "7"), threads=2))
+    pool = tpac.PagePool(pages=8, page_size=7)
+    numbers = [pool.add() for _ in requests.lengths]
+    for number, length in zip(numbers, requests.lengths):
+        pool.append(number, length)
+    starts, pages, _ = pool.page_list(numbers)
+    table = {"block_table": torch.from_numpy(pool.block_table(numbers, 4)[0])}
+    lists = {"block_table": torch.from_numpy(pages), "page_starts": torch.from_numpy(starts), "capacity": 28}
+    cache = kernels.pack.new_cache(pages=8, framework="torch")
+    for tensor in cache.values():
+        tensor.fill_(torch.nan)
+    return kernels, cache, table, lists
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_operators_on_lists_of_pages(paged, requests, compiled):
+    """Lists give the bits of tables, and grow without another graph once it has met two lengths of them."""
+    kernels, cache, table, lists = paged
+    new, queries = tensors_of(requests.append_arguments()), tensors_of(requests.query_arguments())
+
+    def step(cache, new, queries, lists):
+        kernels.append(cache, **new, **lists)
+        return *kernels.decode(cache, **queries, **lists), *kernels.prefill(cache, **queries, **lists)
+
+    graphs = torch._dynamo.testing.CompileCounter()
+    run = torch.compile(step, backend=graphs, fullgraph=True) if compiled else step
+    found = run(cache, new, queries, lists)
+    assert_close([t.numpy() for t in found[:2]], requests.expected())
+    by_table = (*kernels.decode(cache, **queries, **table), *kernels.prefill(cache, **queries, **table))
+    assert all(torch.equal(a, b) for a, b in zip(found, by_table))
+    for unused in (1, 5, 9):
+        longer = lists | {"block_table": torch.cat([lists["block_table"], torch.full((unused,), -1, dtype=torch.int32)])}
+        assert all(torch.equal(a, b) for a, b in zip(run(cache, new, queries, longer), found))
+    assert graphs.frame_count == 2 * compiled
+
+
+def test_operators_on_lists_of_pages_keep_their_promises(paged, requests):
+    kernels, cache, _, lists = paged
+    new, queries = tensors_of(requests.append_arguments()), tensors_of(requests.query_arguments())
+    for phase, tensors in (("append", new), ("decode", queries), ("prefill", queries)):
+        # What opcheck compares bit by bit must not be NaN.
+        caches = [torch.zeros_like(tensor) for tensor in cache.values()]
+        inputs = [(tensors | lists)[name] for name in kernels._inputs[phase]]
+        torch.library.opcheck(getattr(torch.ops.tpac, phase),
+                              (kernels.handle, inputs, caches, lists["page_starts"], lists["capacity"]))
+
+
+def test_errors_of_lists_of_pages(kernels, paged, requests):
+    queries = tensors_of(requests.query_arguments())
+    plain = kernels.pack.new_cache(batch=2, capacity=32, framework="torch")
+    kernels_of_pages, cache, _, lists = paged
+    with pytest.raises(tpac.InvalidArgument, match="decode: capacity is not given; expected, with page_starts, "):
+        kernels_of_pages.decode(cache, **queries, **lists | {"capacity": None})
+    with pytest.raises(tpac.InvalidArgument, match=r"page_starts has shape \[2\]; expected \[batch \+ 1\] with batch = 2"):
+        kernels_of_pages.decode(cache, **queries, **lists | {"page_starts": lists["page_starts"][:2]})
+    with pytest.raises(TypeError, match="page_starts"):
+        kernels.decode(plain, **queries, page_starts=lists["page_starts"])
+
+
 def test_errors(kernels, requests):
     cache = kernels.pack.new_cache(batch=2, capacity=32, framework="torch")
     queries = tensors_of(requests.query_arguments())
