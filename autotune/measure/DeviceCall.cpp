@@ -12,14 +12,12 @@
 
 namespace tpac::autotune {
 
-using device::DevicePointer;
+using device::alignedBytes;
 
 namespace {
 
-/// Of tensors, and of the poison between them.
-constexpr size_t alignment = 256;
-
-size_t aligned(size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+/// Also of the poison between tensors.
+constexpr size_t alignment = device::tensorAlignment;
 
 std::span<const int32_t> integers(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const int32_t *>(bytes.data()), bytes.size() / sizeof(int32_t)};
@@ -44,14 +42,6 @@ NEXT:
 )";
 
 } // namespace
-
-DeviceBuffer::~DeviceBuffer() {
-  try {
-    driver.release(pointer);
-  } catch (const device::Failure &) {
-    // After a kernel's fault every call fails; what says so is the exception that is under way.
-  }
-}
 
 int64_t DeviceCache::capacityFor(int64_t tokens) const {
   const int64_t unit = pageSize != 0 ? pageSize : gpuCapacityUnit;
@@ -101,48 +91,6 @@ std::vector<std::byte> DeviceCache::encode(const ReferenceCall &call) const {
   return result;
 }
 
-DeviceCall::DeviceCall(const bench::Row &row, const PhaseSignature &signature, const DeviceCache &layout,
-                       const std::function<DevicePointer(size_t)> &addressOf)
-    : phase(row.phase == Phase::decode ? TPAC_DECODE : TPAC_PREFILL), tokens(row.requests * row.tokens),
-      requests(row.requests), capacity(layout.capacityFor(row.cached)) {
-  words.push_back(0);
-  for (const std::string &size : signature.sizes)
-    words.push_back(size == "tokens"          ? tokens
-                    : size == "batch"         ? requests
-                    : size == "capacity"      ? capacity
-                    : size == listedPagesName ? 0
-                                              : requests * capacity / storageOf(signature).pageSize);
-  for (size_t i = 0; i < signature.tensors.size(); ++i) {
-    if (isCache(signature.tensors[i]))
-      cacheWords.push_back(words.size());
-    // Pages stand in a table, so there is no list of them, nor what says where it begins.
-    const bool isAbsent = isCache(signature.tensors[i]) || signature.tensors[i].isOptional;
-    words.push_back(isAbsent ? 0 : static_cast<int64_t>(addressOf(i)));
-    words.push_back(0); // no strides: contiguous
-  }
-  words.resize(words.size() + optionalWords);
-  words[0] = static_cast<int64_t>(words.size() * sizeof(int64_t));
-}
-
-size_t DeviceCall::workspaceBytes(const DeviceKernels &kernels) const {
-  int64_t bytes = 0;
-  if (int32_t status = tpac_kernels_workspace_size(kernels.get(), phase, tokens, requests, capacity, &bytes))
-    throw std::runtime_error(tpac_runtime_status_message(status));
-  return static_cast<size_t>(bytes);
-}
-
-std::string DeviceCall::launch(const DeviceKernels &kernels, DevicePointer cache, DevicePointer workspace,
-                               size_t workspaceSize, void *stream) {
-  for (size_t word : cacheWords)
-    words[word] = static_cast<int64_t>(cache);
-  words[words.size() - optionalWords + workspaceWord] = static_cast<int64_t>(workspace);
-  words[words.size() - optionalWords + workspaceSizeWord] = static_cast<int64_t>(workspaceSize);
-  const int32_t status = tpac_kernels_launch(kernels.get(), phase, words.data(), stream);
-  if (status == TPAC_DEVICE_ERROR)
-    throw device::Failure(tpac_runtime_status_message(status));
-  return status == TPAC_SUCCESS ? "" : tpac_runtime_status_message(status);
-}
-
 DeviceProbe::DeviceProbe(device::Driver &driver, const ReferenceCall &reference, const PhaseSignature &signature,
                          const DeviceCache &layout)
     : driver(driver), reference(reference) {
@@ -150,21 +98,21 @@ DeviceProbe::DeviceProbe(device::Driver &driver, const ReferenceCall &reference,
   for (const bench::Workload::Memory &tensor : reference.tensors) {
     offsets.push_back(next);
     if (!isCache(*tensor.spec))
-      next += aligned(tensor.bytes.size()) + alignment;
+      next += alignedBytes(tensor.bytes.size()) + alignment;
   }
   cacheOffset = next;
   const std::vector<std::byte> cache = layout.encode(reference);
-  start.assign(next + aligned(cache.size()) + alignment, poison);
+  start.assign(next + alignedBytes(cache.size()) + alignment, poison);
   std::ranges::copy(cache, start.begin() + static_cast<std::ptrdiff_t>(cacheOffset));
   for (size_t i = 0; i < offsets.size(); ++i)
     if (!isCache(*reference.tensors[i].spec))
       std::ranges::copy(reference.input(i), start.begin() + static_cast<std::ptrdiff_t>(offsets[i]));
   memory = std::make_unique<DeviceBuffer>(driver, start.size());
-  block = std::make_unique<DeviceCall>(reference.row, signature, layout,
-                                       [&](size_t i) { return memory->get() + offsets[i]; });
+  block = std::make_unique<PackCall>(reference.row, signature, layout.capacityFor(reference.row.cached),
+                                     [&](size_t i) { return memory->get() + offsets[i]; });
 }
 
-std::string DeviceProbe::call(const DeviceKernels &kernels, const std::string &fault) {
+std::string DeviceProbe::call(const PackKernels &kernels, const std::string &fault) {
   const size_t bytes = block->workspaceBytes(kernels);
   const DeviceBuffer workspace(driver, bytes + alignment);
   driver.upload(memory->get(), start.data(), start.size());
@@ -240,7 +188,7 @@ bool DeviceProbe::changedOthers() const {
   return rest != start;
 }
 
-std::string DeviceProbe::problemWith(const DeviceKernels &kernels, const std::string &fault) {
+std::string DeviceProbe::problemWith(const PackKernels &kernels, const std::string &fault) {
   if (std::string problem = call(kernels, fault); !problem.empty())
     return problem;
   if (std::string problem = difference(); !problem.empty())
@@ -271,7 +219,6 @@ DeviceWorkload::DeviceWorkload(device::Driver &driver, const bench::Row &row, co
   std::vector<size_t> offsets;
   size_t bytes = 0;
   std::vector<std::byte> image;
-  std::mt19937_64 random(1);
   for (const bench::Workload::Memory &tensor : host.tensors) {
     offsets.push_back(bytes);
     const PhaseTensor &spec = *tensor.spec;
@@ -280,23 +227,16 @@ DeviceWorkload::DeviceWorkload(device::Driver &driver, const bench::Row &row, co
     std::vector<std::byte> content(tensor.bytes.begin(), tensor.bytes.end());
     if (spec.name == blockTableName)
       content.resize(static_cast<size_t>(row.requests * capacity / pageSize) * sizeof(int32_t));
-    const std::span<int32_t> values(reinterpret_cast<int32_t *>(content.data()), content.size() / sizeof(int32_t));
-    if (spec.name == blockTableName) {
-      std::iota(values.begin(), values.end(), 0);
-      std::ranges::shuffle(values, random);
-    } else if (spec.name == "lengths") {
-      std::ranges::fill(values, static_cast<int32_t>(row.cached));
-    } else if (spec.name == "positions") {
-      for (size_t i = 0; i < values.size(); ++i)
-        values[i] = static_cast<int32_t>(row.cached - row.tokens + static_cast<int64_t>(i) % row.tokens);
-    }
+    if (spec.elementType == ElementType::i32)
+      bench::fillIntegers(row, spec.name, capacity, /*seed=*/1,
+                          {reinterpret_cast<int32_t *>(content.data()), content.size() / sizeof(int32_t)});
     image.insert(image.end(), content.begin(), content.end());
-    bytes += aligned(content.size());
+    bytes += alignedBytes(content.size());
     image.resize(bytes);
   }
   tensors = std::make_unique<DeviceBuffer>(driver, bytes);
   driver.upload(tensors->get(), image.data(), bytes);
-  block = std::make_unique<DeviceCall>(row, signature, layout, [&](size_t i) { return tensors->get() + offsets[i]; });
+  block = std::make_unique<PackCall>(row, signature, capacity, [&](size_t i) { return tensors->get() + offsets[i]; });
 
   const size_t available = driver.freeBytes() / 10 * 9;
   if (setBytes > available)
@@ -319,7 +259,7 @@ DeviceWorkload::DeviceWorkload(device::Driver &driver, const bench::Row &row, co
   driver.synchronize();
 }
 
-double DeviceWorkload::run(const DeviceKernels &kernels) {
+double DeviceWorkload::run(const PackKernels &kernels) {
   if (const size_t needed = block->workspaceBytes(kernels); needed > workspaceSize) {
     workspace = std::make_unique<DeviceBuffer>(driver, needed);
     workspaceSize = needed;

@@ -6,28 +6,17 @@
 #define TPAC_AUTOTUNE_MEASURE_DEVICECALL_H
 
 #include "autotune/measure/ReferenceCalls.h"
-#include "bench/gpu/Driver.h"
+#include "bench/gpu/PackCall.h"
 #include "lowering/gpu/CacheLayout.h"
-#include "tpac/pack.h"
 
-#include <functional>
 #include <memory>
 #include <vector>
 
 namespace tpac::autotune {
 
-/// Memory of a device for the life of the object.
-class DeviceBuffer {
-public:
-  DeviceBuffer(device::Driver &driver, size_t bytes) : driver(driver), pointer(driver.allocate(bytes)) {}
-  ~DeviceBuffer();
-  DeviceBuffer(const DeviceBuffer &) = delete;
-  device::DevicePointer get() const { return pointer; }
-
-private:
-  device::Driver &driver;
-  device::DevicePointer pointer;
-};
+using device::DeviceBuffer;
+using device::PackCall;
+using device::PackKernels;
 
 /// The cache of a variant on GPUs: where elements lie.
 class DeviceCache {
@@ -46,31 +35,6 @@ private:
   int64_t pageSize;
 };
 
-/// Kernels of a candidate, loaded by the runtime.
-using DeviceKernels = std::unique_ptr<tpac_kernels, decltype(&tpac_kernels_destroy)>;
-
-/// A call's sizes and argument block (docs/packs.md).
-class DeviceCall {
-public:
-  /// `addressOf`: of each tensor that is no cache.
-  DeviceCall(const bench::Row &row, const PhaseSignature &signature, const DeviceCache &layout,
-             const std::function<device::DevicePointer(size_t tensor)> &addressOf);
-
-  int64_t cacheCapacity() const { return capacity; }
-  size_t workspaceBytes(const DeviceKernels &kernels) const;
-  /// Launches the call on the driver's stream. Returns why it is refused, "" where it is not; throws device::Failure
-  /// where the device fails.
-  std::string launch(const DeviceKernels &kernels, device::DevicePointer cache, device::DevicePointer workspace,
-                     size_t workspaceSize, void *stream);
-
-private:
-  int32_t phase;
-  int64_t tokens, requests, capacity;
-  std::vector<int64_t> words;
-  /// Words that hold the cache's address.
-  std::vector<size_t> cacheWords;
-};
-
 /// One of the reference calls on the device.
 class DeviceProbe {
 public:
@@ -78,10 +42,10 @@ public:
               const DeviceCache &layout);
 
   /// Why kernels must not win, "" where nothing speaks against them. `fault`: what a test wants to go wrong (Faults.h).
-  std::string problemWith(const DeviceKernels &kernels, const std::string &fault);
+  std::string problemWith(const PackKernels &kernels, const std::string &fault);
 
 private:
-  std::string call(const DeviceKernels &kernels, const std::string &fault);
+  std::string call(const PackKernels &kernels, const std::string &fault);
   void disturb(const std::string &fault);
   std::string difference() const;
   bool changedOthers() const;
@@ -93,7 +57,7 @@ private:
   size_t cacheOffset = 0;
   std::vector<std::byte> start, after;
   std::unique_ptr<DeviceBuffer> memory;
-  std::unique_ptr<DeviceCall> block;
+  std::unique_ptr<PackCall> block;
   unsigned calls = 0;
 };
 
@@ -104,12 +68,12 @@ public:
                  const DeviceCache &layout, int64_t pageSize, int64_t poolBytes);
 
   /// Seconds of one call: those of one replay of a graph of many calls, by their number.
-  double run(const DeviceKernels &kernels);
+  double run(const PackKernels &kernels);
 
 private:
   device::Driver &driver;
   std::unique_ptr<DeviceBuffer> tensors, pool, workspace;
-  std::unique_ptr<DeviceCall> block;
+  std::unique_ptr<PackCall> block;
   size_t setBytes, sets, workspaceSize = 0, next = 0;
   /// Of one replay; 0: not known yet.
   size_t launches = 0;

@@ -29,15 +29,9 @@ nlohmann::json GpuTrial::machine() {
 
 void GpuTrial::admit(const std::string &schedule, const Artifact &artifact, const std::string &fault) {
   tpac_pack *opened = nullptr;
-  int32_t status = tpac_pack_open_memory(artifact.bytes.data(), static_cast<int64_t>(artifact.bytes.size()), &opened);
-  if (status)
-    throw std::runtime_error(tpac_runtime_status_message(status));
+  device::require(tpac_pack_open_memory(artifact.bytes.data(), static_cast<int64_t>(artifact.bytes.size()), &opened));
   const std::unique_ptr<tpac_pack, decltype(&tpac_pack_close)> pack(opened, tpac_pack_close);
-  const tpac_kernels_config config = {sizeof(config), TPAC_CUDA, 0, 0};
-  tpac_kernels *loaded = nullptr;
-  if ((status = tpac_kernels_create(pack.get(), &config, &loaded)))
-    throw std::runtime_error(tpac_runtime_status_message(status));
-  Candidate candidate = {{loaded, tpac_kernels_destroy}, fault};
+  Candidate candidate = {device::loadKernels(pack.get()), fault};
   // All candidates of a question store their caches alike.
   if (!workload) {
     const int64_t pageSize = artifact.storage.pageSize;

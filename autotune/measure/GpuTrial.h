@@ -25,7 +25,7 @@ protected:
 
 private:
   struct Candidate {
-    DeviceKernels kernels;
+    PackKernels kernels;
     std::string fault;
   };
 

@@ -66,6 +66,31 @@ bool endsWith(const std::string &text, std::string_view end) {
 
 } // namespace
 
+void fillIntegers(const Row &row, const std::string &name, int64_t capacity, uint64_t seed, std::span<int32_t> values) {
+  if (name == blockTableName) {
+    std::iota(values.begin(), values.end(), 0);
+    for (size_t index = values.size(); index > 1; --index)
+      std::swap(values[index - 1], values[nextRandom(seed) % index]);
+    return;
+  }
+  for (size_t at = 0; at < values.size(); ++at) {
+    const auto index = static_cast<int64_t>(at);
+    int64_t value;
+    if (name == "token_start")
+      value = index * row.tokens;
+    else if (name == "lengths")
+      value = row.phase == Phase::append ? row.cached - row.tokens : row.cached;
+    else if (name == "positions")
+      value = row.cached - row.tokens + index % row.tokens;
+    else if (name == "key_positions_cache")
+      value = index % capacity;
+    else
+      throw std::invalid_argument("tensor '" + name + "' of " + std::string(phaseName(row.phase)) +
+                                  " has no values in benchmarks");
+    values[at] = static_cast<int32_t>(value);
+  }
+}
+
 Workload::Workload(const Row &row, const PhaseSignature &signature, Arena &arena, ThreadTeam &team, int64_t poolBytes,
                    int64_t memoryLimit)
     : row(row), signature(signature), dimensions(row.variant), unitRequests(row.requests / row.threads),
@@ -149,36 +174,10 @@ void Workload::fill(ThreadTeam &team) {
 }
 
 void Workload::fillUnit(int64_t unit) {
-  for (const Tensor &tensor : tensors) {
-    if (tensor.spec.elementType != ElementType::i32)
-      continue;
-    auto *values = reinterpret_cast<int32_t *>(tensor.at(unit));
-    const std::string &name = tensor.spec.name;
-    int64_t count = tensor.bytes / 4;
-    if (name == blockTableName) {
-      // Pages in any order, as a pool has them after a while.
-      uint64_t state = static_cast<uint64_t>(unit);
-      std::iota(values, values + count, 0);
-      for (int64_t index = count; index > 1; --index)
-        std::swap(values[index - 1], values[nextRandom(state) % static_cast<uint64_t>(index)]);
-      continue;
-    }
-    for (int64_t index = 0; index < count; ++index) {
-      int64_t value;
-      if (name == "token_start")
-        value = index * row.tokens;
-      else if (name == "lengths")
-        value = row.phase == Phase::append ? row.cached - row.tokens : row.cached;
-      else if (name == "positions")
-        value = row.cached - row.tokens + index % row.tokens;
-      else if (name == "key_positions_cache")
-        value = index % capacity;
-      else
-        throw std::invalid_argument("tensor '" + name + "' of " + std::string(phaseName(row.phase)) +
-                                    " has no values in benchmarks");
-      values[index] = static_cast<int32_t>(value);
-    }
-  }
+  for (const Tensor &tensor : tensors)
+    if (tensor.spec.elementType == ElementType::i32)
+      fillIntegers(row, tensor.spec.name, capacity, static_cast<uint64_t>(unit),
+                   {reinterpret_cast<int32_t *>(tensor.at(unit)), static_cast<size_t>(tensor.bytes / 4)});
 }
 
 void Workload::makeBlocks() {

@@ -19,6 +19,10 @@
 
 namespace tpac::bench {
 
+/// Values of an i32 tensor of a call of `row` that is called `name`: where its tokens are. Pages stand in an order of
+/// `seed`, as a pool has them after a while. Throws std::invalid_argument for other tensors.
+void fillIntegers(const Row &row, const std::string &name, int64_t capacity, uint64_t seed, std::span<int32_t> values);
+
 class Workload {
 public:
   /// Lays out at least `poolBytes` of touched memory in `arena`, in a multiple of `row.threads` units, and fills it

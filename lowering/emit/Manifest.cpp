@@ -166,10 +166,8 @@ public:
     for (const ordered_json &file : list(manifest, "files", "files"))
       if (std::string path = text(file, "path", "files[].path"); path.ends_with(".so"))
         content.library = path;
-    if (content.library.empty())
-      fail("files", manifest.contains("gpu")
-                        ? "found code for GPUs alone; expected a shared library, which packs with CPU targets have"
-                        : "expected a shared library among them");
+    if (content.library.empty() && !manifest.contains("gpu"))
+      fail("files", "expected a shared library among them");
     return content;
   }
 

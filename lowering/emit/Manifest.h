@@ -36,7 +36,7 @@ struct PackContent {
   std::vector<std::string> targets;
   /// Without their splits.
   std::vector<PhaseSignature> signatures;
-  /// Path of the shared library in the pack.
+  /// Path of the shared library in the pack; empty where it is for GPUs alone.
   std::string library;
 };
 

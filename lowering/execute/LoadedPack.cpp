@@ -14,8 +14,33 @@
 
 namespace fs = std::filesystem;
 
+tpac::PackContent tpac::readPack(const std::string &directory) {
+  std::error_code error;
+  std::vector<fs::path> manifests;
+  for (auto entry = fs::directory_iterator(directory, error); !error && entry != fs::directory_iterator();
+       entry.increment(error))
+    if (entry->path().extension() == ".json")
+      manifests.push_back(entry->path());
+  if (error)
+    throw std::runtime_error(directory + ": " + error.message());
+  if (manifests.size() != 1)
+    throw std::runtime_error(directory + ": found " + std::to_string(manifests.size()) +
+                             " files *.json; expected one, the manifest of a kernel pack");
+  std::ifstream stream(manifests.front(), std::ios::binary);
+  std::ostringstream text;
+  text << stream.rdbuf();
+  auto content = readManifest(text.str());
+  if (!content)
+    throw std::runtime_error(manifests.front().string() + ": " + llvm::toString(content.takeError()));
+  return std::move(*content);
+}
+
 struct tpac::LoadedPack::Implementation {
-  Implementation(const std::string &directory) : content(readContent(directory)) {
+  Implementation(const std::string &directory) : content(readPack(directory)) {
+    if (content.library.empty())
+      throw std::runtime_error(directory +
+                               ": found code for GPUs alone; expected a shared library, which packs with CPU "
+                               "targets have");
     const std::string path = fs::absolute(fs::path(directory) / content.library).string();
     library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (!library)
@@ -30,27 +55,6 @@ struct tpac::LoadedPack::Implementation {
     if (!address)
       throw std::runtime_error(content.library + " has no function '" + name + "', which its manifest implies");
     return reinterpret_cast<T>(address);
-  }
-
-  static PackContent readContent(const std::string &directory) {
-    std::error_code error;
-    std::vector<fs::path> manifests;
-    for (auto entry = fs::directory_iterator(directory, error); !error && entry != fs::directory_iterator();
-         entry.increment(error))
-      if (entry->path().extension() == ".json")
-        manifests.push_back(entry->path());
-    if (error)
-      throw std::runtime_error(directory + ": " + error.message());
-    if (manifests.size() != 1)
-      throw std::runtime_error(directory + ": found " + std::to_string(manifests.size()) +
-                               " files *.json; expected one, the manifest of a kernel pack");
-    std::ifstream stream(manifests.front(), std::ios::binary);
-    std::ostringstream text;
-    text << stream.rdbuf();
-    auto content = readManifest(text.str());
-    if (!content)
-      throw std::runtime_error(manifests.front().string() + ": " + llvm::toString(content.takeError()));
-    return std::move(*content);
   }
 
   PackContent content;

@@ -14,11 +14,16 @@
 
 namespace tpac {
 
+struct PackContent;
+
+/// The manifest in `directory`. Throws std::runtime_error where there is no pack, or more than one.
+PackContent readPack(const std::string &directory);
+
 class LoadedPack {
 public:
   /// Reads the manifest in `directory` and loads the shared library that it names. Throws std::runtime_error where
-  /// there is no pack, or more than one, where its library is for another machine or lacks a function, and where this
-  /// machine runs none of its CPU levels.
+  /// there is no pack, or more than one, where it is for GPUs alone, its library is for another machine or lacks a
+  /// function, and where this machine runs none of its CPU levels.
   static std::unique_ptr<LoadedPack> open(const std::string &directory);
   ~LoadedPack();
 

@@ -26,6 +26,9 @@ config.substitutions.append(("%configs", os.path.join(config.tpac_source_root, "
 config.substitutions.append(("%source_root", config.tpac_source_root))
 config.substitutions.append(("%build_root", config.tpac_build_root))
 config.substitutions.append(("%python", sys.executable))
+# NVIDIA's driver without a GPU: `env %fake_gpu PROGRAM` finds it in the system's place.
+config.substitutions.append(("%fake_gpu", "LD_LIBRARY_PATH=" + os.path.join(config.tpac_build_root,
+                                                                            "tests/unit/runtime/fake")))
 
 # What takes long is left out of a quick run: `%if thorough %{ command %}`.
 if os.environ.get("TPAC_TEST_EFFORT") != "quick":
