@@ -275,8 +275,10 @@ void addToBundle(BundleWriter &writer, const Question &question, const Candidate
   // What is lowered, apart from the schedule.
   const std::string lowered = question.row.variant.dump() + std::string(phaseName(question.row.phase)) +
                               std::to_string(question.row.tokens) + question.target;
-  for (size_t begin = 0; begin < points.size() && !options.isStopped(); begin += options.compiledTogether) {
-    const size_t end = std::min(points.size(), begin + options.compiledTogether);
+  // Several for each thread, so that few wait for the last one.
+  const size_t group = 4 * options.compiledTogether;
+  for (size_t begin = 0; begin < points.size() && !options.isStopped(); begin += group) {
+    const size_t end = std::min(points.size(), begin + group);
     std::vector<std::string> texts;
     for (size_t i = begin; i < end; ++i)
       if (!made.contains(lowered + candidates.texts[points[i]]))

@@ -102,31 +102,28 @@ private:
   /// The points of a group that are worth timing.
   std::vector<Index> admitted(const std::vector<Index> &group, std::vector<ordered_json> &lines) {
     std::vector<Index> result;
-    for (size_t begin = 0; begin < group.size(); begin += options.compiledTogether) {
-      const size_t end = std::min(group.size(), begin + options.compiledTogether);
-      std::vector<std::string> texts;
-      for (size_t i = begin; i < end; ++i)
-        texts.push_back(candidates.texts[group[i]]);
-      const std::vector<Trial::Compiled> compiled = worker.compile(texts);
-      for (size_t i = begin; i < end; ++i) {
-        ordered_json &line = lines[i];
-        line["point"] = candidates.space.points[group[i]];
-        std::string problem = compiled[i - begin].problem;
-        if (problem.empty()) {
-          const std::string code = compiled[i - begin].code.substr(0, 16);
-          auto [twin, isNew] = codes.emplace(code, candidates.space.points[group[i]]);
-          if (!isNew) {
-            line["as"] = twin->second;
-            continue;
-          }
-          line["code"] = code;
-          problem = worker.check(texts[i - begin]);
+    std::vector<std::string> texts;
+    for (Index point : group)
+      texts.push_back(candidates.texts[point]);
+    const std::vector<Trial::Compiled> compiled = worker.compile(texts);
+    for (size_t i = 0; i < group.size(); ++i) {
+      ordered_json &line = lines[i];
+      line["point"] = candidates.space.points[group[i]];
+      std::string problem = compiled[i].problem;
+      if (problem.empty()) {
+        const std::string code = compiled[i].code.substr(0, 16);
+        auto [twin, isNew] = codes.emplace(code, candidates.space.points[group[i]]);
+        if (!isNew) {
+          line["as"] = twin->second;
+          continue;
         }
-        if (problem.empty())
-          result.push_back(group[i]);
-        else
-          line["problem"] = problem.substr(0, problem.find(':'));
+        line["code"] = code;
+        problem = worker.check(texts[i]);
       }
+      if (problem.empty())
+        result.push_back(group[i]);
+      else
+        line["problem"] = problem.substr(0, problem.find(':'));
     }
     return result;
   }

@@ -19,9 +19,8 @@ struct SweepOptions {
   /// The fastest of them then take turns so often, the default among them.
   int finalRounds = 31;
   size_t finalists = 16;
-  /// Candidates that take turns, beside the default.
+  /// Candidates that are compiled together and then take turns, beside the default.
   size_t group = 8;
-  size_t compiledTogether = 1;
   Worker::Options worker;
   /// Asked between groups.
   std::function<bool()> isStopped = [] { return false; };

@@ -15,6 +15,8 @@ namespace {
 
 /// A probe that takes so many times as long as the best point is not repeated.
 constexpr double hopeless = 1.3;
+/// Nor is the third run made where both others took so many times as long: the median is no less than the lesser.
+constexpr double slow = 1.1;
 /// A final tells something from so many rounds on.
 constexpr int leastRounds = 3;
 /// After the rounds of all, those that are so close to the fastest go on for so many more: where times scatter by more
@@ -23,6 +25,8 @@ constexpr int leastRounds = 3;
 constexpr double close = 1.03;
 constexpr double closeErrors = 3;
 constexpr int extraRounds = 30;
+/// Fewer where all of them are known so well: a fifth of what counts as a tie.
+constexpr double precise = 0.001;
 
 using Times = std::map<Index, std::vector<double>>;
 
@@ -33,14 +37,25 @@ double deviationOf(const std::vector<double> &seconds, double median) {
   return bench::median(deviations);
 }
 
+/// Of a median of normal samples: 1.25 standard deviations, each 1.48 median absolute ones, by the root of their number.
+double errorOf(const std::vector<double> &seconds, double median) {
+  return 1.25 * 1.48 * deviationOf(seconds, median) / std::sqrt(static_cast<double>(seconds.size()));
+}
+
+bool isPrecise(const Times &times) {
+  return std::ranges::all_of(times, [](const auto &point) {
+    const double median = bench::median(point.second);
+    return errorOf(point.second, median) <= precise * median;
+  });
+}
+
 /// Moves the points that are not close to the fastest from `times` to `settled`.
 void settle(Times &times, Times &settled) {
   double least = std::numeric_limits<double>::infinity(), error = 0;
   for (const auto &[point, seconds] : times)
     if (const double median = bench::median(seconds); median < least) {
       least = median;
-      // Of normal samples: 1.25 standard deviations, each 1.48 median absolute ones, by the root of their number.
-      error = 1.25 * 1.48 * deviationOf(seconds, median) / std::sqrt(static_cast<double>(seconds.size()));
+      error = errorOf(seconds, median);
     }
   const double limit = std::max(close * least, least + closeErrors * error);
   for (auto it = times.begin(); it != times.end();)
@@ -59,7 +74,8 @@ std::optional<double> probe(const TimedRun &run, Index point, std::optional<doub
     if (!time)
       return std::nullopt;
     seconds.push_back(*time);
-    if (best && seconds.front() > hopeless * *best)
+    if (best && (seconds.front() > hopeless * *best ||
+                 (seconds.size() == 2 && *std::ranges::min_element(seconds) > slow * *best)))
       break;
   }
   return bench::median(seconds);
@@ -73,7 +89,7 @@ std::vector<Finalist> runFinal(const TimedRun &run, const std::vector<Index> &po
   for (int round = 0; round < finalRounds + extraRounds && (round < leastRounds || goesOn()); ++round) {
     if (round == finalRounds)
       settle(times, settled);
-    if (round >= finalRounds && times.size() < 2)
+    if (round >= finalRounds && (times.size() < 2 || isPrecise(times)))
       break;
     for (auto it = times.begin(); it != times.end();) {
       std::optional<double> seconds = run(it->first);

@@ -16,7 +16,8 @@ namespace tpac::search {
 /// first run of a point is thrown away by whoever makes it.
 using TimedRun = std::function<std::optional<double>(Index)>;
 
-/// The time of a point for the search: one run, and where it is not 1.3 times as long as `best`, the median of three.
+/// The time of a point for the search: one run; where it is not 1.3 times as long as `best`, the median of three, or of
+/// two where both are 1.1 times as long.
 std::optional<double> probe(const TimedRun &run, Index point, std::optional<double> best);
 
 struct Finalist {
@@ -31,7 +32,7 @@ inline constexpr int finalRounds = 15;
 
 /// Times the points in turn, round after round, so that a machine that changes its speed changes it for all of them.
 /// The points within 3 % (where times scatter: three standard errors) of the fastest, if there are several, then take
-/// up to 30 more turns. Fastest first; points that lose their time on the way are left out. `goesOn` is asked before
+/// up to 30 more turns, until the standard error of each median is a thousandth of it. Fastest first; points that lose their time on the way are left out. `goesOn` is asked before
 /// each round; after three rounds a final may be ended by it.
 std::vector<Finalist> runFinal(const TimedRun &run, const std::vector<Index> &points,
                                const std::function<bool()> &goesOn);

@@ -249,7 +249,8 @@ private:
 
   void sweep(const bench::Row &row, const autotune::Candidates &candidates) const {
     autotune::SweepOptions how;
-    how.compiledTogether = bench::allowedCpus().size();
+    // Several for each CPU, so that few wait for the last one.
+    how.group = std::max(how.group, 4 * bench::allowedCpus().size());
     how.worker.command = {"/proc/self/exe", "tune-worker"};
     how.worker.isStopped = [] { return interrupts > 1; };
     const auto start = std::chrono::steady_clock::now();

@@ -40,7 +40,7 @@ const auto always = [] { return true; };
 
 TEST(Race, spendsLittleOnSlowPoints) {
   Machine machine(1);
-  machine.times = {{0, 1.0}, {1, 2.0}, {2, 1.05}};
+  machine.times = {{0, 1.0}, {1, 2.0}, {2, 1.05}, {3, 1.18}};
   TimedRun run = std::ref(machine);
   EXPECT_TRUE(probe(run, 0, std::nullopt));
   EXPECT_EQ(machine.runs[0], 3);
@@ -48,6 +48,8 @@ TEST(Race, spendsLittleOnSlowPoints) {
   EXPECT_EQ(machine.runs[1], 1);
   EXPECT_TRUE(probe(run, 2, 1.0));
   EXPECT_EQ(machine.runs[2], 3);
+  EXPECT_TRUE(probe(run, 3, 1.0));
+  EXPECT_EQ(machine.runs[3], 2);
 }
 
 TEST(Race, leavesOutWhatLosesItsTime) {
@@ -73,6 +75,15 @@ TEST(Race, goesOnAmongTheClosest) {
   EXPECT_EQ(finalists[1].runs, 45);
   EXPECT_EQ(finalists[2].point, 2u);
   EXPECT_EQ(finalists[2].runs, finalRounds);
+}
+
+// Where times do not scatter, more turns tell nothing.
+TEST(Race, endsWhereTheClosestAreKnown) {
+  const std::vector<double> times = {1.0, 1.004, 1.3};
+  int total = 0;
+  const TimedRun run = [&](Index point) { return times.at(point) * (1 + 0.001 * (++total % 2)); };
+  for (const Finalist &finalist : runFinal(run, {0, 1, 2}, always))
+    EXPECT_EQ(finalist.runs, finalRounds);
 }
 
 TEST(Race, mayBeEndedAfterThreeRounds) {

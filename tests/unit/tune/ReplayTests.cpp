@@ -157,24 +157,26 @@ std::vector<Index> withNeighbours(const RecordedSweep &sweep) {
   return portfolio;
 }
 
-/// The name of a sweep, and whether it tells its fastest schedules apart by half a percent.
-using Parameter = std::pair<const char *, bool>;
-class Replay : public testing::TestWithParam<Parameter> {};
+/// The standard error that the fastest median of a sweep may have, so that what it says of regret counts.
+constexpr double leastPrecision = 0.006;
+
+/// The name of a sweep.
+class Replay : public testing::TestWithParam<const char *> {};
 
 } // namespace
 
 // The figures that docs/autotuning.md promises of a search of 200 schedules.
 TEST_P(Replay, findsTheBestSoon) {
-  const auto [name, resolves] = GetParam();
-  const RecordedSweep sweep(folder / (name + std::string(".jsonl.gz")));
-  EXPECT_EQ(sweep.uncertainty() <= 0.005, resolves);
+  const std::string name = GetParam();
+  const RecordedSweep sweep(folder / (name + ".jsonl.gz"));
+  EXPECT_LE(sweep.uncertainty(), leastPrecision);
   const Figures cold = figuresOf(sweep, sweep.promising), blind = figuresOf(sweep, {}),
                 warm = figuresOf(sweep, withNeighbours(sweep));
   const size_t chance = byChance(sweep);
   std::printf("%s: %zu schedules, the best %.2f times as fast as the default; within 5 %% after: cold %zu, without "
               "estimates %zu, with neighbours %zu, at random %zu; runs each: cold %.2f, with neighbours %.2f; regret: "
               "cold %.2f %%, without estimates %.2f %%, with neighbours %.2f %% (the recording tells %.2f %%)\n",
-              name, sweep.space.points.size(), *sweep.median(sweep.byDefault) / sweep.best, cold.toFivePercent,
+              name.c_str(), sweep.space.points.size(), *sweep.median(sweep.byDefault) / sweep.best, cold.toFivePercent,
               blind.toFivePercent, warm.toFivePercent, chance, cold.runs, warm.runs, 100 * cold.regret,
               100 * blind.regret, 100 * warm.regret, 100 * sweep.uncertainty());
   EXPECT_LE(cold.toFivePercent, 200u);
@@ -182,16 +184,13 @@ TEST_P(Replay, findsTheBestSoon) {
   EXPECT_LE(warm.toFivePercent, 32u);
   for (const Figures &figures : {cold, warm}) {
     EXPECT_LE(figures.runs, 3);
-    if (resolves)
-      EXPECT_LE(figures.regret, 0.005);
+    EXPECT_LE(figures.regret, 0.005);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Sweeps, Replay,
-                         testing::Values(Parameter("t6-medium-decode", false), Parameter("t6-mini-decode", true),
-                                         Parameter("t6-mini-prefill", false)),
+INSTANTIATE_TEST_SUITE_P(Sweeps, Replay, testing::Values("t6-medium-decode", "t6-mini-decode", "t6-mini-prefill", "h100-t6-medium-decode"),
                          [](const auto &info) {
-                           std::string name = info.param.first;
+                           std::string name = info.param;
                            std::ranges::replace(name, '-', '_');
                            return name;
                          });
