@@ -130,7 +130,7 @@ fs::path recordFileToWrite(const std::string &given) {
 std::vector<Layer> readLayers(const std::vector<fs::path> &files) {
   std::vector<Layer> layers;
   for (const fs::path &file : files)
-    layers.push_back({file, readRecords(file)});
+    layers.push_back({file, readRecords(file), false});
   return layers;
 }
 

@@ -44,6 +44,8 @@ struct Answer {
 struct Layer {
   std::filesystem::path file;
   Contents contents;
+  /// Whether it came with the compiler: then it is no file.
+  bool isShipped = false;
 };
 
 /// The files that records are read from, first to last: `given` if it is not empty, else TPAC_RECORDS if that is set,

@@ -72,15 +72,23 @@ private:
   Descriptor file;
 };
 
-json fileOf(const Contents &contents) {
-  json file = contents.unknown;
-  file["schema"] = {{"major", schemaMajor}, {"minor", schemaMinor}};
-  json &entries = file["entries"] = json::array();
+/// An entry is a line, so that files under version control merge by entries.
+std::string textOf(const Contents &contents) {
+  std::string text = "{\"entries\": [";
+  auto add = [&, separator = "\n"](const json &entry) mutable {
+    text += separator + entry.dump();
+    separator = ",\n";
+  };
   for (const Entry &entry : contents.entries)
-    entries.push_back(toJson(entry));
+    add(toJson(entry));
   for (const json &entry : contents.unread)
-    entries.push_back(entry);
-  return file;
+    add(entry);
+  text += "\n]";
+  json rest = contents.unknown;
+  rest["schema"] = {{"major", schemaMajor}, {"minor", schemaMinor}};
+  for (const auto &[name, value] : rest.items())
+    text += ",\n" + json(name).dump() + ": " + value.dump();
+  return text + "}\n";
 }
 
 /// Writes the file under its lock. The temporary file's name is always the same: only the lock's holder writes it, and
@@ -89,7 +97,7 @@ void replace(const fs::path &path, const Contents &contents) {
   const fs::path temporary = withSuffix(path, ".tmp");
   {
     Descriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
-    file.write(fileOf(contents).dump(1) + "\n");
+    file.write(textOf(contents));
     file.sync();
   }
   if (rename(temporary.c_str(), path.c_str()) != 0)
@@ -99,20 +107,14 @@ void replace(const fs::path &path, const Contents &contents) {
 }
 
 /// What was parsed; nothing where the text is no JSON object.
-std::optional<json> parsed(const fs::path &path, Contents &contents) {
-  std::ifstream stream(path, std::ios::binary);
-  std::string text(std::istreambuf_iterator<char>(stream), {});
-  if (!stream) {
-    contents.problems.push_back(path.string() + ": cannot be read");
-    return std::nullopt;
-  }
+std::optional<json> parsed(const std::string &text, const std::string &name, Contents &contents) {
   try {
     json file = json::parse(text);
     if (file.is_object())
       return file;
-    contents.problems.push_back(path.string() + ": found " + file.type_name() + "; expected an object");
+    contents.problems.push_back(name + ": found " + file.type_name() + "; expected an object");
   } catch (const json::parse_error &error) {
-    contents.problems.push_back(path.string() + ": is not JSON: " + error.what());
+    contents.problems.push_back(name + ": is not JSON: " + error.what());
   }
   return std::nullopt;
 }
@@ -126,23 +128,20 @@ int64_t majorOf(const json &file) {
 }
 
 /// The contents, and whether the text was JSON at all.
-std::pair<Contents, bool> load(const fs::path &path) {
+std::pair<Contents, bool> read(const std::string &text, const std::string &name) {
   Contents contents;
-  std::error_code error;
-  if (!fs::exists(path, error) && !error)
-    return {contents, true};
-  std::optional<json> file = parsed(path, contents);
+  std::optional<json> file = parsed(text, name, contents);
   if (!file)
     return {contents, false};
   if (int64_t major = majorOf(*file); major != schemaMajor) {
-    contents.problems.push_back(path.string() + ": schema.major: found " + std::to_string(major) + "; expected " +
+    contents.problems.push_back(name + ": schema.major: found " + std::to_string(major) + "; expected " +
                                 std::to_string(schemaMajor) + ": its records are not used, and it is not written");
     contents.isWritable = false;
     return {contents, true};
   }
   json entries = file->value("entries", json());
   if (!entries.is_array()) {
-    contents.problems.push_back(path.string() + ": entries: found " + entries.type_name() + "; expected an array");
+    contents.problems.push_back(name + ": entries: found " + entries.type_name() + "; expected an array");
     entries = json::array();
   }
   for (size_t i = 0; i < entries.size(); ++i)
@@ -150,13 +149,26 @@ std::pair<Contents, bool> load(const fs::path &path) {
       Entry entry = entryOf(entries[i]);
       mergeInto(contents.entries, {entry}, MergePolicy::faster);
     } catch (const std::exception &error) {
-      contents.problems.push_back(path.string() + ": entries[" + std::to_string(i) + "]: " + error.what());
+      contents.problems.push_back(name + ": entries[" + std::to_string(i) + "]: " + error.what());
       contents.unread.push_back(entries[i]);
     }
   file->erase("schema");
   file->erase("entries");
   contents.unknown = std::move(*file);
   return {contents, true};
+}
+
+std::pair<Contents, bool> load(const fs::path &path) {
+  std::error_code error;
+  if (!fs::exists(path, error) && !error)
+    return {Contents(), true};
+  std::ifstream stream(path, std::ios::binary);
+  std::string text(std::istreambuf_iterator<char>(stream), {});
+  if (stream)
+    return read(text, path.string());
+  Contents contents;
+  contents.problems.push_back(path.string() + ": cannot be read");
+  return {contents, false};
 }
 
 /// The contents under the lock, ready to be written again.
@@ -176,6 +188,8 @@ Contents loadToWrite(const fs::path &path) {
 } // namespace
 
 Contents readRecords(const fs::path &path) { return load(path).first; }
+
+Contents recordsOf(const std::string &text, const std::string &name) { return read(text, name).first; }
 
 Contents updateRecords(const fs::path &path, const std::vector<Entry> &entries, MergePolicy policy) {
   if (path.has_parent_path())

@@ -35,6 +35,9 @@ struct Contents {
 /// The contents of `path`; empty where there is no such file. Never throws for what a file holds.
 Contents readRecords(const std::filesystem::path &path);
 
+/// The contents of a file that has the text `text`; problems call it `name`.
+Contents recordsOf(const std::string &text, const std::string &name);
+
 /// Merges `entries` into the file at `path`, which is made with its folders where it is missing: under a lock (of
 /// `path`.lock), read again, merged, written beside it, synced and renamed. A file that is no JSON is kept as
 /// `path`.damaged, with a problem in what is returned: the contents of the file as written. Throws std::runtime_error

@@ -64,12 +64,11 @@ public:
       : variant(file.variant()), path(options.reference ? CodePath::reference : CodePath::fused),
         tuned(options.records, options.reference ? records::Mode::off : records::modeOf(options.mode).value()) {
     for (const std::string &shape : options.tunedFor) {
-      bench::Row row = questionRow(shape, variant);
+      const bench::Row row = questionRow(shape, variant, /*onGpu=*/false);
       if (!rows.emplace(row.phase, row).second)
         throw std::runtime_error("--tuned-for: found two shapes of " + std::string(phaseName(row.phase)) +
                                  "; expected one for each phase, which has one kernel per target");
-      // One request, unless it says how many: GPUs have no threads to give one each.
-      gpuRows.emplace(row.phase, bench::rowOfShape(shape, row.config, row.variant, 1));
+      gpuRows.emplace(row.phase, questionRow(shape, variant, /*onGpu=*/true));
     }
     for (const std::string &problem : tuned.problems())
       std::cerr << "tpac: " << problem << '\n';
@@ -129,7 +128,7 @@ private:
     if (chosen.answer)
       explained.back()["record"] = idOf(chosen.answer->entry);
     // Who keeps no records need not hear that there are none.
-    if (!chosen.note.empty() && tuned.hasEntries()) {
+    if (!chosen.note.empty() && (chosen.answer || tuned.hasOwnEntries())) {
       explained.back()["note"] = chosen.note;
       std::cerr << "tpac: " << shapeOf(row) << " for " << target.name << ": " << chosen.note << '\n';
     }

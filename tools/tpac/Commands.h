@@ -24,7 +24,8 @@ inline constexpr const char *pageSizeHelp =
 
 /// Of the option --records.
 inline constexpr const char *recordsHelp =
-    "file of tuning records; default: TPAC_RECORDS, or tpac-records.json here and the user's own (docs/autotuning.md)";
+    "file of tuning records; default: TPAC_RECORDS, or tpac-records.json here, the user's own and those shipped "
+    "(docs/autotuning.md)";
 
 /// Of the option --mode, which says what is made of records.
 inline constexpr const char *recordsModeHelp =

@@ -14,8 +14,10 @@
 
 namespace tpac {
 
-nlohmann::json toolchainOfThis() {
-  return {{"tpac", TPAC_VERSION}, {"llvm", TPAC_LLVM_VERSION}, {"codegen", TPAC_CODEGEN_HASH}};
+nlohmann::json toolchainOfThis(const CodeTarget &target) {
+  return {{"tpac", TPAC_VERSION},
+          {"llvm", TPAC_LLVM_VERSION},
+          {"codegen", isGpu(target) ? TPAC_GPU_CODEGEN_HASH : TPAC_CPU_CODEGEN_HASH}};
 }
 
 std::string levelOf(const CodeTarget &target) {
@@ -40,13 +42,14 @@ QuestionKey questionKeyOf(mlir::tpa::VariantAttr variant, const bench::Row &row,
   return {
       {std::string(phaseName(row.phase)), json, storage.valueBlock, storage.pageSize,
        records::bucketed(records::Shape{row.requests, row.tokens, row.cached})},
-      {isGpu(target) ? nlohmann::json{{"isa", target.name}} : records::cpuSilicon(levelOf(target)), toolchainOfThis()}};
+      {isGpu(target) ? nlohmann::json{{"isa", target.name}} : records::cpuSilicon(levelOf(target)),
+       toolchainOfThis(target)}};
 }
 
-bench::Row questionRow(const std::string &shape, mlir::tpa::VariantAttr variant) {
+bench::Row questionRow(const std::string &shape, mlir::tpa::VariantAttr variant, bool onGpu) {
   const bool givesRequests = shape.find("/requests:") != std::string::npos;
   return bench::rowOfShape(shape, variant.getName().str(), nlohmann::json::parse(mlir::tpa::writeVariant(variant)),
-                           givesRequests ? 1 : static_cast<int>(bench::allowedCpus().size()));
+                           givesRequests || onGpu ? 1 : static_cast<int>(bench::allowedCpus().size()));
 }
 
 std::string changesOf(const nlohmann::json &schedule, const nlohmann::json &byDefault) {

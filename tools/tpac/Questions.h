@@ -17,8 +17,9 @@ struct QuestionKey {
   records::Fingerprint fingerprint;
 };
 
-/// The toolchain of fingerprints that this compiler makes.
-nlohmann::json toolchainOfThis();
+/// The toolchain of fingerprints that this compiler makes for a target: of its sources those that decide what code for
+/// it is (cmake/TpacCodegenHash.cmake).
+nlohmann::json toolchainOfThis(const CodeTarget &target);
 
 /// The CPU level that `target` is code for, as records name it: of "host" the highest that this machine runs, so that
 /// both answer for each other.
@@ -29,9 +30,9 @@ std::string levelOf(const CodeTarget &target);
 QuestionKey questionKeyOf(mlir::tpa::VariantAttr variant, const bench::Row &row, CacheStorage storage,
                           const CodeTarget &target);
 
-/// The row that `shape` (as bench::shapeHelp says) asks for. Requests are one per CPU of this process where it does not
-/// say how many. Throws std::runtime_error.
-bench::Row questionRow(const std::string &shape, mlir::tpa::VariantAttr variant);
+/// The row that `shape` (as bench::shapeHelp says) asks for. Where it does not say how many, requests are one per CPU of
+/// this process, and one on GPUs, which have no threads to give one each. Throws std::runtime_error.
+bench::Row questionRow(const std::string &shape, mlir::tpa::VariantAttr variant, bool onGpu);
 
 /// "tokens 64, queries 4": what of a schedule differs from the default.
 std::string changesOf(const nlohmann::json &schedule, const nlohmann::json &byDefault);

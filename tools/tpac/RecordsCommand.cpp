@@ -4,6 +4,7 @@
 
 #include "autotune/Candidates.h"
 #include "autotune/records/Machine.h"
+#include "autotune/shipped/Shipped.h"
 #include "lowering/emit/Take.h"
 #include "tools/tpac/Commands.h"
 #include "tools/tpac/RecordsVerify.h"
@@ -26,7 +27,7 @@ using Align = Table::Align;
 std::vector<records::Layer> layersOf(const std::string &file) {
   if (!file.empty() && !std::filesystem::exists(file))
     throw std::runtime_error("--records: found no file '" + file + "'; expected one that tpac tune wrote");
-  std::vector<records::Layer> layers = records::readLayers(records::recordFiles(file));
+  std::vector<records::Layer> layers = records::allLayers(file);
   for (const records::Layer &layer : layers)
     for (const std::string &problem : layer.contents.problems)
       std::cerr << "tpac: " << problem << '\n';
@@ -205,13 +206,12 @@ struct ExplainOptions {
 void explain(const ExplainOptions &options) {
   VariantFile file(options.variant);
   const CodeTarget target = take(findTarget(options.target));
-  if (isGpu(target))
-    throw std::runtime_error("--target: found " + target.name +
-                             ", a GPU; expected a CPU level: records of GPUs are "
-                             "not used by builds");
   const CacheStorage storage = {
       options.valueBlock.value_or(defaultValueBlock(file.variant(), target, options.pageSize)), options.pageSize};
-  const bench::Row row = questionRow(options.shape, file.variant());
+  const bench::Row row = questionRow(options.shape, file.variant(), isGpu(target));
+  if (isGpu(target) && !isAttention(row.phase))
+    throw std::runtime_error("--shape: found " + std::string(phaseName(row.phase)) +
+                             "; expected decode or prefill: GPUs compute other phases by one schedule");
   TunedSchedules tuned(options.records, records::Mode::cachedOnly);
   for (const std::string &problem : tuned.problems())
     std::cerr << "tpac: " << problem << '\n';
@@ -264,7 +264,9 @@ void explain(const ExplainOptions &options) {
   if (!explanation.chosen.note.empty())
     std::cout << explanation.chosen.note << '\n';
   if (!explanation.chosen.answer || explanation.chosen.answer->match != records::Match::exact)
-    std::cout << "To tune it: tpac tune " << options.variant << " --shape " << shapeOf(row) << '\n';
+    std::cout << "To tune it: tpac tune " << options.variant << " --shape " << shapeOf(row)
+              << (options.target == "host" ? "" : " --target " + options.target)
+              << (options.pageSize ? " --page-size " + std::to_string(options.pageSize) : "") << '\n';
   if (explanation.verdicts.empty())
     return;
   std::cout << '\n';
@@ -288,10 +290,15 @@ void prune(const PruneOptions &options) {
     const std::string id = idOf(entry);
     unknown.erase(id);
     // Of machines, this process knows its CPU at the level that an entry was measured at.
-    const json here = records::cpuSilicon(entry.fingerprint.silicon.value("isa", ""));
+    const std::string isa = entry.fingerprint.silicon.value("isa", "");
+    const json here = records::cpuSilicon(isa);
+    llvm::Expected<CodeTarget> target = findTarget(isa);
+    const bool isOfThis = target && entry.fingerprint.toolchain == toolchainOfThis(*target);
+    if (!target)
+      llvm::consumeError(target.takeError());
     return (!options.before.empty() && entry.time < options.before) ||
            (options.otherSilicon && entry.fingerprint.silicon != here) ||
-           (options.otherToolchain && entry.fingerprint.toolchain != toolchainOfThis()) ||
+           (options.otherToolchain && !isOfThis) ||
            std::ranges::find(options.ids, id) != options.ids.end();
   };
   std::vector<std::string> gone;
@@ -376,7 +383,7 @@ void addRecordsCommand(CLI::App &app) {
                        explained, explain);
   command->add_option("VARIANT", explained->variant, "variant file (JSON)")->required();
   command->add_option("--shape", explained->shape, bench::shapeHelp)->capture_default_str();
-  command->add_option("--target", explained->target, "host, or a CPU level")->capture_default_str();
+  command->add_option("--target", explained->target, "host, a CPU level or a GPU")->capture_default_str();
   command->add_option("--value-block", explained->valueBlock, valueBlockHelp);
   command->add_option("--page-size", explained->pageSize, pageSizeHelp)->capture_default_str();
   command->add_option("--records", explained->records, recordsHelp);

@@ -82,7 +82,7 @@ Verified verify(const Entry &entry, const VerifyOptions &options) {
   result.measured = std::move(tuned.entry);
   Entry &measured = result.measured;
   measured.key = entry.key;
-  measured.fingerprint = {entry.fingerprint.silicon, toolchainOfThis()};
+  measured.fingerprint = {entry.fingerprint.silicon, toolchainOfThis(target)};
   measured.policy = entry.policy;
   measured.effort = entry.effort;
   measured.evaluations = entry.evaluations;

@@ -6,7 +6,7 @@
 #include "autotune/Bundling.h"
 #include "autotune/Sweep.h"
 #include "autotune/Tuner.h"
-#include "autotune/records/Lookup.h"
+#include "autotune/shipped/Shipped.h"
 #include "bench/measure/ThreadTeam.h"
 #include "dialect/json/VariantJson.h"
 #include "lowering/emit/Take.h"
@@ -236,7 +236,7 @@ private:
   /// Winners of nearby questions.
   std::vector<nlohmann::json> portfolioOf(const QuestionKey &question) const {
     return tpac::portfolioOf(
-        answersFor(records::readLayers(records::recordFiles(options.records)), question.key, question.fingerprint));
+        answersFor(records::allLayers(options.records), question.key, question.fingerprint));
   }
 
   autotune::Question questionOf(const bench::Row &row) const {
@@ -315,7 +315,7 @@ void writeBundle(const TuneOptions &options) {
   if (!options.sweep.empty())
     throw std::runtime_error("--sweep: expected no --bundle beside it");
   std::signal(SIGINT, interrupt);
-  autotune::BundleWriter writer(options.bundle, options.target, toolchainOfThis());
+  autotune::BundleWriter writer(options.bundle, options.target, toolchainOfThis(take(findTarget(options.target))));
   autotune::MadeArtifacts made;
   for (const std::string &variant : options.variants)
     TuneRun(options, variant).addTo(writer, made);

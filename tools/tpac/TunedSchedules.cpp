@@ -3,6 +3,7 @@
 #include "tools/tpac/TunedSchedules.h"
 
 #include "autotune/Candidates.h"
+#include "autotune/shipped/Shipped.h"
 #include "lowering/emit/Take.h"
 
 #include "llvm/ADT/StringExtras.h"
@@ -41,7 +42,7 @@ TunedSchedules::TunedSchedules(const std::string &file, records::Mode mode) : mo
     return;
   if (!file.empty() && !std::filesystem::exists(file))
     throw std::runtime_error("--records: found no file '" + file + "'; expected one that tpac tune wrote");
-  layers = records::readLayers(records::recordFiles(file));
+  layers = records::allLayers(file);
 }
 
 std::vector<std::string> TunedSchedules::problems() const {
@@ -51,8 +52,9 @@ std::vector<std::string> TunedSchedules::problems() const {
   return all;
 }
 
-bool TunedSchedules::hasEntries() const {
-  return std::ranges::any_of(layers, [](const records::Layer &layer) { return !layer.contents.entries.empty(); });
+bool TunedSchedules::hasOwnEntries() const {
+  return std::ranges::any_of(
+      layers, [](const records::Layer &layer) { return !layer.isShipped && !layer.contents.entries.empty(); });
 }
 
 Explanation TunedSchedules::explain(mlir::tpa::VariantAttr variant, const bench::Row &row, const CodeTarget &target,

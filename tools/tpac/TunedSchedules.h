@@ -37,8 +37,8 @@ public:
 
   /// What is wrong with files and entries.
   std::vector<std::string> problems() const;
-  /// Whether there is an entry at all.
-  bool hasEntries() const;
+  /// Whether there is an entry besides those that came with the compiler.
+  bool hasOwnEntries() const;
 
   /// Throws std::runtime_error where the target does not compute the phase, and for Mode::assertHit where no entry
   /// answers exactly.
