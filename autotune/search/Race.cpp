@@ -37,7 +37,8 @@ double deviationOf(const std::vector<double> &seconds, double median) {
   return bench::median(deviations);
 }
 
-/// Of a median of normal samples: 1.25 standard deviations, each 1.48 median absolute ones, by the root of their number.
+/// Of a median of normal samples: 1.25 standard deviations, each 1.48 median absolute ones, by the root of their
+/// number.
 double errorOf(const std::vector<double> &seconds, double median) {
   return 1.25 * 1.48 * deviationOf(seconds, median) / std::sqrt(static_cast<double>(seconds.size()));
 }

@@ -39,11 +39,10 @@ QuestionKey questionKeyOf(mlir::tpa::VariantAttr variant, const bench::Row &row,
                           const CodeTarget &target) {
   nlohmann::json json = nlohmann::json::parse(mlir::tpa::writeVariant(variant));
   json.erase("name");
-  return {
-      {std::string(phaseName(row.phase)), json, storage.valueBlock, storage.pageSize,
-       records::bucketed(records::Shape{row.requests, row.tokens, row.cached})},
-      {isGpu(target) ? nlohmann::json{{"isa", target.name}} : records::cpuSilicon(levelOf(target)),
-       toolchainOfThis(target)}};
+  return {{std::string(phaseName(row.phase)), json, storage.valueBlock, storage.pageSize,
+           records::bucketed(records::Shape{row.requests, row.tokens, row.cached})},
+          {isGpu(target) ? nlohmann::json{{"isa", target.name}} : records::cpuSilicon(levelOf(target)),
+           toolchainOfThis(target)}};
 }
 
 bench::Row questionRow(const std::string &shape, mlir::tpa::VariantAttr variant, bool onGpu) {

@@ -30,8 +30,8 @@ std::string levelOf(const CodeTarget &target);
 QuestionKey questionKeyOf(mlir::tpa::VariantAttr variant, const bench::Row &row, CacheStorage storage,
                           const CodeTarget &target);
 
-/// The row that `shape` (as bench::shapeHelp says) asks for. Where it does not say how many, requests are one per CPU of
-/// this process, and one on GPUs, which have no threads to give one each. Throws std::runtime_error.
+/// The row that `shape` (as bench::shapeHelp says) asks for. Where it does not say how many, requests are one per CPU
+/// of this process, and one on GPUs, which have no threads to give one each. Throws std::runtime_error.
 bench::Row questionRow(const std::string &shape, mlir::tpa::VariantAttr variant, bool onGpu);
 
 /// "tokens 64, queries 4": what of a schedule differs from the default.

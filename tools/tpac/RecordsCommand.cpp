@@ -297,8 +297,7 @@ void prune(const PruneOptions &options) {
     if (!target)
       llvm::consumeError(target.takeError());
     return (!options.before.empty() && entry.time < options.before) ||
-           (options.otherSilicon && entry.fingerprint.silicon != here) ||
-           (options.otherToolchain && !isOfThis) ||
+           (options.otherSilicon && entry.fingerprint.silicon != here) || (options.otherToolchain && !isOfThis) ||
            std::ranges::find(options.ids, id) != options.ids.end();
   };
   std::vector<std::string> gone;

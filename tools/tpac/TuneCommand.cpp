@@ -235,8 +235,7 @@ private:
 
   /// Winners of nearby questions.
   std::vector<nlohmann::json> portfolioOf(const QuestionKey &question) const {
-    return tpac::portfolioOf(
-        answersFor(records::allLayers(options.records), question.key, question.fingerprint));
+    return tpac::portfolioOf(answersFor(records::allLayers(options.records), question.key, question.fingerprint));
   }
 
   autotune::Question questionOf(const bench::Row &row) const {

@@ -87,7 +87,7 @@ TEST_F(Schedules, BlocksDividePages) {
   CodeTarget amx = take(findTarget("x86-64-amx")), gpu = take(findTarget("sm_90a"));
   EXPECT_EQ(defaultValueBlock(variant, amx, 48), 0);
   EXPECT_EQ(defaultValueBlock(variant, amx, 96), 32);
-  EXPECT_EQ(take(defaultSchedule(variant, Phase::decode, amx, {32, 256})).getTokens(), 256);
+  EXPECT_EQ(take(defaultSchedule(variant, Phase::decode, amx, {32, 256})).getTokens(), 64);
   EXPECT_EQ(take(defaultSchedule(variant, Phase::decode, gpu, {0, 48})).getPageSize(), 48);
   std::string reason = llvm::toString(defaultSchedule(variant, Phase::decode, gpu, {0, 24}).takeError());
   EXPECT_NE(reason.find("page_size: expected a multiple of 16, got 24"), std::string::npos) << reason;

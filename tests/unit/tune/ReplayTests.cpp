@@ -188,7 +188,9 @@ TEST_P(Replay, findsTheBestSoon) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Sweeps, Replay, testing::Values("t6-medium-decode", "t6-mini-decode", "t6-mini-prefill", "h100-t6-medium-decode"),
+INSTANTIATE_TEST_SUITE_P(Sweeps, Replay,
+                         testing::Values("t6-medium-decode", "t6-mini-decode", "t6-mini-prefill",
+                                         "h100-t6-medium-decode"),
                          [](const auto &info) {
                            std::string name = info.param;
                            std::ranges::replace(name, '-', '_');
