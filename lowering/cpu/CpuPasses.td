@@ -59,4 +59,25 @@ def TilesToCpu : Pass<"tpa-tiles-to-cpu", "::mlir::func::FuncOp"> {
                            "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"];
 }
 
+def TileMemory : Pass<"tpa-tile-memory", "::mlir::ModuleOp"> {
+  let summary = "large tiles from the stack into memory that the caller gives";
+  let description = [{
+    Where the memory that a function takes on the stack is more than `frame` bytes, the largest pieces become arguments
+    behind its others, pointers that alias nothing, until no more than that is left. What calls it takes one pointer for
+    all that its callees need, and passes places within that piece of memory. `tpac.scratch` of a function says how many
+    bytes it needs. Functions that nothing in the module calls keep their own memory.
+
+    ```mlir
+    llvm.func @item(%x: !llvm.ptr) {
+      %tile = llvm.alloca %n x f32 {alignment = 64 : i64} : (i64) -> !llvm.ptr
+    // becomes
+    llvm.func @item(%x: !llvm.ptr, %tile: !llvm.ptr {llvm.align = 64, llvm.noalias}) attributes {tpac.scratch = 524288} {
+    ```
+  }];
+  let options = [
+    Option<"frame", "frame", "int64_t", "96 << 10", "bytes that a function's tiles may take on the stack">
+  ];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
 #endif // TPAC_LOWERING_CPU_CPUPASSES_TD

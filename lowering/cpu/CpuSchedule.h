@@ -14,10 +14,10 @@
 
 namespace tpac {
 
-/// The most bytes that the tiles of one block may take: they live on the stack, and should live in the L2 cache.
+/// The most bytes that the tiles of one block may take: they should live in the L2 cache.
 inline constexpr int64_t largestCpuBlock = 1 << 20;
 
-/// The most bytes that the token factors of a tile of queries may take, on the stack too. Each head reads them once.
+/// The most bytes that the token factors of a tile of queries may take. Each head reads them once.
 inline constexpr int64_t largestCpuQueries = 2 << 20;
 
 /// The knobs of a phase's schedule on a CPU and their values, for caches stored as `storage` says.

@@ -19,6 +19,14 @@ bool MatrixLoopEmitter::canPipeline() {
     auto load = tile.getDefiningOp<tile::LoadOp>();
     return isDirect(tile) && load.getLimits().empty();
   };
+  // The pipeline is instead of the loop: nothing can come before its stages, such as a load whose rows are not
+  // contiguous.
+  auto isBefore = [&](Operation &op) {
+    return isa<tile::TileDialect>(op.getDialect()) && !m.staged.contains(&op) && !m.packed.contains(&op) &&
+           !(op.getNumResults() == 1 && isDirect(op.getResult(0)));
+  };
+  if (llvm::any_of(m.loop.getBody()->without_terminator(), isBefore))
+    return false;
   return !m.mask && !m.hasQueryColumns() && groups <= 4 && m.tokens % (2 * matrixDepth) == 0 && pipelineStep() != 0 &&
          llvm::all_of(m.scores,
                       [&](const MatrixLoop::Score &score) {

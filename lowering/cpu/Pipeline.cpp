@@ -25,6 +25,7 @@ void tpa::buildCpuPipeline(OpPassManager &passes, const tpac::CpuTraits &cpu) {
   passes.addPass(createCanonicalizerPass());
   passes.addPass(createCSEPass());
   addLlvmConversion(passes);
+  passes.addPass(createTileMemory());
 }
 
 namespace {

@@ -33,6 +33,17 @@ struct PhaseFunctions {
   }
   bool hasItems() const { return items && run; }
   bool canSplit() const { return hasItems() && splitItems && splitRun && mergeRun; }
+  /// Bytes of tiles that they take from memory of their caller, which is their last argument (tpa-tile-memory).
+  int64_t scratch() const {
+    int64_t bytes = 0;
+    for (LLVM::LLVMFuncOp function : {all, run, splitRun, mergeRun})
+      bytes = std::max(bytes, scratchOf(function));
+    return bytes;
+  }
+  static int64_t scratchOf(LLVM::LLVMFuncOp function) {
+    auto bytes = function ? function->getAttrOfType<IntegerAttr>("tpac.scratch") : IntegerAttr();
+    return bytes ? bytes.getInt() : 0;
+  }
 
   LLVM::LLVMFuncOp all, items, run, splitItems, splitRun, mergeRun;
 };
@@ -48,23 +59,85 @@ int64_t splitOf(ModuleOp module, Phase phase) {
   return split ? split.getInt() : 0;
 }
 
-/// `llvm.func @name(%args, %index)`: calls `run` with the tensors of the argument block, with the part tensors where
-/// `hasParts`, and with the index. What executors call.
-LLVM::LLVMFuncOp addTask(ModuleOp module, const PhaseSignature &signature, StringRef name, LLVM::LLVMFuncOp run,
-                         bool hasParts) {
-  ArgumentBlock block(module, signature);
-  LLVM::LLVMFuncOp task =
-      block.startFunction(name, LLVM::LLVMVoidType::get(module.getContext()), {block.pointer(), block.i64()});
-  block.loadAll();
-  SmallVector<Value> operands = block.descriptors();
-  if (hasParts) {
-    Value workspace = block.loadWord(block.pointer(), requiredWords(signature) + workspaceWord);
-    llvm::append_range(operands, block.partDescriptors(workspace));
-  }
-  operands.push_back(task.getArgument(1));
-  LLVM::CallOp::create(block.builder, block.loc, run, operands);
-  LLVM::ReturnOp::create(block.builder, block.loc, ValueRange{});
-  return task;
+/// What stands at the head of each thread's scratch; in the first one's the next work item and their number, i64 both.
+constexpr int64_t scratchHead = 64;
+
+/// Functions that executors call for the work items of one kind.
+struct Tasks {
+  LLVM::LLVMFuncOp run;
+  /// An item, by its number; tiles are on the stack.
+  LLVM::LLVMFuncOp item;
+  /// Items until there are none left, with the scratch of the thread's number; null where `run` needs none.
+  LLVM::LLVMFuncOp withScratch;
+};
+
+/// Calls `function`, which takes scratch as its last argument where it takes any.
+void callWithScratch(ArgumentBlock &block, LLVM::LLVMFuncOp function, SmallVector<Value> operands, Value scratch) {
+  if (PhaseFunctions::scratchOf(function) != 0)
+    operands.push_back(scratch);
+  LLVM::CallOp::create(block.builder, block.loc, function, operands);
+}
+
+Value placeIn(ArgumentBlock &block, Value memory, Value offset) {
+  return LLVM::GEPOp::create(block.builder, block.loc, block.pointer(), block.builder.getI8Type(), memory,
+                             ValueRange{offset});
+}
+
+Value onStack(ArgumentBlock &block, int64_t bytes) {
+  return LLVM::AllocaOp::create(block.builder, block.loc, block.pointer(), block.builder.getI8Type(),
+                                block.constant(bytes), /*alignment=*/scratchHead);
+}
+
+/// Adds `llvm.func @name_task(%args, %index)`, which calls `run` with the tensors of the argument block, with the part
+/// tensors where `hasParts`, and with the index; and `@name_scratch_task`.
+Tasks addTasks(ModuleOp module, const PhaseSignature &signature, const std::string &name, LLVM::LLVMFuncOp run,
+               bool hasParts) {
+  Tasks tasks{run, {}, {}};
+  auto build = [&](StringRef suffix, llvm::function_ref<void(ArgumentBlock &, ArrayRef<Value>, Value)> body) {
+    ArgumentBlock block(module, signature);
+    LLVM::LLVMFuncOp task = block.startFunction(name + suffix.str(), LLVM::LLVMVoidType::get(module.getContext()),
+                                                {block.pointer(), block.i64()});
+    block.loadAll();
+    SmallVector<Value> operands = block.descriptors();
+    if (hasParts) {
+      Value workspace = block.loadWord(block.pointer(), requiredWords(signature) + workspaceWord);
+      llvm::append_range(operands, block.partDescriptors(workspace));
+    }
+    body(block, operands, task.getArgument(1));
+    LLVM::ReturnOp::create(block.builder, block.loc, ValueRange{});
+    return task;
+  };
+  const int64_t bytes = PhaseFunctions::scratchOf(run);
+  auto runItem = [&](ArgumentBlock &block, ArrayRef<Value> tensors, Value index, Value scratch) {
+    SmallVector<Value> operands(tensors);
+    operands.push_back(index);
+    callWithScratch(block, run, operands, scratch);
+  };
+  tasks.item = build("_task", [&](ArgumentBlock &block, ArrayRef<Value> tensors, Value index) {
+    runItem(block, tensors, index, bytes != 0 ? onStack(block, bytes) : Value());
+  });
+  if (bytes == 0)
+    return tasks;
+  tasks.withScratch = build("_scratch_task", [&](ArgumentBlock &block, ArrayRef<Value> tensors, Value thread) {
+    Value scratch = block.loadWord(block.pointer(), requiredWords(signature) + scratchWord);
+    Value offset = block.multiply(thread, block.constant(signature.scratch));
+    Value tiles = placeIn(block, scratch, block.add(offset, block.constant(scratchHead)));
+    Value count = block.loadElement(block.i64(), scratch, block.constant(1));
+    Block *next = block.appendBlock();
+    Block *inside = block.appendBlock();
+    Block *after = block.appendBlock();
+    LLVM::BrOp::create(block.builder, block.loc, ValueRange{}, next);
+    block.builder.setInsertionPointToEnd(next);
+    Value index = LLVM::AtomicRMWOp::create(block.builder, block.loc, LLVM::AtomicBinOp::add, scratch,
+                                            block.constant(1), LLVM::AtomicOrdering::monotonic);
+    Value more = block.compare(LLVM::ICmpPredicate::slt, index, count);
+    LLVM::CondBrOp::create(block.builder, block.loc, more, inside, ValueRange{}, after, ValueRange{});
+    block.builder.setInsertionPointToEnd(inside);
+    runItem(block, tensors, index, tiles);
+    LLVM::BrOp::create(block.builder, block.loc, ValueRange{}, next);
+    block.builder.setInsertionPointToEnd(after);
+  });
+  return tasks;
 }
 
 /// PREFIX_PHASE_workspace_size(tokens, batch, capacity).
@@ -94,12 +167,12 @@ public:
 
   /// `suffix` stands behind the names of the functions that the module exports.
   void build(const std::string &name, const std::string &suffix) {
-    LLVM::LLVMFuncOp task, splitTask, mergeTask;
+    Tasks whole, parts, merge;
     if (functions.hasItems())
-      task = addTask(module, signature, name + "_task", functions.run, /*hasParts=*/false);
+      whole = addTasks(module, signature, name, functions.run, /*hasParts=*/false);
     if (signature.split > 0) {
-      splitTask = addTask(module, signature, name + "_split_task", functions.splitRun, /*hasParts=*/true);
-      mergeTask = addTask(module, signature, name + "_merge_task", functions.mergeRun, /*hasParts=*/true);
+      parts = addTasks(module, signature, name + "_split", functions.splitRun, /*hasParts=*/true);
+      merge = addTasks(module, signature, name + "_merge", functions.mergeRun, /*hasParts=*/true);
     }
 
     startFunction(name + suffix, builder.getI32Type(), {pointer()});
@@ -110,23 +183,23 @@ public:
       LLVM::ReturnOp::create(builder, loc, exit->getArgument(0));
     }
     for (const StatusCheck &check : checks)
-      if (signature.split > 0 || !isOfWorkspace(check.kind))
+      if ((signature.split > 0 || !isOfWorkspace(check.kind)) && (functions.scratch() > 0 || !isOfScratch(check.kind)))
         emitCheck(check);
 
     SmallVector<Value> operands = descriptors();
     if (signature.split > 0)
-      computeSplit(operands, splitTask, mergeTask);
+      computeSplit(operands, parts, merge);
     if (functions.hasItems()) {
       // Without an executor this is what the phase's own loop does, without finding out how many items there are.
       Block *shared = appendBlock();
       Block *alone = appendBlock();
       LLVM::CondBrOp::create(builder, loc, isNull(executor), alone, ValueRange{}, shared, ValueRange{});
       builder.setInsertionPointToEnd(shared);
-      runOnExecutor(call(functions.items, operands), task);
+      runOnExecutor(call(functions.items, operands), whole);
       LLVM::BrOp::create(builder, loc, ValueRange{status(0)}, exit);
       builder.setInsertionPointToEnd(alone);
     }
-    LLVM::CallOp::create(builder, loc, functions.all, operands);
+    callWithScratch(*this, functions.all, operands, ownScratch());
     LLVM::BrOp::create(builder, loc, ValueRange{status(0)}, exit);
   }
 
@@ -148,6 +221,44 @@ private:
     return LLVM::LoadOp::create(builder, loc, pointer(), address);
   }
 
+  /// Memory for the tiles of the calling thread: the first thread's scratch, or, where there is none, on the stack.
+  /// Null where the phase needs none.
+  Value ownScratch() {
+    const int64_t bytes = functions.scratch();
+    if (bytes == 0)
+      return {};
+    Block *stack = appendBlock();
+    Block *join = appendBlock({pointer()});
+    Value given = placeIn(*this, scratch, constant(scratchHead));
+    LLVM::CondBrOp::create(builder, loc, isNull(scratch), stack, ValueRange{}, join, ValueRange{given});
+    builder.setInsertionPointToEnd(stack);
+    LLVM::BrOp::create(builder, loc, ValueRange{onStack(*this, bytes)}, join);
+    builder.setInsertionPointToEnd(join);
+    return join->getArgument(0);
+  }
+
+  /// All `count` items by the executor. With scratch, its threads take items until there are none left: as many threads
+  /// as there is scratch for.
+  void runOnExecutor(Value count, const Tasks &tasks) {
+    if (!tasks.withScratch)
+      return runOnExecutor(count, tasks.item);
+    Block *given = appendBlock();
+    Block *stack = appendBlock();
+    Block *after = appendBlock();
+    LLVM::CondBrOp::create(builder, loc, isNull(scratch), stack, ValueRange{}, given, ValueRange{});
+    builder.setInsertionPointToEnd(given);
+    LLVM::StoreOp::create(builder, loc, constant(0), scratch);
+    LLVM::StoreOp::create(builder, loc, count, placeIn(*this, scratch, constant(8)));
+    Value threads = LLVM::UDivOp::create(builder, loc, scratchSize, constant(signature.scratch));
+    Value fewer = compare(LLVM::ICmpPredicate::slt, count, threads);
+    runOnExecutor(LLVM::SelectOp::create(builder, loc, fewer, count, threads), tasks.withScratch);
+    LLVM::BrOp::create(builder, loc, ValueRange{}, after);
+    builder.setInsertionPointToEnd(stack);
+    runOnExecutor(count, tasks.item);
+    LLVM::BrOp::create(builder, loc, ValueRange{}, after);
+    builder.setInsertionPointToEnd(after);
+  }
+
   /// executor->run(executor->context, task, args, count)
   void runOnExecutor(Value count, LLVM::LLVMFuncOp task) {
     Value context = executorField(0), run = executorField(2);
@@ -157,20 +268,21 @@ private:
     LLVM::CallOp::create(builder, loc, type, ValueRange{run, context, address, args, count});
   }
 
-  /// All `count` items of `run`: by the executor where there is one, else one after another.
-  void runItems(Value count, LLVM::LLVMFuncOp task, LLVM::LLVMFuncOp run, ArrayRef<Value> operands) {
+  /// All `count` items: by the executor where there is one, else one after another.
+  void runItems(Value count, const Tasks &tasks, ArrayRef<Value> operands) {
     Block *shared = appendBlock();
     Block *alone = appendBlock();
     Block *after = appendBlock();
     LLVM::CondBrOp::create(builder, loc, isNull(executor), alone, ValueRange{}, shared, ValueRange{});
     builder.setInsertionPointToEnd(shared);
-    runOnExecutor(count, task);
+    runOnExecutor(count, tasks);
     LLVM::BrOp::create(builder, loc, ValueRange{}, after);
     builder.setInsertionPointToEnd(alone);
+    Value tiles = ownScratch();
     forEach(count, constant(0), [&](Value index, Value carried) {
       SmallVector<Value> withIndex(operands);
       withIndex.push_back(index);
-      LLVM::CallOp::create(builder, loc, run, withIndex);
+      callWithScratch(*this, tasks.run, withIndex, tiles);
       return carried;
     });
     LLVM::BrOp::create(builder, loc, ValueRange{}, after);
@@ -178,7 +290,7 @@ private:
   }
 
   /// Where there is a workspace and more than one part: the parts, then their merge, and out. Else goes on.
-  void computeSplit(ArrayRef<Value> operands, LLVM::LLVMFuncOp splitTask, LLVM::LLVMFuncOp mergeTask) {
+  void computeSplit(ArrayRef<Value> operands, const Tasks &parts, const Tasks &merge) {
     Value many = compare(LLVM::ICmpPredicate::ugt, partsOf(size("capacity")), constant(1));
     Value given = compare(LLVM::ICmpPredicate::ne, workspace, null());
     Block *inParts = appendBlock();
@@ -188,8 +300,8 @@ private:
     builder.setInsertionPointToEnd(inParts);
     SmallVector<Value> withParts(operands);
     llvm::append_range(withParts, partDescriptors(workspace));
-    runItems(call(functions.splitItems, withParts), splitTask, functions.splitRun, withParts);
-    runItems(call(functions.items, operands), mergeTask, functions.mergeRun, withParts);
+    runItems(call(functions.splitItems, withParts), parts, withParts);
+    runItems(call(functions.items, operands), merge, withParts);
     LLVM::BrOp::create(builder, loc, ValueRange{status(0)}, exit);
     builder.setInsertionPointToEnd(whole);
   }
@@ -261,6 +373,10 @@ private:
   /// Whether a check reads what only phases take that split their cache.
   static bool isOfWorkspace(CheckKind kind) {
     return kind == CheckKind::workspaceAlignment || kind == CheckKind::workspaceSize;
+  }
+  /// Whether it reads what only phases take that have large tiles.
+  static bool isOfScratch(CheckKind kind) {
+    return kind == CheckKind::scratchAlignment || kind == CheckKind::scratchSize;
   }
 
   void emitCheck(const StatusCheck &check) {
@@ -358,6 +474,15 @@ private:
       Value small = compare(Predicate::slt, bytes, needed);
       return failIf(LLVM::AndOp::create(builder, loc, given, small), check.status);
     }
+    case CheckKind::scratchAlignment:
+      scratch = loadOptionalWord(pointer(), scratchWord);
+      return failIf(isMisaligned(scratch, workspaceAlignment), check.status);
+    case CheckKind::scratchSize: {
+      scratchSize = loadOptionalWord(i64(), scratchSizeWord);
+      Value given = compare(Predicate::ne, scratch, null());
+      Value small = compare(Predicate::slt, scratchSize, constant(signature.scratch));
+      return failIf(LLVM::AndOp::create(builder, loc, given, small), check.status);
+    }
     }
   }
 
@@ -367,7 +492,7 @@ private:
   /// Returns its argument.
   Block *exit = nullptr;
   Value firstTokenStart, lastTokenStart;
-  Value executor, workspace;
+  Value executor, workspace, scratch, scratchSize;
 };
 
 /// Fails where `function`, called `name`, does not take the tensors of the phase, then the part tensors where
@@ -381,6 +506,8 @@ LogicalResult checkFunction(ModuleOp module, LLVM::LLVMFuncOp function, const Tw
   SmallVector<Type> expected = descriptorTypes(context, signature, hasParts);
   if (takesIndex)
     expected.push_back(IntegerType::get(context, 64));
+  if (PhaseFunctions::scratchOf(function) != 0)
+    expected.push_back(LLVM::LLVMPointerType::get(context));
   auto expectedType = LLVM::LLVMFunctionType::get(result ? result : LLVM::LLVMVoidType::get(context), expected);
   if (function.getFunctionType() != expectedType)
     return function.emitError() << "has type " << function.getFunctionType() << "; expected " << expectedType
@@ -415,10 +542,13 @@ LogicalResult checkPhaseFunctions(ModuleOp module, const PhaseSignature &signatu
 
 } // namespace
 
-std::vector<PhaseSignature> getSplitSignatures(ModuleOp llvmDialectModule, ArrayRef<PhaseSignature> signatures) {
+std::vector<PhaseSignature> getCompiledSignatures(ModuleOp llvmDialectModule, ArrayRef<PhaseSignature> signatures) {
   std::vector<PhaseSignature> result(signatures.begin(), signatures.end());
-  for (PhaseSignature &signature : result)
+  for (PhaseSignature &signature : result) {
     signature.split = splitOf(llvmDialectModule, signature.phase);
+    const int64_t tiles = PhaseFunctions(llvmDialectModule, signature.phase).scratch();
+    signature.scratch = tiles == 0 ? 0 : scratchHead + tiles;
+  }
   return result;
 }
 
@@ -426,7 +556,10 @@ LogicalResult addLevelInterface(ModuleOp llvmDialectModule, StringRef symbolPref
                                 ArrayRef<PhaseSignature> signatures) {
   const std::string prefix = symbolPrefix.str();
   const std::string suffix = levelSuffix.str();
-  const std::vector<PhaseSignature> own = getSplitSignatures(llvmDialectModule, signatures);
+  std::vector<PhaseSignature> own = getCompiledSignatures(llvmDialectModule, signatures);
+  // Callers give what the pack's signatures say.
+  for (auto [level, pack] : llvm::zip(own, signatures))
+    level.scratch = std::max(level.scratch, pack.scratch);
 
   llvm::StringSet<> exported, internal;
   for (const PhaseSignature &signature : signatures) {
@@ -436,8 +569,9 @@ LogicalResult addLevelInterface(ModuleOp llvmDialectModule, StringRef symbolPref
              << "phase '" << StringRef(phaseName(signature.phase)) << "' is listed twice for the C interface";
     if (signature.split > 0)
       exported.insert(workspaceSizeName(prefix, signature.phase) + suffix);
-    for (const char *task : {"_task", "_split_task", "_merge_task"})
-      internal.insert(name + task);
+    for (const char *items : {"", "_split", "_merge"})
+      for (const char *task : {"_task", "_scratch_task"})
+        internal.insert(name + items + task);
   }
   for (const PhaseSignature &signature : own)
     if (failed(checkPhaseFunctions(llvmDialectModule, signature)))
@@ -465,7 +599,7 @@ LogicalResult addLevelInterface(ModuleOp llvmDialectModule, StringRef symbolPref
 
 LogicalResult addCInterface(ModuleOp llvmDialectModule, StringRef symbolPrefix, ArrayRef<PhaseSignature> signatures) {
   const std::string prefix = symbolPrefix.str();
-  const std::vector<PhaseSignature> split = getSplitSignatures(llvmDialectModule, signatures);
+  const std::vector<PhaseSignature> split = getCompiledSignatures(llvmDialectModule, signatures);
   if (failed(addLevelInterface(llvmDialectModule, prefix, "", split)) ||
       failed(checkFree(llvmDialectModule, statusMessageName(prefix))))
     return failure();

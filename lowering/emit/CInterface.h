@@ -13,10 +13,11 @@
 
 namespace tpac {
 
-/// `signatures` with the split of each phase that the module can compute in parts: one that has `@PHASE_split_run`,
-/// whose attribute `tpac.split` says how many cached tokens a part has.
-std::vector<PhaseSignature> getSplitSignatures(mlir::ModuleOp llvmDialectModule,
-                                               llvm::ArrayRef<PhaseSignature> signatures);
+/// `signatures` with what follows from the module: the split of each phase that it can compute in parts, one that has
+/// `@PHASE_split_run`, whose attribute `tpac.split` says how many cached tokens a part has; and the scratch of each
+/// phase whose functions have the attribute `tpac.scratch`, the bytes of tiles in memory that is their last argument.
+std::vector<PhaseSignature> getCompiledSignatures(mlir::ModuleOp llvmDialectModule,
+                                                  llvm::ArrayRef<PhaseSignature> signatures);
 
 /// Expects `llvm.func @PHASE` for each signature, taking one expanded memref descriptor (allocated pointer, aligned
 /// pointer, offset, sizes, strides) per tensor in the signature's order and returning nothing. Where there are
@@ -26,8 +27,8 @@ std::vector<PhaseSignature> getSplitSignatures(mlir::ModuleOp llvmDialectModule,
 ///   llvm.func @PREFIX_PHASE_workspace_size(i64, i64, i64) -> i64   bytes, of phases that can split their cache
 ///   llvm.func @PREFIX_status_message(i32) -> !llvm.ptr   NUL-terminated text of a status
 /// and makes every other definition in the module internal, so that these are all that it exports. The statuses are
-/// those of statusTable (StatusChecks.h) of getSplitSignatures. Reports to the module's diagnostics and fails where a
-/// phase is missing, a function has other arguments, or a name is taken.
+/// those of statusTable (StatusChecks.h) of getCompiledSignatures. Reports to the module's diagnostics and fails where
+/// a phase is missing, a function has other arguments, or a name is taken.
 mlir::LogicalResult addCInterface(mlir::ModuleOp llvmDialectModule, llvm::StringRef symbolPrefix,
                                   llvm::ArrayRef<PhaseSignature> signatures);
 

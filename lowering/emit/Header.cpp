@@ -159,6 +159,20 @@ std::string workspaceText(const std::string &prefix, const PhaseSignature &signa
          workspaceSizeName(prefix, signature.phase) + "(int64_t tokens, int64_t batch, int64_t capacity);\n\n";
 }
 
+/// What scratch is for.
+std::string scratchText(const std::string &prefix, const PhaseSignature &signature) {
+  const std::string function = functionName(prefix, signature.phase);
+  const std::string bytes = std::to_string(signature.scratch);
+  return "/* Scratch of " + function + ": tiles of a work item, " + bytes +
+         " bytes for each thread, in the caller's memory, aligned to\n * " + std::to_string(workspaceAlignment) +
+         " bytes; what it holds before and after a call means nothing. No more threads of the executor compute than "
+         "there\n * is scratch for. With it, a thread needs no more than 256 KiB of stack; without it, that and " +
+         bytes +
+         " bytes more.\n * Results are the same bits with any scratch and without. Calls that run at the same time "
+         "need "
+         "scratch of their own. */\n\n";
+}
+
 std::string cpuLevelText(const std::string &prefix, const std::vector<std::string> &targets) {
   std::string text = "/* Which of the pack's targets (";
   for (const std::string &target : targets)
@@ -178,6 +192,8 @@ std::string functionText(const std::string &prefix, const PhaseSignature &signat
   text += "TPAC_MUST_USE int32_t " + function + "(const " + function + "_args *args);\n\n";
   if (signature.split > 0)
     text += workspaceText(prefix, signature);
+  if (signature.scratch > 0)
+    text += scratchText(prefix, signature);
   return text;
 }
 
@@ -205,8 +221,14 @@ std::string phaseText(const std::string &prefix, const Pack &pack, const PhaseSi
                  std::string(splitsOnGpu ? "; GPUs need one" : ""));
   else if (splitsOnGpu)
     addField(text, "void *workspace;", "GPUs need one; CPUs take no notice of it");
-  if (signature.split > 0 || splitsOnGpu)
+  else if (signature.scratch > 0)
+    addField(text, "void *workspace;", "not read: no cache is split");
+  if (signature.split > 0 || splitsOnGpu || signature.scratch > 0)
     addField(text, "int64_t workspace_size;", "bytes of it");
+  if (signature.scratch > 0) {
+    addField(text, "void *scratch;", "for tiles, see below; NULL: they are on the stack");
+    addField(text, "int64_t scratch_size;", "bytes of it, " + std::to_string(signature.scratch) + " per thread");
+  }
   text += "} " + function + "_args;\n\n";
   if (isMove || pack.targets.empty())
     return text + "/* " + phaseDescription(signature.phase) + " */\n\n";

@@ -100,6 +100,11 @@ llvm::Expected<std::string> manifestText(const Pack &pack, llvm::ArrayRef<CodeTa
   }
   if (!pack.targets.empty())
     manifest["cpu_level_function"] = cpuLevelName(prefix);
+  int64_t scratch = 0;
+  for (const PhaseSignature &signature : pack.signatures)
+    scratch = std::max(scratch, signature.scratch);
+  if (!pack.targets.empty())
+    manifest["thread_scratch"] = scratch;
 
   const CacheStorage storage = storageOf(pack.signatures);
   manifest["value_block"] = storage.valueBlock;

@@ -54,15 +54,17 @@ llvm::Error writeFile(const fs::path &path, const std::string &content) {
   return llvm::Error::success();
 }
 
-/// `pack` with what follows from the levels: their names, and the largest split of each phase.
+/// `pack` with what follows from the levels: their names, and the largest split and scratch of each phase.
 Pack describe(const Pack &pack, llvm::ArrayRef<TargetModule> levels) {
   Pack described = pack;
   described.targets.clear();
   for (const TargetModule &level : levels) {
     described.targets.push_back(level.target.name);
-    const std::vector<PhaseSignature> own = getSplitSignatures(level.module, pack.signatures);
-    for (size_t index = 0; index < own.size(); ++index)
-      described.signatures[index].split = std::max(described.signatures[index].split, own[index].split);
+    const std::vector<PhaseSignature> own = getCompiledSignatures(level.module, pack.signatures);
+    for (auto [signature, level] : llvm::zip(described.signatures, own)) {
+      signature.split = std::max(signature.split, level.split);
+      signature.scratch = std::max(signature.scratch, level.scratch);
+    }
   }
   return described;
 }

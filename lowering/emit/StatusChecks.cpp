@@ -84,6 +84,13 @@ std::vector<StatusCheck> checksOf(std::string_view symbolPrefix, const PhaseSign
         "workspace_size is smaller than " + workspaceSizeName(symbolPrefix, signature.phase) +
             "(tokens, batch, capacity); expected at least that many bytes, or a NULL workspace");
   }
+  if (signature.scratch > 0) {
+    add(CheckKind::scratchAlignment, 0,
+        "scratch is not aligned; expected a multiple of " + std::to_string(workspaceAlignment) + " bytes, or NULL");
+    add(CheckKind::scratchSize, 0,
+        "scratch_size is less than " + std::to_string(signature.scratch) +
+            "; expected at least that many bytes for each thread that is to compute, or NULL scratch");
+  }
   return checks;
 }
 

@@ -17,7 +17,7 @@ namespace tpac {
 /// Run-time sizes are bounded so that i32 values can count them.
 inline constexpr int64_t largestSize = 2147483647;
 
-/// Bytes of which a workspace's address is a multiple.
+/// Bytes of which the addresses of a workspace and of scratch are multiples.
 inline constexpr int64_t workspaceAlignment = 64;
 
 enum class CheckKind {
@@ -41,6 +41,8 @@ enum class CheckKind {
   executorRun,        // an executor is given, whose `run` is NULL
   workspaceAlignment, // workspace is not a multiple of workspaceAlignment
   workspaceSize,      // a workspace is given, and smaller than the parts of the split cache
+  scratchAlignment,   // scratch is not a multiple of workspaceAlignment
+  scratchSize,        // scratch is given, and too small for one thread
 };
 
 struct StatusCheck {

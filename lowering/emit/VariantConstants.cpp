@@ -84,6 +84,12 @@ llvm::Expected<std::vector<VariantConstant>> variantConstants(const Pack &pack) 
   constants.push_back({"PAGE_SIZE", std::to_string(storage.pageSize), "tokens per page of the cache; 0: no pages"});
   constants.push_back({"CACHE_BYTES_PER_TOKEN", std::to_string(cacheBytesPerToken(pack.signatures).total()),
                        "bytes of all cache tensors per token of capacity"});
+  int64_t scratch = 0;
+  for (const PhaseSignature &signature : pack.signatures)
+    scratch = std::max(scratch, signature.scratch);
+  if (!pack.targets.empty())
+    constants.push_back({"THREAD_SCRATCH", std::to_string(scratch),
+                         "bytes of scratch per thread, enough for every phase; 0: none takes any"});
   return constants;
 }
 

@@ -78,7 +78,7 @@ struct tpac::Executable::Implementation {
     for (Phase phase : phases)
       signatures.push_back(getPhaseSignature(variant, phase, storage));
     const std::string object = objectOf(*module, target, signatures, prefix);
-    load(object, getSplitSignatures(*module, signatures), prefix);
+    load(object, getCompiledSignatures(*module, signatures), prefix);
   }
 
   /// The machine code of `module`, which gets its C interface.
@@ -157,7 +157,7 @@ tpac::CompiledPhase tpac::Executable::compileObject(const std::string &variantJs
   CompiledPhase compiled = {phase, storageOf(attribute), 0, ""};
   const PhaseSignature signature = getPhaseSignature(variant, phase, compiled.storage);
   compiled.object = Implementation::objectOf(*module, codeTarget, signature, prefixOf(variant));
-  compiled.split = getSplitSignatures(*module, signature).front().split;
+  compiled.split = getCompiledSignatures(*module, signature).front().split;
   return compiled;
 }
 

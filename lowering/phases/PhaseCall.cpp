@@ -73,6 +73,11 @@ void PhaseCall::setWorkspace(void *given, int64_t bytes) {
   workspaceSize = bytes;
 }
 
+void PhaseCall::setScratch(void *given, int64_t bytes) {
+  scratch = given;
+  scratchSize = bytes;
+}
+
 std::vector<int64_t> PhaseCall::shapeOf(std::string_view name) const {
   std::vector<int64_t> shape;
   for (const Dimension &dimension : signature.tensors[tensorIndex(name)].shape) {
@@ -111,6 +116,8 @@ int32_t PhaseCall::run(PhaseFunction function) const {
   std::memcpy(&words[word + executorWord], &executor, sizeof(void *));
   std::memcpy(&words[word + workspaceWord], &workspace, sizeof(void *));
   words[word + workspaceSizeWord] = workspaceSize;
+  std::memcpy(&words[word + scratchWord], &scratch, sizeof(void *));
+  words[word + scratchSizeWord] = scratchSize;
   return function(words.data());
 }
 

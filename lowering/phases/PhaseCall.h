@@ -32,6 +32,9 @@ public:
   /// Memory of the caller, aligned to 64 bytes, for the parts of split caches; nullptr, as it is before: caches are not
   /// split. A phase that never splits takes no notice of it.
   void setWorkspace(void *workspace, int64_t bytes);
+  /// Memory of the caller, aligned to 64 bytes, for the large tiles of as many threads as its size is a multiple of the
+  /// signature's `scratch`: no more compute. nullptr, as it is before: tiles are on the stacks of the threads.
+  void setScratch(void *scratch, int64_t bytes);
 
   /// Shape of tensor `name` under the sizes set so far.
   std::vector<int64_t> shapeOf(std::string_view name) const;
@@ -51,6 +54,8 @@ private:
   const void *executor = nullptr;
   void *workspace = nullptr;
   int64_t workspaceSize = 0;
+  void *scratch = nullptr;
+  int64_t scratchSize = 0;
 };
 
 } // namespace tpac

@@ -81,8 +81,11 @@ struct PhaseSignature {
   /// In the order of the argument block.
   std::vector<PhaseTensor> tensors;
   /// Cached tokens per part where a workspace lets the phase split its cache; 0: it never does. Follows from how the
-  /// phase is computed, not from the variant: see getSplitSignatures (lowering/emit/CInterface.h).
+  /// phase is computed, not from the variant: see getCompiledSignatures (lowering/emit/CInterface.h).
   int64_t split = 0;
+  /// Bytes of scratch for each thread: tiles that are too large for the stack, and what threads share the work items
+  /// by; 0: none. Follows as `split` does.
+  int64_t scratch = 0;
 };
 
 /// Whether a tensor called so says which pages requests have.
@@ -103,9 +106,10 @@ int64_t capacityFor(const PhaseSignature &signature, int64_t tokens);
 size_t requiredWords(const PhaseSignature &signature);
 
 /// Words behind them, which a caller may leave out: a block that ends before a word holds 0 there.
-inline constexpr size_t executorWord = 0, workspaceWord = 1, workspaceSizeWord = 2;
-/// How many there are; the workspace's are read where the phase splits its cache.
-inline constexpr size_t optionalWords = 3;
+inline constexpr size_t executorWord = 0, workspaceWord = 1, workspaceSizeWord = 2, scratchWord = 3,
+                        scratchSizeWord = 4;
+/// How many there are; the workspace's are read where the phase splits its cache, the scratch's where it takes any.
+inline constexpr size_t optionalWords = 5;
 
 } // namespace tpac
 

@@ -82,6 +82,8 @@ void Kernels::load() {
   phases = readPhases(manifest(), deviceType, layout);
   if (!pool.is_none())
     executor = nb::cast<ThreadPool &>(pool).executor();
+  if (deviceType == TPAC_CPU)
+    scratchBytes = readThreadScratch(manifest()) * (executor ? executor->concurrency : 1);
 }
 
 const PhaseDescription &Kernels::find(const std::string &name) const {
@@ -133,7 +135,7 @@ void Kernels::run(const std::string &name, nb::dict tensors, nb::object workspac
   }
 
   // The argument block of the pack's header, word by word: its own size, sizes, (data, strides) of each tensor, then
-  // executor, workspace and the workspace's size.
+  // executor, workspace and scratch, both with their sizes.
   std::vector<int64_t> words = {0};
   words.insert(words.end(), sizes.all().begin(), sizes.all().end());
   std::array<int64_t, 2> listStrides;
@@ -173,6 +175,14 @@ void Kernels::run(const std::string &name, nb::dict tensors, nb::object workspac
     words.push_back(word(memory));
     words.push_back(bytes);
   }
+  WorkspaceCache::Piece scratch;
+  if (scratchBytes > 0) {
+    if (!phase.hasWorkspace)
+      words.insert(words.end(), {0, 0});
+    scratch = scratchPieces.take();
+    words.push_back(word(scratch.aligned(scratchBytes)));
+    words.push_back(scratchBytes);
+  }
   words.front() = static_cast<int64_t>(words.size() * sizeof(int64_t));
 
   {
@@ -181,6 +191,8 @@ void Kernels::run(const std::string &name, nb::dict tensors, nb::object workspac
   }
   if (isCached)
     workspaces.giveBack(std::move(piece));
+  if (scratchBytes > 0)
+    scratchPieces.giveBack(std::move(scratch));
 }
 
 } // namespace tpac::python

@@ -29,8 +29,8 @@ private:
   Handle<tpac_thread_pool> pool{nullptr, tpac_thread_pool_destroy};
 };
 
-/// Pieces of memory for calls without a workspace of their own. As many as calls ran at once; each as large as the
-/// largest that was asked for.
+/// Pieces of memory for calls without a workspace of their own, and for tiles. As many as calls ran at once; each as
+/// large as the largest that was asked for.
 class WorkspaceCache {
 public:
   struct Piece {
@@ -78,7 +78,9 @@ private:
   /// A ThreadPool, or None.
   nanobind::object pool;
   const tpac_executor *executor = nullptr;
-  WorkspaceCache workspaces;
+  WorkspaceCache workspaces, scratchPieces;
+  /// Of a call: for the large tiles of all threads.
+  int64_t scratchBytes = 0;
 };
 
 } // namespace tpac::python

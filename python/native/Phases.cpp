@@ -51,6 +51,14 @@ template <typename Items> std::string listed(const Items &items) {
 
 } // namespace
 
+int64_t readThreadScratch(const std::string &manifest) {
+  try {
+    return nlohmann::json::parse(manifest).value("thread_scratch", int64_t{0});
+  } catch (const std::exception &error) {
+    refuse(std::string("the pack's manifest: ") + error.what());
+  }
+}
+
 std::vector<PhaseDescription> readPhases(const std::string &manifest, int32_t deviceType,
                                          const tpac_cache_layout &layout) {
   std::vector<PhaseDescription> phases;

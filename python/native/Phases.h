@@ -50,6 +50,9 @@ struct PhaseDescription {
   bool hasWorkspace;
 };
 
+/// Bytes of scratch per thread that a manifest names; 0 where it names none.
+int64_t readThreadScratch(const std::string &manifest);
+
 /// Phases of a manifest (docs/packs.md) on a device whose caches are as `layout` says; those that this version of the
 /// runtime cannot call there are left out. Throws StatusError where the manifest is not understood.
 std::vector<PhaseDescription> readPhases(const std::string &manifest, int32_t deviceType,

@@ -175,7 +175,7 @@ public:
     auto module = take(tpac::lowerPhases(variant, {phases.data(), phases.size()}, tpac::Stage::target,
                                          tpac::CodePath::fused, targets.front(), storage));
     prefix = tpac::symbolName(pack.name);
-    signatures = tpac::getSplitSignatures(*module, pack.signatures);
+    signatures = tpac::getCompiledSignatures(*module, pack.signatures);
     const std::filesystem::path path = directory.path / "pack";
     if (llvm::Error error = tpac::writePack({{*module, targets.front()}}, pack, path.string()))
       throw std::runtime_error(llvm::toString(std::move(error)));

@@ -16,7 +16,7 @@ namespace {
 
 using tpac::Phase;
 
-/// Memory for split caches, aligned, between guards. Its bytes make NaN of every type.
+/// Memory for split caches or scratch, aligned, between guards. Its bytes make NaN of every type.
 class Workspace {
 public:
   explicit Workspace(int64_t size) : size(static_cast<size_t>(size)), lines(2 + (this->size + 63) / 64) {
@@ -58,17 +58,20 @@ public:
       call.setTensor(argument.name, argument.data, argument.strides);
     tpac::test::TestExecutor executor(2, static_cast<unsigned>(sizes.front()));
     int64_t workspaceSize = phase == Phase::decode ? executable->workspaceSize(phase, sizes[0], sizes[1], sizes[2]) : 0;
-    Workspace workspace(workspaceSize);
+    // Two threads share the items, one, or as many as would be left over.
+    const int64_t threads = 1 + sizes.front() % 3;
+    Workspace workspace(workspaceSize), scratch(signature.scratch * threads);
     if (isShared) {
       call.setExecutor(executor.get());
       if (phase == Phase::decode)
         call.setWorkspace(workspace.data(), workspaceSize);
+      call.setScratch(signature.scratch > 0 ? scratch.data() : nullptr, signature.scratch * threads);
     }
     if (int32_t status = call.run(executable->function(phase)))
       throw std::runtime_error(std::string(tpac::phaseName(phase)) + " returned status " + std::to_string(status) +
                                ": " + executable->statusMessage(phase, status));
-    if (!workspace.isIntact())
-      throw std::runtime_error(std::string(tpac::phaseName(phase)) + " wrote beside its workspace");
+    if (!workspace.isIntact() || !scratch.isIntact())
+      throw std::runtime_error(std::string(tpac::phaseName(phase)) + " wrote beside its workspace or scratch");
     if (isShared && executor.runs() == 0)
       throw std::runtime_error(std::string(tpac::phaseName(phase)) + " did not use its executor");
   }

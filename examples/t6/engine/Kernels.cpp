@@ -59,6 +59,12 @@ Kernels::Kernels(const std::string &path, Machine &machine) : where(machine) {
   layout.struct_size = sizeof(layout);
   requireSuccess(tpac_kernels_cache_layout(created, &layout));
 
+  // As much as all threads can use.
+  if (machine.executor())
+    scratchBytes = manifest.value("thread_scratch", int64_t{0}) * machine.executor()->concurrency;
+  if (scratchBytes > 0)
+    scratch = machine.allocate(scratchBytes);
+
   const std::map<std::string, int32_t> numbers = {
       {"append", TPAC_APPEND}, {"decode", TPAC_DECODE}, {"prefill", TPAC_PREFILL}, {"merge", TPAC_MERGE}};
   for (const nlohmann::json &description : manifest.at("phases")) {
@@ -83,7 +89,7 @@ const TensorInfo &Kernels::tensor(const std::string &phase, const std::string &n
 void Kernels::run(const std::string &phaseName, const Sizes &sizes, const std::map<std::string, void *> &data) const {
   const Phase &phase = phases.at(phaseName);
   // The argument block of the pack's header, word by word: its own size, sizes, (data, strides) of each tensor, then
-  // executor, workspace and the workspace's size.
+  // executor, workspace and scratch, both with their sizes.
   std::vector<int64_t> words = {0};
   auto add = [&](const void *pointer) { words.push_back(static_cast<int64_t>(reinterpret_cast<intptr_t>(pointer))); };
   for (const std::string &size : phase.sizes)
@@ -101,6 +107,8 @@ void Kernels::run(const std::string &phaseName, const Sizes &sizes, const std::m
   add(where.executor());
   add(workspace.get());
   words.push_back(bytes);
+  add(scratch.get());
+  words.push_back(scratchBytes);
   words.front() = static_cast<int64_t>(words.size() * sizeof(int64_t));
   requireSuccess(tpac_kernels_launch(kernels.get(), phase.number, words.data(), where.stream()));
 }

@@ -78,6 +78,9 @@ private:
   std::string packName;
   nlohmann::json manifest;
   std::map<std::string, Phase> phases;
+  /// For large tiles: stacks of engines' threads are small.
+  Memory scratch;
+  int64_t scratchBytes = 0;
 };
 
 } // namespace t6

@@ -139,6 +139,9 @@ void breakArgument(RawArguments &arguments, const StatusCheck &check, const Phas
   case CheckKind::workspaceAlignment:
   case CheckKind::workspaceSize:
     FAIL() << "the phases of this pack split no caches";
+  case CheckKind::scratchAlignment:
+  case CheckKind::scratchSize:
+    FAIL() << "the phases of this pack have no large tiles";
   }
 }
 

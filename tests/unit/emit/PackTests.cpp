@@ -156,6 +156,19 @@ TEST(Header, definesExecutorsAsTheRuntimeDoes) {
   EXPECT_NE(header->find(runtime.substr(begin, end - begin)), std::string::npos);
 }
 
+TEST(Header, describesScratch) {
+  Pack pack = testPack();
+  pack.targets = {"x86-64-v2"};
+  pack.signatures[0].scratch = 300032;
+  auto header = headerText(pack);
+  ASSERT_TRUE(bool(header));
+  for (const char *expected :
+       {"TEST_PACK_1_THREAD_SCRATCH = 300032,", "void *workspace; /* not read: no cache is split */",
+        "void *scratch; /* for tiles, see below; NULL: they are on the stack */",
+        "int64_t scratch_size; /* bytes of it, 300032 per thread */", "300032 bytes for each thread"})
+    EXPECT_NE(header->find(expected), std::string::npos) << expected << "\n" << *header;
+}
+
 TEST(Header, describesWorkspacesOfSplitCaches) {
   Pack pack = testPack();
   pack.signatures[0].phase = Phase::decode;

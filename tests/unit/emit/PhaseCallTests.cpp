@@ -17,7 +17,7 @@ namespace {
 
 const int64_t *seenWords;
 int32_t recordWords(const void *args) {
-  static int64_t words[15];
+  static int64_t words[17];
   std::memcpy(words, args, sizeof words);
   seenWords = words;
   return 42;
@@ -46,14 +46,14 @@ TEST(PhaseCallTest, laysOutTheArgumentBlock) {
     call.setTensor(name, values);
   call.setTensor("out", &values[2], strides);
   EXPECT_EQ(call.run(recordWords), 42);
-  EXPECT_EQ(seenWords[0], 8 * 15);
+  EXPECT_EQ(seenWords[0], 8 * 17);
   EXPECT_EQ(seenWords[1], 5);
   EXPECT_EQ(seenWords[2], static_cast<int64_t>(reinterpret_cast<uintptr_t>(values)));
   EXPECT_EQ(seenWords[3], 0);
   EXPECT_EQ(seenWords[8], static_cast<int64_t>(reinterpret_cast<uintptr_t>(&values[2])));
   EXPECT_NE(seenWords[9], 0);
   EXPECT_EQ(seenWords[11], 0);
-  for (size_t word = 12; word < 15; ++word)
+  for (size_t word = 12; word < 17; ++word)
     EXPECT_EQ(seenWords[word], 0);
   call.setExecutor(&strides);
   call.setWorkspace(values, 20);
@@ -61,6 +61,10 @@ TEST(PhaseCallTest, laysOutTheArgumentBlock) {
   EXPECT_EQ(seenWords[12], static_cast<int64_t>(reinterpret_cast<uintptr_t>(&strides)));
   EXPECT_EQ(seenWords[13], static_cast<int64_t>(reinterpret_cast<uintptr_t>(values)));
   EXPECT_EQ(seenWords[14], 20);
+  call.setScratch(&values[1], 8);
+  EXPECT_EQ(call.run(recordWords), 42);
+  EXPECT_EQ(seenWords[15], static_cast<int64_t>(reinterpret_cast<uintptr_t>(&values[1])));
+  EXPECT_EQ(seenWords[16], 8);
 }
 
 TEST(PhaseCallTest, namesWhatIsMissingOrUnknown) {

@@ -70,7 +70,7 @@ public:
     mlir::tpa::buildCpuPipeline(passes, {4, 16});
     if (mlir::failed(passes.run(*module)))
       throw std::runtime_error("the programs cannot be lowered");
-    signature = getSplitSignatures(*module, getPhaseSignature(variant, Phase::decode, storage)).front();
+    signature = getCompiledSignatures(*module, getPhaseSignature(variant, Phase::decode, storage)).front();
     if (mlir::failed(addCInterface(*module, "p", signature)))
       throw std::runtime_error("the C interface cannot be made");
     llvm::InitializeNativeTarget();
