@@ -165,11 +165,9 @@ void runOnGpu(const BenchOptions &options, const PackContent &content) {
                        {"pool_bytes", result.poolBytes}});
   }
   if (options.json) {
-    nlohmann::ordered_json json = {{"pack", content.name},
-                                   {"device", bench.deviceName()},
-                                   {"target", bench.target()},
-                                   {"copy_GBps", copy * 1e-9},
-                                   {"results", results}};
+    nlohmann::ordered_json json = {{"pack", content.name},     {"device", bench.deviceName()},
+                                   {"target", bench.target()}, {"page_size", storageOf(content.signatures).pageSize},
+                                   {"copy_GBps", copy * 1e-9}, {"results", results}};
     std::cout << json.dump(2) << '\n';
     return;
   }
