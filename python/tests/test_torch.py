@@ -168,7 +168,7 @@ def assert_recorded(found, recording, prompts, tolerance=1e-4):
     assert is_right.all()
 
 
-@pytest.mark.parametrize("page_size", [0, 7])
+@pytest.mark.parametrize("page_size", [pytest.param(0, marks=pytest.mark.thorough), 7])
 def test_models_reproduce_their_recordings(build_pack, recorded, page_size):
     path, recording = recorded
     pack = tpac.open(build_pack(f"examples/t6/variants/{path.name}-f32.json", "--page-size", str(page_size)))
@@ -177,6 +177,7 @@ def test_models_reproduce_their_recordings(build_pack, recorded, page_size):
         assert_recorded(follow(model, recording, prompts), recording, prompts)
 
 
+@pytest.mark.thorough
 def test_models_compiled(build_pack, recorded):
     """One graph without breaks: for prompts, and for a token of each request."""
     path, recording = recorded
