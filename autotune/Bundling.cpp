@@ -220,6 +220,7 @@ private:
                       {"effort", question.effort},
                       {"evaluations", question.candidates.size()},
                       {"default_us", byDefault->median * 1e6},
+                      {"default", question.candidates[0].fields},
                       {"best", fastest},
                       {"time", timeOfNow()}};
     if (!machine.at("device").empty())

@@ -87,6 +87,7 @@ private:
                               finalist.medianAbsoluteDeviation * 1e6, finalist.runs});
       if (finalist.point == candidates.byDefault) {
         entry.defaultUs = finalist.median * 1e6;
+        entry.defaultSchedule = candidates.fields[finalist.point];
         result.drift = finalist.median / outcome.firstDefault.value() - 1;
       }
     }

@@ -139,7 +139,8 @@ std::vector<Answer> answersFor(const std::vector<Layer> &layers, const Key &key,
   for (const Layer &layer : layers)
     for (const Entry &entry : layer.contents.entries)
       if (Match match = matchOf(entry, key, machine); match != Match::none)
-        answers.push_back({match, distance(entry, key, machine), answers.size(), entry, layer.file});
+        answers.push_back({match, distance(entry, key, machine), entry.fingerprint.toolchain != machine.toolchain,
+                           answers.size(), entry, layer.file});
   std::ranges::sort(answers, {},
                     [](const Answer &answer) { return std::tuple(answer.match, answer.distance, answer.position); });
   return answers;

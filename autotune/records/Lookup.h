@@ -33,6 +33,7 @@ double distance(const Entry &entry, const Key &key, const Fingerprint &machine);
 struct Answer {
   Match match = Match::none;
   double distance = 0;
+  bool isOfOtherToolchain = false;
   /// Among all entries that match, layer by layer: of equal answers the first one counts.
   size_t position = 0;
   Entry entry;

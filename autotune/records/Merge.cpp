@@ -67,6 +67,7 @@ Entry mergeEntries(const Entry &a, const Entry &b, MergePolicy policy) {
   merged.evaluations = std::max(a.evaluations, b.evaluations);
   merged.time = std::max(a.time, b.time);
   merged.defaultUs = std::min(a.defaultUs, b.defaultUs);
+  merged.defaultSchedule = std::max(a.defaultSchedule, b.defaultSchedule);
   merged.best = fastestOf(a, b);
   merged.unknown = std::max(a.unknown, b.unknown);
   return merged;

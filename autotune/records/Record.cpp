@@ -70,13 +70,17 @@ json plainObject(Members &members, const std::string &name) {
   });
 }
 
-Candidate candidateOf(const json &value, const std::string &path) {
-  Members members(value, path);
-  Candidate candidate;
-  candidate.schedule = members.take("schedule", "an object of texts by knob", [](const json &schedule) {
+json scheduleOf(Members &members, const std::string &name) {
+  return members.take(name, "an object of texts by knob", [](const json &schedule) {
     return schedule.is_object() && !schedule.empty() &&
            std::ranges::all_of(schedule, [](const json &knob) { return knob.is_string(); });
   });
+}
+
+Candidate candidateOf(const json &value, const std::string &path) {
+  Members members(value, path);
+  Candidate candidate;
+  candidate.schedule = scheduleOf(members, "schedule");
   candidate.medianUs = members.microseconds("median_us");
   candidate.madUs = members.microseconds("mad_us");
   candidate.runs = members.count("runs");
@@ -152,6 +156,8 @@ json toJson(const Entry &entry) {
   result["effort"] = effortName(entry.effort);
   result["evaluations"] = entry.evaluations;
   result["default_us"] = entry.defaultUs;
+  if (!entry.defaultSchedule.is_null())
+    result["default"] = entry.defaultSchedule;
   result["best"] = std::move(best);
   result["time"] = entry.time;
   return result;
@@ -184,6 +190,8 @@ Entry entryOf(const json &value) {
   entry.effort = *named;
   entry.evaluations = members.count("evaluations");
   entry.defaultUs = members.microseconds("default_us");
+  if (members.rest.contains("default"))
+    entry.defaultSchedule = scheduleOf(members, "default");
   entry.time = members.text("time");
   static const std::regex utc("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z");
   if (!std::regex_match(entry.time, utc))

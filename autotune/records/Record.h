@@ -85,6 +85,8 @@ struct Entry {
   int64_t evaluations = 0;
   /// Median of the schedule that is used without records; of the same race.
   double defaultUs = 0;
+  /// That schedule; null where the entry does not say.
+  nlohmann::json defaultSchedule;
   /// Fastest first, each schedule once, 1 to `mostCandidates`.
   std::vector<Candidate> best;
   /// UTC, "2026-11-22T20:40:00Z": when the last of them was measured.

@@ -25,6 +25,11 @@ Verdict verdictOn(const Answer &answer, const json &defaultSchedule,
     return verdict;
   }
   const Entry &entry = answer.entry;
+  if (answer.isOfOtherToolchain && !entry.defaultSchedule.is_null() && entry.defaultSchedule != defaultSchedule) {
+    verdict.reason = "measured with another compiler, beside another default: whether it is faster than this one's is "
+                     "not known";
+    return verdict;
+  }
   std::vector<Candidate> order = {chosenOf(entry, defaultSchedule)};
   order.insert(order.end(), entry.best.begin(), entry.best.end());
   for (const Candidate &candidate : order) {
@@ -52,6 +57,8 @@ std::optional<Mode> modeOf(std::string_view name) {
     return Mode::cachedOnly;
   if (name == "assert-hit")
     return Mode::assertHit;
+  if (name == "auto")
+    return Mode::automatic;
   return std::nullopt;
 }
 

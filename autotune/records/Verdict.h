@@ -16,8 +16,9 @@ enum class Mode {
   off,        ///< nothing: every schedule is the default
   cachedOnly, ///< the best answer that is near enough, else the default
   assertHit,  ///< an exact answer, else an error
+  automatic,  ///< what is not answered exactly is measured first; then as cachedOnly
 };
-/// The mode called "off", "cached-only" or "assert-hit", or nothing.
+/// The mode called "off", "cached-only", "assert-hit" or "auto", or nothing.
 std::optional<Mode> modeOf(std::string_view name);
 
 /// An entry of another shape is used up to this distance: sizes that differ by a factor of four in all.

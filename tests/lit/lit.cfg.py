@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+import subprocess
 import sys
 
 import lit.formats
@@ -41,6 +42,10 @@ if os.environ.get("TPAC_TEST_EFFORT") == "full":
 config.available_features.add(platform.machine())
 if shutil.which("qemu-x86_64"):
     config.available_features.add("qemu-x86_64")
+# And GNU parallel; other programs of that name do not say so.
+if shutil.which("parallel") and "GNU parallel" in subprocess.run(
+        ["parallel", "--version"], capture_output=True, text=True, check=False).stdout:
+    config.available_features.add("parallel")
 
 # Libraries that are checked by sanitizers are no use to a program without them.
 if config.tpac_sanitize:

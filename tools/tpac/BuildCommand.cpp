@@ -17,6 +17,7 @@
 #include "tools/tpac/VariantFile.h"
 
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Program.h"
 
 #include <nlohmann/json.hpp>
 
@@ -55,6 +56,36 @@ std::pair<std::vector<CodeTarget>, std::vector<CodeTarget>> findTargets(const st
       gpus.push_back(std::move(target));
   }
   return {cpus.empty() ? std::vector<CodeTarget>() : take(findPackTargets(cpus)), std::move(gpus)};
+}
+
+/// --mode auto: tunes what no record answers exactly, as `tpac tune` does by itself. What this machine cannot measure
+/// is built as records and defaults have it.
+void tuneMissing(const BuildOptions &options, const VariantFile &file, const std::vector<CodeTarget> &targets,
+                 CacheStorage storage) {
+  // The file may be about to be made.
+  const bool isMissing = !options.records.empty() && !std::filesystem::exists(options.records);
+  const TunedSchedules tuned(options.records, isMissing ? records::Mode::off : records::Mode::cachedOnly);
+  for (const std::string &shape : options.tunedFor)
+    for (const CodeTarget &target : targets) {
+      const bench::Row row = questionRow(shape, file.variant(), isGpu(target));
+      if (isGpu(target) && !isAttention(row.phase))
+        continue;
+      const CacheStorage stored = isGpu(target) ? CacheStorage{0, options.pageSize} : storage;
+      const std::optional<records::Answer> answer = tuned.explain(file.variant(), row, target, stored).chosen.answer;
+      if (answer && answer->match == records::Match::exact)
+        continue;
+      std::cerr << "tpac: " << shapeOf(row) << " for " << target.name << ": no record answers exactly, tuning\n";
+      const std::string valueBlock = std::to_string(stored.valueBlock), pageSize = std::to_string(stored.pageSize),
+                        threads = std::to_string(row.threads);
+      std::vector<llvm::StringRef> command = {"tpac",     "tune",          options.variant, "--shape",   shape,
+                                              "--target", target.name,     "--effort",      "quick",     "--page-size",
+                                              pageSize,   "--value-block", valueBlock,      "--threads", threads};
+      if (!options.records.empty())
+        command.insert(command.end(), {"--records", options.records});
+      // What it prints is no part of this command's output.
+      if (llvm::sys::ExecuteAndWait("/proc/self/exe", command, std::nullopt, {std::nullopt, "", std::nullopt}) != 0)
+        std::cerr << "tpac: " << shapeOf(row) << " for " << target.name << ": was not tuned\n";
+    }
 }
 
 /// Chooses the schedules of a pack, and remembers how.
@@ -155,6 +186,11 @@ void build(const BuildOptions &options) {
       options.valueBlock.value_or(
           targets.empty() ? 0 : defaultValueBlock(file.variant(), path, targets.back(), options.pageSize)),
       options.pageSize};
+  if (options.mode == "auto" && !options.reference) {
+    std::vector<CodeTarget> all = targets;
+    all.insert(all.end(), gpus.begin(), gpus.end());
+    tuneMissing(options, file, all, storage);
+  }
   Pack pack{file.variant().getName().str(), file.json(), {}, {}};
   for (Phase phase : packPhases)
     pack.signatures.push_back(getPhaseSignature(file.variant(), phase, storage));
@@ -237,7 +273,7 @@ void addBuildCommand(CLI::App &app) {
       ->capture_default_str();
   command->add_option("--records", options->records, recordsHelp);
   command->add_option("--mode", options->mode, recordsModeHelp)
-      ->check(CLI::IsMember({"off", "cached-only", "assert-hit"}))
+      ->check(CLI::IsMember({"off", "cached-only", "assert-hit", "auto"}))
       ->capture_default_str();
   command->add_flag("--json", options->json, "print JSON");
   command->callback([options] { build(*options); });

@@ -30,7 +30,7 @@ inline constexpr const char *recordsHelp =
 /// Of the option --mode, which says what is made of records.
 inline constexpr const char *recordsModeHelp =
     "off: default schedules; cached-only: the nearest record that fits, else the default; assert-hit: an exact record, "
-    "else an error";
+    "else an error; auto: as cached-only, after what no record answers exactly was tuned here";
 
 void addBenchCommand(CLI::App &app);
 void addBuildCommand(CLI::App &app);

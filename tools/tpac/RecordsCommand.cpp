@@ -396,7 +396,8 @@ void addRecordsCommand(CLI::App &app) {
   command->add_option("--pool", verified->poolMegabytes, "MiB that timed calls rotate through")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  command->add_flag("--write", verified->write, "merge the new times into the first file (policy newer)");
+  command->add_flag("--write", verified->write,
+                    "merge the new times into the file that tpac tune writes (policy newer)");
   addJson(command, verified);
 
   auto pruned = std::make_shared<PruneOptions>();

@@ -3,8 +3,8 @@
 #include "tools/tpac/RecordsVerify.h"
 
 #include "autotune/Tuner.h"
-#include "autotune/records/Lookup.h"
 #include "autotune/records/Machine.h"
+#include "autotune/shipped/Shipped.h"
 #include "lowering/emit/Take.h"
 #include "tools/tpac/Commands.h"
 #include "tools/tpac/Questions.h"
@@ -46,6 +46,70 @@ autotune::Candidates namedBy(const Entry &entry, mlir::tpa::VariantAttr variant,
   return named;
 }
 
+/// What an entry was measured with. Throws std::runtime_error where this compiler does not know it.
+struct Recalled {
+  Recalled(const Entry &entry, const VerifyOptions &options)
+      : file(namedVariant(entry).dump(), "record " + idOf(entry)),
+        target(take(findTarget(entry.fingerprint.silicon.at("isa")))),
+        storage{entry.key.valueBlock, entry.key.pageSize} {
+    const int threads = entry.policy.value("threads", 1);
+    // Keys round; threads take whole requests.
+    const int64_t requests = (entry.key.shape.requests + threads - 1) / threads * threads;
+    std::string shape =
+        entry.key.phase + "/tokens:" + std::to_string(entry.key.shape.tokens) + "/requests:" + std::to_string(requests);
+    if (entry.key.shape.cached > 0)
+      shape += "/cached:" + std::to_string(entry.key.shape.cached);
+    question.row = bench::rowOfShape(shape, "recorded", json::parse(file.json()), threads);
+    question.target = target.name;
+    question.poolBytes = options.poolMegabytes << 20;
+  }
+
+  static json namedVariant(const Entry &entry) {
+    json variant = entry.key.variant;
+    variant["name"] = "recorded";
+    return variant;
+  }
+
+  VariantFile file;
+  CodeTarget target;
+  CacheStorage storage;
+  autotune::Question question;
+};
+
+autotune::Worker::Options workerOptions() {
+  autotune::Worker::Options options;
+  options.command = {"/proc/self/exe", "tune-worker"};
+  return options;
+}
+
+/// The silicon here at the level of entries.
+class Here {
+public:
+  explicit Here(const VerifyOptions &options) : options(options) {}
+
+  bool measured(const Entry &entry) {
+    const json &silicon = entry.fingerprint.silicon;
+    const std::string isa = silicon.value("isa", "");
+    return silicon == (silicon.contains("gpu") ? gpuOf(isa, entry) : records::cpuSilicon(isa));
+  }
+
+private:
+  /// Asked of a worker, once: null where there is no such device.
+  const json &gpuOf(const std::string &isa, const Entry &entry) {
+    auto [known, isNew] = gpus.emplace(isa, json());
+    if (isNew)
+      try {
+        known->second = autotune::Worker(Recalled(entry, options).question, workerOptions()).machine().at("silicon");
+      } catch (const std::exception &) {
+        // No driver, or no device.
+      }
+    return known->second;
+  }
+
+  const VerifyOptions &options;
+  std::map<std::string, json> gpus;
+};
+
 struct Verified {
   std::vector<std::string> problems;
   records::Entry measured;
@@ -53,36 +117,21 @@ struct Verified {
 };
 
 Verified verify(const Entry &entry, const VerifyOptions &options) {
-  json variantJson = entry.key.variant;
-  variantJson["name"] = "recorded";
-  const VariantFile file(variantJson.dump(), "record " + idOf(entry));
-  const std::string level = entry.fingerprint.silicon.at("isa");
-  const CodeTarget target = take(findTarget(level));
-  const CacheStorage storage = {entry.key.valueBlock, entry.key.pageSize};
-  const int threads = entry.policy.value("threads", 1);
-  // Keys round; threads take whole requests.
-  const int64_t requests = (entry.key.shape.requests + threads - 1) / threads * threads;
-  std::string shape =
-      entry.key.phase + "/tokens:" + std::to_string(entry.key.shape.tokens) + "/requests:" + std::to_string(requests);
-  if (entry.key.shape.cached > 0)
-    shape += "/cached:" + std::to_string(entry.key.shape.cached);
-  const bench::Row row = bench::rowOfShape(shape, "recorded", json::parse(file.json()), threads);
+  const Recalled recalled(entry, options);
+  const bench::Row &row = recalled.question.row;
   Verified result;
-  const autotune::Candidates candidates = namedBy(entry, file.variant(), row.phase, target, storage, result.problems);
+  const autotune::Candidates candidates =
+      namedBy(entry, recalled.file.variant(), row.phase, recalled.target, recalled.storage, result.problems);
   autotune::TuneOptions how;
   how.effort = records::Effort::full;
-  how.worker.command = {"/proc/self/exe", "tune-worker"};
-  autotune::Question question;
-  question.row = row;
-  question.target = level;
-  question.poolBytes = options.poolMegabytes << 20;
-  autotune::Tuned tuned = autotune::tune(question, candidates, how);
+  how.worker = workerOptions();
+  autotune::Tuned tuned = autotune::tune(recalled.question, candidates, how);
   for (const auto &[schedule, problem] : tuned.problems)
     result.problems.push_back(schedule + ": " + problem);
   result.measured = std::move(tuned.entry);
   Entry &measured = result.measured;
   measured.key = entry.key;
-  measured.fingerprint = {entry.fingerprint.silicon, toolchainOfThis(target)};
+  measured.fingerprint = {entry.fingerprint.silicon, toolchainOfThis(recalled.target)};
   measured.policy = entry.policy;
   measured.effort = entry.effort;
   measured.evaluations = entry.evaluations;
@@ -107,13 +156,13 @@ void verifyRecords(const VerifyOptions &options) {
   json all = json::array();
   bool fails = false;
   size_t others = 0;
-  const std::vector<std::filesystem::path> files = records::recordFiles(options.records);
-  for (const records::Layer &layer : records::readLayers(files))
+  Here here(options);
+  for (const records::Layer &layer : records::allLayers(options.records))
     for (const Entry &entry : layer.contents.entries) {
       const std::string id = idOf(entry);
       if (!options.ids.empty() && std::ranges::find(options.ids, id) == options.ids.end())
         continue;
-      if (entry.fingerprint.silicon != records::cpuSilicon(entry.fingerprint.silicon.value("isa", ""))) {
+      if (!here.measured(entry)) {
         ++others;
         continue;
       }
@@ -135,7 +184,7 @@ void verifyRecords(const VerifyOptions &options) {
                     format("%.1f", entry.defaultUs), format("%.1f", now.defaultUs), verdict});
       all.push_back({{"id", id}, {"verdict", verdict}, {"problems", verified.problems}, {"now", toJson(now)}});
       if (options.write && verified.problems.empty())
-        records::updateRecords(files.front(), {now}, records::MergePolicy::newer);
+        records::updateRecords(records::recordFileToWrite(options.records), {now}, records::MergePolicy::newer);
     }
   if (options.json)
     std::cout << json{{"entries", all}, {"of_other_machines", others}}.dump(2) << '\n';

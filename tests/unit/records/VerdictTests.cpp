@@ -25,6 +25,7 @@ TEST(Verdict, modesHaveNames) {
   EXPECT_EQ(modeOf("off"), Mode::off);
   EXPECT_EQ(modeOf("cached-only"), Mode::cachedOnly);
   EXPECT_EQ(modeOf("assert-hit"), Mode::assertHit);
+  EXPECT_EQ(modeOf("auto"), Mode::automatic);
   EXPECT_FALSE(modeOf("on"));
 }
 
@@ -34,6 +35,21 @@ TEST(Verdict, nearShapesCountAndFarOnesDoNot) {
   Verdict far = judged({sampleEntry(8192)}, 65536).at(0);
   EXPECT_FALSE(far.schedule);
   EXPECT_EQ(far.reason, "too far: its sizes differ by a factor of 8; at most 4 is accepted");
+}
+
+TEST(Verdict, anotherCompilersDefaultMustBeThisOnes) {
+  Entry entry = sampleEntry(8192);
+  entry.fingerprint.toolchain["codegen"] = "other";
+  EXPECT_TRUE(judged({entry}, 8192).at(0).schedule);
+  entry.defaultSchedule = byDefault;
+  EXPECT_TRUE(judged({entry}, 8192).at(0).schedule);
+  entry.defaultSchedule["tokens"] = "32";
+  const Verdict verdict = judged({entry}, 8192).at(0);
+  EXPECT_FALSE(verdict.schedule);
+  EXPECT_TRUE(verdict.reason.starts_with("measured with another compiler, beside another default")) << verdict.reason;
+  // Of this compiler, sizes may have decided the default.
+  entry.fingerprint.toolchain = sampleEntry().fingerprint.toolchain;
+  EXPECT_TRUE(judged({entry}, 4096).at(0).schedule);
 }
 
 TEST(Verdict, requestsCountPerCpu) {
