@@ -13,7 +13,8 @@ import sys
 
 LABEL = re.compile(r"([A-Za-z_][\w.$]*):")
 DIALECT = re.compile(r"\s*llvm\.func .*@(\w+)")
-LOWERED = re.compile(r"\tsubq\t\$(\d+), %rsp|\tsub\tsp, sp, #(\d+)(?:, lsl #(\d+))?")
+# Where an AArch64 frame is aligned, x9 takes the new stack pointer on the way.
+LOWERED = re.compile(r"\tsubq\t\$(\d+), %rsp|\tsub\t(?:sp|x9), sp, #(\d+)(?:, lsl #(\d+))?")
 CONSTANT = re.compile(r"\s*(%\S+) = llvm\.mlir\.constant\((\d+) : ")
 TILE = re.compile(r"= llvm\.alloca (%\S+) x [a-z]+(\d+)\b")
 
