@@ -154,7 +154,7 @@ TEST(Library, isLinkedByACProgram) {
   const std::string libraries = library.substr(0, library.rfind('/'));
   for (const std::string &link : {"-L" + libraries + " -Wl,-rpath," + libraries + " -ltpac_runtime",
                                   libraries + "/libtpac_runtime.a -lstdc++ -lm -lpthread"}) {
-    const auto built = runCommand("clang-22 -std=c99 -pedantic -Wall -Wextra -Werror" + includes + path + "/use.c -o " +
+    const auto built = runCommand("cc -std=c99 -pedantic -Wall -Wextra -Werror" + includes + path + "/use.c -o " +
                                   path + "/use " + link);
     ASSERT_EQ(built.status, 0) << built.output;
     const auto result = runCommand(path + "/use");
