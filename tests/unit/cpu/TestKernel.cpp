@@ -84,6 +84,8 @@ bool TestTensor::isIntact() const {
 // -----------------------------------------------------------------------------------------------------------
 
 struct TestKernel::Implementation {
+  static constexpr const char *wrapper = "_mlir_ciface_main";
+
   Implementation(const std::string &program, const tpac::CpuTraits &options) : context(dialects()) {
     std::string diagnostics;
     ScopedDiagnosticHandler collect(&context, [&](Diagnostic &diagnostic) {
@@ -100,13 +102,15 @@ struct TestKernel::Implementation {
     tpa::buildCpuPipeline(passes, options);
     if (failed(passes.run(*lowered)))
       throw std::runtime_error("the program cannot be lowered:\n" + diagnostics + program);
+    if (auto bytes = lowered->lookupSymbol(wrapper)->getAttrOfType<IntegerAttr>("tpac.scratch"))
+      scratchBytes = bytes.getInt();
     std::string object = take(emitObject(*lowered, take(findTarget("host"))));
     llvm::InitializeNativeTarget();
     llvm::InitializeNativeTargetAsmPrinter();
     jit = take(llvm::orc::LLJITBuilder().create());
     if (llvm::Error error = jit->addObjectFile(llvm::MemoryBuffer::getMemBufferCopy(object, "kernel")))
       throw std::runtime_error(llvm::toString(std::move(error)));
-    entry = take(jit->lookup("_mlir_ciface_main")).toPtr<void *>();
+    entry = take(jit->lookup(wrapper)).toPtr<void *>();
   }
 
   static DialectRegistry dialects() {
@@ -120,6 +124,8 @@ struct TestKernel::Implementation {
   OwningOpRef<ModuleOp> module;
   std::unique_ptr<llvm::orc::LLJIT> jit;
   void *entry = nullptr;
+  /// What the kernel takes as its last argument: memory for large tiles; 0: no such argument.
+  int64_t scratchBytes = 0;
 };
 
 TestKernel::TestKernel(const std::string &program, const tpac::CpuTraits &options)
@@ -141,6 +147,13 @@ void TestKernel::run(const std::vector<MemoryView> &memory, const std::vector<in
   for (auto &descriptor : descriptors)
     arguments.push_back(reinterpret_cast<intptr_t>(descriptor.data()));
   arguments.insert(arguments.end(), indices.begin(), indices.end());
+  // NaN, whatever the type.
+  constexpr size_t alignment = 64;
+  std::vector<std::byte> scratch(static_cast<size_t>(implementation->scratchBytes) + alignment, std::byte{0xff});
+  if (implementation->scratchBytes != 0) {
+    auto address = reinterpret_cast<intptr_t>(scratch.data());
+    arguments.push_back((address + alignment - 1) / alignment * alignment);
+  }
   // Pointers and indices are passed alike, and a callee takes no notice of more arguments than it has.
   if (arguments.size() > 14)
     throw std::runtime_error("more arguments than a test kernel may have");
