@@ -74,6 +74,60 @@ def decode_rows(rows):
     return [row for row in rows if row.tokens == 1], threads
 
 
+def draw_bars(title, caption, groups, series, axis, mark, path):
+    """A group of bars for each of `groups`: (name, second line, {series: value}, value of the mark or None). `series`: (text,
+    colour) by name, from top to bottom; `axis`: the label of the logarithmic axis; `mark`: what the mark is."""
+    if not groups:
+        return False
+    values = [value for _, _, bars, _ in groups for value in bars.values()]
+    marks = [at for *_, at in groups if at]
+    low, high = 10.0**math.floor(math.log10(min(values + marks) / 1.5)), 2 * max(values)
+    used = [name for name in series if any(name in bars for _, _, bars, _ in groups)]
+
+    bar, gap = 17, 16
+    left, top, width = 190, 76, 520
+    # A group's two lines of text need two bars' height.
+    height = sum(bar * max(2, len(bars)) + gap for _, _, bars, _ in groups)
+    svg = Svg(left + width + 60, top + height + 80 + 18 * ((len(used) + 2) // 2), title, caption)
+    bottom = top + height
+
+    def x_of(value):
+        return left + width * math.log(value / low) / math.log(high / low)
+
+    tick, named = low, (1, 2, 5) if high / low < 3000 else (1,)
+    while tick <= high:
+        for step in (1, 2, 5):
+            if tick * step <= high:
+                svg.line(x_of(tick * step), top, x_of(tick * step), bottom, GREY if step == 1 else LIGHT)
+                if step in named:
+                    svg.text(x_of(tick * step), bottom + 18, f"{tick * step:g}", "middle")
+        tick *= 10
+    svg.text(left + width / 2, bottom + 38, axis, "middle")
+    y = top + gap / 2
+    for name, second, bars, at in groups:
+        middle, after = y + bar * max(2, len(bars)) / 2, y + bar * max(2, len(bars)) + gap
+        svg.text(left - 8, middle - 2, name, "end", weight="bold")
+        svg.text(left - 8, middle + 12, second, "end", size=11, colour="#666")
+        y = middle - bar * len(bars) / 2
+        for number, one in enumerate(one for one in used if one in bars):
+            end = x_of(bars[one])
+            svg.box(left, y, end - left, bar - 3, series[one][1])
+            svg.text(end + 6, y + 11, f"{bars[one]:.0f}" if bars[one] >= 100 else f"{bars[one]:.3g}", colour=DARK)
+            if number == 0 and at:
+                svg.line(x_of(at), y - 3, x_of(at), y + bar, "#000", 2.5)
+            y += bar
+        y = after
+    for number, (text, colour) in enumerate([*(series[one] for one in used), (mark, None)]):
+        x, y = left - 100 + 320 * (number % 2), bottom + 62 + 18 * (number // 2)
+        if colour:
+            svg.box(x, y - 10, 22, 12, colour)
+        else:
+            svg.line(x + 11, y - 12, x + 11, y + 3, "#000", 2.5)
+        svg.text(x + 30, y, text)
+    svg.write(path)
+    return True
+
+
 def draw_times(rows, caption, path):
     """Time per cached token, a group of bars per config: tpac, its memory ceiling as a mark, and rivals. Of each config the
     length that most implementations have, the longest of these."""
@@ -87,57 +141,15 @@ def draw_times(rows, caption, path):
         known = best.get(config)
         if "tpac" in group and (known is None or (len(group), cached, -requests) > known[0]):
             best[config] = ((len(group), cached, -requests), cached, group)
-    if not best:
-        return False
-    values = [row.get("ns_per_token") for _, _, group in best.values() for row in group.values()]
-    low, high = 10.0**math.floor(math.log10(min(values) / 1.5)), 2 * max(values)
-    used = [impl for impl in IMPLEMENTATIONS if any(impl in group for _, _, group in best.values())]
-
-    bar, gap = 17, 16
-    left, top, width = 190, 76, 520
-    # A group's two lines of text need two bars' height.
-    height = sum(bar * max(2, len(group)) + gap for _, _, group in best.values())
-    svg = Svg(left + width + 60, top + height + 80 + 18 * ((len(used) + 2) // 2), "Decode: time per cached token", caption)
-    bottom = top + height
-
-    def x_of(nanoseconds):
-        return left + width * math.log(nanoseconds / low) / math.log(high / low)
-
-    tick = low
-    while tick <= high:
-        for step in (1, 2, 5):
-            if tick * step <= high:
-                svg.line(x_of(tick * step), top, x_of(tick * step), bottom, GREY if step == 1 else LIGHT)
-                svg.text(x_of(tick * step), bottom + 18, f"{tick * step:g}", "middle")
-        tick *= 10
-    svg.text(left + width / 2, bottom + 38, f"ns per cached token, {threads} threads (logarithmic; less is better)", "middle")
-    y = top + gap / 2
+    bars = []
     for config, (_, cached, group) in best.items():
-        middle, after = y + bar * max(2, len(group)) / 2, y + bar * max(2, len(group)) + gap
-        svg.text(left - 8, middle - 2, config, "end", weight="bold")
-        svg.text(left - 8, middle + 12, f"{short(cached)} cached tokens", "end", size=11, colour="#666")
-        y = middle - bar * len(group) / 2
-        for impl in used:
-            if impl not in group:
-                continue
-            row = group[impl]
-            end = x_of(row.get("ns_per_token"))
-            svg.box(left, y, end - left, bar - 3, IMPLEMENTATIONS[impl][1])
-            svg.text(end + 6, y + 11, f"{row.get('ns_per_token'):.3g}", colour=DARK)
-            if impl == "tpac" and row.get("ceiling_GBps"):
-                at = x_of(row.get("bytes_per_token") / row.get("ceiling_GBps"))
-                svg.line(at, y - 3, at, y + bar, "#000", 2.5)
-            y += bar
-        y = after
-    for number, (text, colour) in enumerate([*(IMPLEMENTATIONS[impl] for impl in used), ("tpac's bytes at the memory ceiling", None)]):
-        x, y = left - 100 + 320 * (number % 2), bottom + 62 + 18 * (number // 2)
-        if colour:
-            svg.box(x, y - 10, 22, 12, colour)
-        else:
-            svg.line(x + 11, y - 12, x + 11, y + 3, "#000", 2.5)
-        svg.text(x + 30, y, text)
-    svg.write(path)
-    return True
+        ours = group["tpac"]
+        ceiling = ours.get("bytes_per_token") / ours.get("ceiling_GBps") if ours.get("ceiling_GBps") else None
+        bars.append((config, f"{short(cached)} cached tokens",
+                     {impl: row.get("ns_per_token") for impl, row in group.items()}, ceiling))
+    return draw_bars("Decode: time per cached token", caption, bars, IMPLEMENTATIONS,
+                     f"ns per cached token, {threads} threads (logarithmic; less is better)",
+                     "tpac's bytes at the memory ceiling", path)
 
 
 def draw_curves(title, caption, curves, axes, path):
