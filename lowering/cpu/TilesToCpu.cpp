@@ -3,6 +3,7 @@
 // tpa-tiles-to-cpu: which buffer holds which tile, and when. How an op is computed from buffers into buffers is the
 // Emitter's business.
 
+#include "lowering/cpu/Deferral.h"
 #include "lowering/cpu/Emitter.h"
 #include "lowering/cpu/Extents.h"
 #include "lowering/cpu/MatrixLoopEmitter.h"
@@ -39,27 +40,9 @@ public:
       : function(function), b(function.getLoc(), function.getContext()),
         emitter(
             b, cpu, [this](TileType type) { return acquire(type); }, [this](const Tile &tile) { give(tile.memory); }),
-        amx(cpu.amx) {}
+        amx(cpu.amx), deferral(function, cpu.amx) {}
 
   LogicalResult run() {
-    llvm::SmallPtrSet<Operation *, 4> matrixLoops, columnLoops;
-    if (amx)
-      function.walk([&](scf::ForOp loop) {
-        if (auto match = MatrixLoop::match(loop)) {
-          match->dropTranspositions();
-          matrixLoops.insert(loop);
-          if (match->hasQueryColumns())
-            columnLoops.insert(loop);
-        }
-      });
-    function.walk([&](tile::FinishOp finish) { findTurned(finish); });
-    // Readers before what they read.
-    function.walk<WalkOrder::PostOrder, ReverseIterator>([&](Operation *op) {
-      if (canPack(op, columnLoops))
-        packed.insert(op);
-      if (packed.contains(op) || (!matrixLoops.contains(op->getParentOp()) && canDefer(op)))
-        deferred.insert(op);
-    });
     emitter.setExtents(findExtents(function));
     if (failed(lower(function.getBody().front())))
       return failure();
@@ -100,147 +83,13 @@ private:
     return {buffers.lookup(value), cast<TileType>(value.getType())};
   }
 
-  // --- Tiles without buffers
-  // -----------------------------------------------------------------------------------------------------
-
-  /// Whether `op` is an element-by-element function of its operands at the same point.
-  static bool isElementwise(Operation *op) {
-    if (auto convert = dyn_cast<tile::ConvertOp>(op)) {
-      TileType from = convert.getInput().getType(), to = convert.getType();
-      return from.getRank() == 0 || from.getAxes().back() == to.getAxes().back();
-    }
-    return isa<tile::AddOp, tile::ConstantMulOp, tile::MulOp, tile::SoftcapOp>(op);
-  }
-
-  /// Whether memory is written between `load` and what reads its only use.
-  bool isStoredBeforeRead(tile::LoadOp load) const {
-    Operation *reader = lastReader(load.getResult());
-    for (Operation *op = load->getNextNode(); op && op != reader; op = op->getNextNode())
-      if (isa<tile::StoreOp>(op) || op->getNumRegions() != 0)
-        return true;
-    return false;
-  }
-
-  /// A tile that its only user reads once, element by element, needs no buffer: `op` is computed there. So are products
-  /// that go on in another product's accumulator.
-  bool canDefer(Operation *op) const {
-    if (op->getNumResults() != 1 || !op->hasOneUse() || op->getBlock() != op->use_begin()->getOwner()->getBlock())
-      return false;
-    OpOperand &use = *op->use_begin();
-    auto next = dyn_cast<tile::DotOp>(use.getOwner());
-    bool isAccumulator = next && use.getOperandNumber() == 2;
-    if (auto dot = dyn_cast<tile::DotOp>(op))
-      return isAccumulator && Emitter::canAdd(dot, next);
-    auto load = dyn_cast<tile::LoadOp>(op);
-    if (!isElementwise(op) && !(load && Emitter::canReadInPlace(load) && !isStoredBeforeRead(load)))
-      return false;
-    Operation *user = use.getOwner();
-    if (isElementwise(user) || isa<tile::ConvertOp>(user))
-      return cast<TileType>(use.get().getType()).getNumElements() ==
-             cast<TileType>(user->getResult(0).getType()).getNumElements();
-    return isAccumulator || isa<tile::StoreOp>(user) || (isa<tile::SoftmaxStepOp>(user) && use.getOperandNumber() == 0);
-  }
-
-  bool isDeferred(Operation *op) const { return deferred.contains(op); }
-
-  /// Whether `op` is computed as the stages of `loops` pack queries, a few at a time: all heads of a tile then read
-  /// what they share from the L1 cache.
-  bool canPack(Operation *op, const llvm::SmallPtrSetImpl<Operation *> &loops) const {
-    auto dot = dyn_cast<tile::DotOp>(op);
-    bool isPackable = dot ? Emitter::canContractWhereRead(dot) : isa<tile::SplitOp>(op) || isElementwise(op);
-    return isPackable && !op->use_empty() && llvm::all_of(op->getUsers(), [&](Operation *user) {
-             Operation *loop = user->getParentOp();
-             bool isProduct = isa<tile::DotOp>(user) && loops.contains(loop) && loop->getBlock() == op->getBlock();
-             return isProduct || packed.contains(user);
-           });
-  }
-
-  /// A result of attention whose vectors run along queries, and the store of rows that alone reads it.
-  struct Turned {
-    tile::StoreOp store;
-    /// Changes the axis of the vectors.
-    tile::ConvertOp turn;
-    /// What follows it.
-    SmallVector<Operation *> rest;
-  };
-
-  /// Moves `finish` to the store of its result, if it is turned in between and nothing else needs it there.
-  void findTurned(tile::FinishOp finish) {
-    Turned found;
-    for (Value value = finish.getOut(); !found.store;) {
-      Operation *user = value.hasOneUse() ? *value.user_begin() : nullptr;
-      if (!user || user->getBlock() != finish->getBlock())
-        return;
-      if (auto store = dyn_cast<tile::StoreOp>(user)) {
-        found.store = store;
-        break;
-      }
-      auto convert = dyn_cast<tile::ConvertOp>(user);
-      if (!found.turn && convert && !isElementwise(user))
-        found.turn = convert;
-      else if (found.turn && isElementwise(user) && isa<tile::ConstantMulOp, tile::ConvertOp>(user))
-        found.rest.push_back(user);
-      else
-        return;
-      value = user->getResult(0);
-    }
-    bool isNeededBefore = llvm::any_of(finish.getLse().getUsers(), [&](Operation *user) {
-      Operation *reader = finish->getBlock()->findAncestorOpInBlock(*user);
-      return !reader || reader->isBeforeInBlock(found.store);
-    });
-    if (!found.turn || isNeededBefore || !Emitter::canTurn(found.store, found.turn))
-      return;
-    finish->moveBefore(found.store);
-    found.turn->moveBefore(found.store);
-    stored.insert_range(ArrayRef<Operation *>{found.store, found.turn});
-    for (Operation *op : found.rest)
-      op->moveBefore(found.store);
-    stored.insert_range(found.rest);
-    turned[finish] = std::move(found);
-  }
-
-  /// The ops in which `value` is read: those behind the deferred ones.
-  void forReaders(Value value, llvm::function_ref<void(Operation *)> body) const {
-    for (Operation *user : value.getUsers())
-      if (isDeferred(user))
-        for (Value result : user->getResults())
-          forReaders(result, body);
-      else
-        body(user);
-  }
-
-  /// The op of `value`'s block in which it is last read; null where it is never read.
-  Operation *lastReader(Value value) const {
-    Operation *last = nullptr;
-    forReaders(value, [&](Operation *user) {
-      Operation *ancestor = value.getParentBlock()->findAncestorOpInBlock(*user);
-      if (!last || last->isBeforeInBlock(ancestor))
-        last = ancestor;
-    });
-    return last;
-  }
-
   /// Whether `op` alone reads `value` from here on, once, so that its buffer may be written over.
   bool diesHere(Value value, Operation *op) const {
-    if (value.getParentBlock() != op->getBlock() || lastReader(value) != op || readByStages.contains(value))
+    if (value.getParentBlock() != op->getBlock() || deferral.lastReader(value) != op || readByStages.contains(value))
       return false;
     int64_t reads = 0;
-    forReaders(value, [&](Operation *user) { reads += op->isAncestor(user); });
+    deferral.forReaders(value, [&](Operation *user) { reads += op->isAncestor(user); });
     return reads == 1;
-  }
-
-  /// The values in buffers that reading `value` reads at the same point.
-  SmallVector<Value> sourcesOf(Value value) const {
-    Operation *op = value.getDefiningOp();
-    if (!op || !isDeferred(op))
-      return {value};
-    if (auto dot = dyn_cast<tile::DotOp>(op))
-      return dot.getAccumulator() ? sourcesOf(dot.getAccumulator()) : SmallVector<Value>();
-    SmallVector<Value> sources;
-    for (Value operand : op->getOperands())
-      if (isTile(operand))
-        llvm::append_range(sources, sourcesOf(operand));
-    return sources;
   }
 
   /// A buffer for `result`: the first one of the operands `candidates` that dies and has the result's layout, else a
@@ -249,7 +98,7 @@ private:
     auto type = cast<TileType>(result.getType());
     Operation *op = result.getDefiningOp();
     for (unsigned candidate : candidates)
-      for (Value source : sourcesOf(op->getOperand(candidate))) {
+      for (Value source : deferral.sourcesOf(op->getOperand(candidate))) {
         auto input = cast<TileType>(source.getType());
         if (input.getAxes() == type.getAxes() && emitter.bufferType(input) == emitter.bufferType(type) &&
             diesHere(source, op)) {
@@ -303,14 +152,14 @@ private:
       if (!isTile(operand) || readByStages.contains(operand))
         return;
       Operation *definition = operand.getDefiningOp();
-      if (definition && isDeferred(definition))
+      if (definition && deferral.isDeferred(definition))
         for (Value source : definition->getOperands())
           collect(source, collect);
-      else if (operand.getParentBlock() == op->getBlock() && lastReader(operand) == op)
+      else if (operand.getParentBlock() == op->getBlock() && deferral.lastReader(operand) == op)
         dying.insert(operand);
     };
     op->walk([&](Operation *user) {
-      if (!isDeferred(user))
+      if (!deferral.isDeferred(user))
         for (Value operand : user->getOperands())
           collect(operand, collect);
     });
@@ -328,12 +177,6 @@ private:
         memories.insert(memory);
     for (Value memory : memories)
       give(memory);
-  }
-
-  /// The product that goes on in `dot`, if there is one.
-  tile::DotOp deferredProduct(tile::DotOp dot) const {
-    auto before = dot.getAccumulator() ? dot.getAccumulator().getDefiningOp<tile::DotOp>() : tile::DotOp();
-    return before && isDeferred(before) ? before : tile::DotOp();
   }
 
   Tile computationOf(Operation *op) {
@@ -367,11 +210,11 @@ private:
   void emitFinish(tile::FinishOp finish) {
     Tile lse = place(finish.getLse(), {1});
     auto take = [&](const Tile &out) {
-      auto found = turned.find(finish);
-      if (found == turned.end())
+      std::optional<Deferral::Turned> turned = deferral.turnedOf(finish);
+      if (!turned)
         return emitter.convert(out, place(finish.getOut(), {0}));
-      emitter.storeTurned(found->second.store, out, found->second.turn.getType(), [&](Tile value) {
-        for (Operation *op : found->second.rest) {
+      emitter.storeTurned(turned->store, out, turned->turn.getType(), [&](Tile value) {
+        for (Operation *op : turned->rest) {
           auto type = cast<TileType>(op->getResult(0).getType());
           auto scale = dyn_cast<tile::ConstantMulOp>(op);
           value = scale ? emitter.constantProduct(value, scale.getFactor().convertToDouble(), type)
@@ -385,14 +228,14 @@ private:
 
   void emit(Operation *op) {
     using namespace tile;
-    if (stored.contains(op))
+    if (deferral.isStored(op))
       return;
-    if (isDeferred(op)) {
+    if (deferral.isDeferred(op)) {
       if (auto load = dyn_cast<LoadOp>(op))
         unbuffered.insert({op->getResult(0), emitter.inPlace(load)});
-      else if (isElementwise(op))
+      else if (Deferral::isElementwise(op))
         unbuffered.insert({op->getResult(0), computationOf(op)});
-      else if (packed.contains(op))
+      else if (deferral.isPacked(op))
         emitPacked(op);
       return;
     }
@@ -403,7 +246,7 @@ private:
         .Case<AddOp, ConstantMulOp, ConvertOp, MulOp, SoftcapOp>([&](Operation *elementwise) {
           Value result = elementwise->getResult(0);
           SmallVector<unsigned> operands = llvm::to_vector(llvm::seq(elementwise->getNumOperands()));
-          if (!isElementwise(elementwise))
+          if (!Deferral::isElementwise(elementwise))
             emitter.convert(tileOf(elementwise->getOperand(0)), place(result, {}));
           else
             emitter.convert(computationOf(elementwise), place(result, operands));
@@ -415,7 +258,7 @@ private:
         .Case([&](DotOp dot) {
           SmallVector<std::pair<Tile, Tile>> terms;
           DotOp first = dot;
-          for (DotOp term = dot; term; term = deferredProduct(term)) {
+          for (DotOp term = dot; term; term = deferral.deferredProduct(term)) {
             terms.push_back({tileOf(term.getLhs()), tileOf(term.getRhs())});
             first = term;
           }
@@ -695,12 +538,7 @@ private:
   Emitter emitter;
   bool amx;
   llvm::DenseMap<Value, Value> buffers;
-  llvm::DenseSet<Operation *> deferred;
-  /// Those of them that are computed as queries are packed.
-  llvm::DenseSet<Operation *> packed;
-  /// Results that are turned as they are stored; what is done with them.
-  llvm::DenseMap<Operation *, Turned> turned;
-  llvm::DenseSet<Operation *> stored;
+  Deferral deferral;
   /// Tiles without buffers.
   llvm::DenseMap<Value, Tile> unbuffered;
   llvm::DenseMap<MemRefType, SmallVector<Value>> pool;
