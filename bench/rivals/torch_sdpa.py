@@ -113,11 +113,11 @@ class Sets:
         return self.sets[self.next]
 
 
-def random(*shape):
+def random(*shape, device="cpu"):
     # Filled by bytes of one small block: drawing gigabytes of normal numbers takes longer than measuring.
-    result = torch.empty(shape, dtype=torch.bfloat16)
+    result = torch.empty(shape, dtype=torch.bfloat16, device=device)
     flat = result.view(-1)
-    block = torch.empty(min(flat.numel(), 1 << 20)).uniform_(-1, 1).to(torch.bfloat16)
+    block = torch.empty(min(flat.numel(), 1 << 20), device=device).uniform_(-1, 1).to(torch.bfloat16)
     for begin in range(0, flat.numel(), block.numel()):
         part = flat[begin:begin + block.numel()]
         part.copy_(block[:part.numel()])

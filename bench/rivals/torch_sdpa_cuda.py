@@ -14,6 +14,7 @@ import sys
 import torch
 import torch.nn.functional as functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch_sdpa import random
 
 # (name as in BenchOnDevice, heads, features); its 36 points have these requests and cached tokens.
 SHAPES = {"32x64-r1": (32, 64), "48x64-r1": (48, 64), "47x64-r2": (47, 64), "78x64-r2": (78, 64), "32x128-r1": (32, 128),
@@ -21,17 +22,6 @@ SHAPES = {"32x64-r1": (32, 64), "48x64-r1": (48, 64), "47x64-r2": (47, 64), "78x
 REQUESTS, LENGTHS = (1, 16), (4096, 65536, 262144, 524288)
 BACKENDS = {"cudnn": SDPBackend.CUDNN_ATTENTION, "flash": SDPBackend.FLASH_ATTENTION}
 POOL = 512 << 20
-
-
-def random(*shape):
-    # Filled by copies of one small block: gigabytes of normal numbers take longer than measuring.
-    result = torch.empty(shape, dtype=torch.bfloat16, device="cuda")
-    flat = result.view(-1)
-    block = torch.randn(min(flat.numel(), 1 << 24), device="cuda").to(torch.bfloat16)
-    for begin in range(0, flat.numel(), block.numel()):
-        part = flat[begin:begin + block.numel()]
-        part.copy_(block[:part.numel()])
-    return result
 
 
 def seconds_per_call(calls, replays):
@@ -57,8 +47,8 @@ def seconds_per_call(calls, replays):
 def measure(heads, groups, size, requests, length, backend, replays):
     """Seconds of a call, None where the backend does not take such tensors."""
     bytes_of_one = 2 * requests * groups * length * size * 2
-    sets = [(random(requests, heads, 1, size), random(requests, groups, length, size), random(requests, groups, length, size))
-            for _ in range(-(-POOL // bytes_of_one))]
+    shapes = ((requests, heads, 1, size), (requests, groups, length, size), (requests, groups, length, size))
+    sets = [[random(*shape, device="cuda") for shape in shapes] for _ in range(-(-POOL // bytes_of_one))]
 
     def call(q, k, v):
         if groups == heads:

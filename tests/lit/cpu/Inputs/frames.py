@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """frames.py --bytes N [--show TPAC --target TARGET CONFIG...]: the memory that functions take on the stack.
 
-Reads assembly (`tpac show --stage asm`) or the LLVM dialect (`--stage target`) on stdin, or the latter of each CONFIG from
-TPAC. Prints the largest frame: the
-bytes by which a function lowers the stack pointer, or those of its tiles. Fails where it is larger than --bytes, and
-where there is no function with a frame."""
+Reads assembly (`tpac show --stage asm`) or the LLVM dialect (`--stage target`) on stdin, or the latter of each CONFIG
+from TPAC. Prints the largest frame: the bytes by which a function lowers the stack pointer, or those of its tiles. Fails
+where it is larger than --bytes, and where there is no function with a frame."""
 import argparse
 import collections
 import re
