@@ -75,7 +75,7 @@ Artifact compileArtifact(const bench::Row &row, const std::string &schedule, con
     return compileForGpu(row, schedule, codeTarget);
   CompiledPhase compiled = Executable::compileObject(row.variant.dump(), row.phase, schedule, target);
   std::string code = sha256(compiled.object);
-  return {std::move(compiled.object), std::move(code), compiled.storage, compiled.split};
+  return {std::move(compiled.object), std::move(code), compiled.storage, compiled.split, compiled.scratch};
 }
 
 std::vector<Compilation> compileAll(const std::vector<std::string> &schedules, size_t together, const cpu_set_t *cpus,

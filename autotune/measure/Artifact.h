@@ -23,9 +23,10 @@ struct Artifact {
   std::string bytes;
   /// Of artifacts with equal codes one alone need be checked and timed: they are the same machine code.
   std::string code;
-  /// CPUs: how caches are stored and split (CompiledPhase).
+  /// CPUs: how caches are stored and split, and the scratch of a thread (CompiledPhase).
   CacheStorage storage;
   int64_t split = 0;
+  int64_t scratch = 0;
 };
 
 /// Compiles the phase of `row` for `target` by `schedule`, the text of a #tpa.schedule. For GPUs without ptxas on this

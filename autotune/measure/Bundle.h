@@ -34,6 +34,7 @@ struct BundleCandidate {
   std::string code;
   CacheStorage storage;
   int64_t split = 0;
+  int64_t scratch = 0;
 };
 
 struct BundleQuestion {

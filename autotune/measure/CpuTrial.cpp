@@ -16,7 +16,8 @@ void CpuTrial::admit(const std::string &schedule, const Artifact &artifact, cons
   const bench::Row &row = question.row;
   Candidate candidate;
   candidate.executable = Executable::load(
-      row.variant.dump(), {row.phase, artifact.storage, artifact.split, artifact.bytes}, question.target);
+      row.variant.dump(), {row.phase, artifact.storage, artifact.split, artifact.scratch, artifact.bytes},
+      question.target);
   const Executable &code = *candidate.executable;
   candidate.kernel = {code.signature(row.phase), code.function(row.phase),
                       [&code, &row](int32_t status) { return code.statusMessage(row.phase, status); }};

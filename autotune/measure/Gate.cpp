@@ -74,8 +74,14 @@ struct Gate::Probe {
 
   std::string call(const bench::Kernel &kernel) {
     std::ranges::copy(start, arena.allocated().begin());
-    if (int32_t status = workload.call(kernel.function, 0))
+    const size_t scratch = static_cast<size_t>(kernel.signature.scratch);
+    scratchMemory.reset(kernel.signature.scratch + guardBytes);
+    std::span<std::byte> guarded(scratchMemory.allocate(kernel.signature.scratch + guardBytes), scratch + guardBytes);
+    std::ranges::fill(guarded, poison);
+    if (int32_t status = workload.call(kernel.function, 0, guarded.first(scratch)))
       return "status " + std::to_string(status) + ": " + kernel.statusMessage(status);
+    if (std::ranges::any_of(guarded.subspan(scratch), [](std::byte byte) { return byte != poison; }))
+      return row.name() + ": memory changed behind the scratch";
     return "";
   }
 
@@ -117,8 +123,10 @@ struct Gate::Probe {
     return deviation.problem();
   }
 
+  static constexpr int64_t guardBytes = 64;
+
   bench::Row row;
-  bench::Arena arena;
+  bench::Arena arena, scratchMemory;
   bench::ThreadTeam team;
   bench::Workload workload;
   std::vector<bench::Workload::Memory> tensors;

@@ -4,6 +4,7 @@
 
 #include "bench/measure/Arena.h"
 #include "bench/measure/Statistics.h"
+#include "bench/phases/KernelPasses.h"
 #include "bench/phases/Work.h"
 #include "bench/phases/Workload.h"
 
@@ -12,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <fstream>
 
@@ -110,6 +112,36 @@ TEST_P(WorkloadOf, CountsBytesAndRuns) {
   for (const StreamGroup &group : groups)
     read ^= walkStreams(group, streamWalks()[0], Isa::portable) ^ walkStreams(group, streamWalks()[3], bestIsa());
   EXPECT_EQ(read, 0u) << "two walks over the same data must read the same";
+}
+
+// Kernels whose tiles leave the stack get scratch of their own size, whichever ran before.
+TEST(KernelPassesOf, GivesEachKernelItsScratch) {
+  Row row{Phase::decode, "t6-decode-32", config("t6-decode-32"), 48, 1, 2, 2, "tpac"};
+  auto executable = Executable::compile(row.variant.dump(), std::span(&row.phase, 1));
+  Arena arena;
+  ThreadTeam team(2);
+  Workload workload(row, executable->signature(row.phase), arena, team, 1 << 20, 1 << 28);
+  KernelPasses passes(workload, team);
+  static std::atomic<int> wrong, calls;
+  static std::atomic<int64_t> expected;
+  Kernel kernel{executable->signature(row.phase),
+                [](const void *block) {
+                  const auto *words = static_cast<const int64_t *>(block);
+                  const int64_t *optional = words + words[0] / 8 - optionalWords;
+                  auto *scratch = reinterpret_cast<char *>(optional[scratchWord]);
+                  wrong += optional[scratchSizeWord] != expected || (expected != 0) != (scratch != nullptr) ||
+                           reinterpret_cast<uintptr_t>(scratch) % 64 != 0;
+                  std::fill_n(scratch, expected.load(), '\1');
+                  ++calls;
+                  return 0;
+                },
+                [](int32_t) { return std::string(); }};
+  for (int64_t bytes : {0, 300032, 64, 1 << 20, 0}) {
+    kernel.signature.scratch = expected = bytes;
+    passes.run(kernel, 2);
+  }
+  EXPECT_EQ(calls, 10);
+  EXPECT_EQ(wrong, 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(

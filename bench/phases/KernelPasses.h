@@ -6,6 +6,7 @@
 #ifndef TPAC_BENCH_PHASES_KERNELPASSES_H
 #define TPAC_BENCH_PHASES_KERNELPASSES_H
 
+#include "bench/measure/Arena.h"
 #include "bench/phases/Workload.h"
 
 #include <functional>
@@ -22,10 +23,11 @@ struct Kernel {
 class KernelPasses {
 public:
   /// Both must outlive the passes.
-  KernelPasses(const Workload &workload, ThreadTeam &team) : workload(workload), team(team) {}
+  KernelPasses(Workload &workload, ThreadTeam &team) : workload(workload), team(team), scratch(team.size()) {}
 
-  /// Calls `kernel`, whose signature is the workload's, on the next `units` units, each thread on its share; returns
-  /// the seconds that all of them take. Throws std::runtime_error with the message of a status.
+  /// Calls `kernel`, whose tensors are the workload's, on the next `units` units, each thread on its share and with
+  /// scratch of its own, as engines do; returns the seconds that all of them take. Throws std::runtime_error with the
+  /// message of a status.
   double run(const Kernel &kernel, int64_t units);
 
   /// Moves on to the next `count` units.
@@ -37,8 +39,13 @@ public:
   }
 
 private:
-  const Workload &workload;
+  void provideScratch(int64_t perThread);
+
+  Workload &workload;
   ThreadTeam &team;
+  /// Of each thread, in one piece of memory.
+  Arena scratchMemory;
+  std::vector<std::span<std::byte>> scratch;
   int64_t begin = 0, length = 0;
 };
 

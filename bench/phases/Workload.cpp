@@ -189,9 +189,17 @@ void Workload::makeBlocks() {
       words.push_back(tensor.spec.isOptional ? 0 : reinterpret_cast<int64_t>(tensor.at(unit)));
       words.push_back(0); // no strides: contiguous
     }
+    words.resize(words.size() + optionalWords);
     words[0] = static_cast<int64_t>(words.size() * sizeof(int64_t));
     blocks.push_back(std::move(words));
   }
+}
+
+int32_t Workload::call(PhaseFunction function, int64_t unit, std::span<std::byte> scratch) {
+  int64_t *optional = blocks[unit].data() + (blocks[unit].size() - optionalWords);
+  optional[scratchWord] = reinterpret_cast<int64_t>(scratch.empty() ? nullptr : scratch.data());
+  optional[scratchSizeWord] = static_cast<int64_t>(scratch.size());
+  return function(blocks[unit].data());
 }
 
 int64_t Workload::unitTokens() const { return unitRequests * (row.phase == Phase::decode ? row.cached : row.tokens); }

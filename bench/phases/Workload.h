@@ -42,8 +42,9 @@ public:
   /// the greater one of the matrix unit's time and the softmax's. 0 for other phases.
   double unitBound(double fmaPeak, double amxPeak) const;
 
-  /// Calls `function` on unit `unit`; returns its status.
-  int32_t call(PhaseFunction function, int64_t unit) const { return function(blocks[unit].data()); }
+  /// Calls `function` on unit `unit` with `scratch`, aligned to 64 bytes, of at least its signature's bytes; without
+  /// any, its large tiles are on the stack. Returns its status.
+  int32_t call(PhaseFunction function, int64_t unit, std::span<std::byte> scratch = {});
   /// The tensors of a unit, in the order of the signature.
   struct Memory {
     const PhaseTensor *spec;

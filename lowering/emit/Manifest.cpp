@@ -168,6 +168,8 @@ public:
       content.targets.push_back(text(target, "name", "targets[].name"));
     for (const ordered_json &phase : list(manifest, "phases", "phases"))
       content.signatures.push_back(signature(phase));
+    for (PhaseSignature &signature : content.signatures)
+      signature.scratch = threadScratch();
     for (const ordered_json &file : list(manifest, "files", "files"))
       if (std::string path = text(file, "path", "files[].path"); path.ends_with(".so"))
         content.library = path;
@@ -197,6 +199,16 @@ private:
     if (!value.is_string())
       fail(name, "found " + value.dump() + "; expected a string");
     return value.get<std::string>();
+  }
+
+  /// Enough for every phase; manifests of before have none.
+  int64_t threadScratch() const {
+    if (!manifest.contains("thread_scratch"))
+      return 0;
+    const ordered_json &value = manifest["thread_scratch"];
+    if (!value.is_number_integer() || value < 0)
+      fail("thread_scratch", "found " + value.dump() + "; expected a number of bytes");
+    return value.get<int64_t>();
   }
 
   /// The one of `accepted` that is called `found`.

@@ -34,7 +34,7 @@ struct PackContent {
   std::string variantJson;
   /// Names of the targets, in ascending order of levels.
   std::vector<std::string> targets;
-  /// Without their splits.
+  /// Without their splits, and each with the scratch of the phase that takes most.
   std::vector<PhaseSignature> signatures;
   /// Path of the shared library in the pack; empty where it is for GPUs alone.
   std::string library;

@@ -154,10 +154,14 @@ tpac::CompiledPhase tpac::Executable::compileObject(const std::string &variantJs
   CodeTarget codeTarget = take(findTarget(target));
   tpa::ScheduleAttr attribute = take(parseSchedule(schedule, context));
   auto module = take(lowerScheduled(variant, ScheduledPhase{phase, attribute}, codeTarget));
-  CompiledPhase compiled = {phase, storageOf(attribute), 0, ""};
+  CompiledPhase compiled;
+  compiled.phase = phase;
+  compiled.storage = storageOf(attribute);
   const PhaseSignature signature = getPhaseSignature(variant, phase, compiled.storage);
   compiled.object = Implementation::objectOf(*module, codeTarget, signature, prefixOf(variant));
-  compiled.split = getCompiledSignatures(*module, signature).front().split;
+  PhaseSignature found = getCompiledSignatures(*module, signature).front();
+  compiled.split = found.split;
+  compiled.scratch = found.scratch;
   return compiled;
 }
 
@@ -168,6 +172,7 @@ std::unique_ptr<tpac::Executable> tpac::Executable::load(const std::string &vari
   tpa::VariantAttr variant = take(tpa::readVariant(variantJson, "variant", context));
   PhaseSignature signature = getPhaseSignature(variant, compiled.phase, compiled.storage);
   signature.split = compiled.split;
+  signature.scratch = compiled.scratch;
   auto result = std::make_unique<Implementation>();
   result->load(compiled.object, {std::move(signature)}, prefixOf(variant));
   return std::unique_ptr<Executable>(new Executable(std::move(result)));

@@ -19,9 +19,11 @@ namespace tpac {
 /// One phase compiled for a machine that need not be this one.
 struct CompiledPhase {
   Phase phase;
-  /// How its caches are stored, and into parts of how many cached tokens they are split (PhaseSignature::split).
+  /// How its caches are stored, into parts of how many cached tokens they are split (PhaseSignature::split), and the
+  /// scratch of a thread (PhaseSignature::scratch), bytes.
   CacheStorage storage;
   int64_t split = 0;
+  int64_t scratch = 0;
   /// A relocatable object file.
   std::string object;
 };

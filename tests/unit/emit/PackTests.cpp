@@ -276,6 +276,18 @@ TEST_F(PackTest, manifestDimensionsReadBack) {
   }
 }
 
+TEST_F(PackTest, manifestScratchIsEveryPhases) {
+  auto manifest = nlohmann::json::parse(readText(pack / "test_pack_1.json"));
+  auto scratchOfFirst = [&] {
+    auto content = readManifest(manifest.dump());
+    return content ? content->signatures[0].scratch : -1;
+  };
+  manifest["thread_scratch"] = 300032;
+  EXPECT_EQ(scratchOfFirst(), 300032);
+  manifest.erase("thread_scratch");
+  EXPECT_EQ(scratchOfFirst(), 0);
+}
+
 TEST_F(PackTest, brokenManifestsAreRefused) {
   const auto manifest = nlohmann::json::parse(readText(pack / "test_pack_1.json"));
   auto refused = [&](const char *pointer, nlohmann::json value) {
@@ -297,6 +309,7 @@ TEST_F(PackTest, brokenManifestsAreRefused) {
   EXPECT_EQ(
       refused("/phases/0/tensors/0/shape/0", "tokens times 2"),
       "manifest: phases[append].k_head.shape: found 'tokens times 2'; expected a number or a size, as \"batch + 1\"");
+  EXPECT_EQ(refused("/thread_scratch", -64), "manifest: thread_scratch: found -64; expected a number of bytes");
   EXPECT_EQ(refused("/files", nlohmann::json::array()), "manifest: files: expected a shared library among them");
   nlohmann::json gpuAlone = manifest;
   gpuAlone["files"] = nlohmann::json::array();
