@@ -7,6 +7,7 @@
 #include "lowering/cpu/VectorMath.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -103,6 +104,13 @@ SmallVector<Value> Emitter::loop(Value from, Value to, int64_t step, ValueRange 
                                  b.restoreInsertionPoint(nested.saveInsertionPoint());
                                  build(nested, loc, i, arguments);
                                });
+  if (rare) {
+    MLIRContext *context = b.getContext();
+    auto unroll = LLVM::LoopUnrollAttr::get(context, /*disable=*/b.getBoolAttr(true), {}, {}, {}, {}, {}, {});
+    // The name by which LLVM's branches know it: conversions hand it on as it is.
+    op->setAttr("loop_annotation",
+                LLVM::LoopAnnotationAttr::get(context, {}, {}, {}, unroll, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}));
+  }
   return llvm::to_vector_of<Value>(op.getResults());
 }
 

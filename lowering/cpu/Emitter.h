@@ -14,6 +14,7 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "llvm/Support/MathExtras.h"
+#include "llvm/Support/SaveAndRestore.h"
 
 #include <functional>
 #include <memory>
@@ -142,6 +143,15 @@ public:
   void loop(Value from, Value to, int64_t step, llvm::function_ref<void(Value)> body);
   SmallVector<Value> loop(Value from, Value to, int64_t step, ValueRange carried,
                           llvm::function_ref<SmallVector<Value>(Value, ValueRange)> body);
+  /// While one lives, loops are of code that runs rarely. They stay loops: LLVM would unroll them, and then work long
+  /// on what hardly counts.
+  class Rarely {
+  public:
+    explicit Rarely(Emitter &emitter) : rare(emitter.rare, true) {}
+
+  private:
+    llvm::SaveAndRestore<bool> rare;
+  };
   /// One loop per axis, `point` following it.
   void loops(ArrayRef<std::pair<StringAttr, int64_t>> axes, Point &point, llvm::function_ref<void()> body);
   /// The numbers 0 .. count in groups of `group`, the last one smaller: body(first, number of them).
@@ -285,6 +295,7 @@ private:
   int64_t lanes;
   int64_t registers;
   bool avx512;
+  bool rare = false;
   std::function<Tile(tile::TileType)> allocate;
   std::function<void(const Tile &)> release;
   llvm::SmallDenseMap<StringAttr, Value> extents;

@@ -127,11 +127,14 @@ void MatrixLoopEmitter::addSums(const Place &place, Value active, ArrayRef<Value
   auto conditional = scf::IfOp::create(b, any, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(conditional.thenBlock());
-  // Chunks of columns keep no more than the scores at hand.
-  if (m.hasQueryColumns())
-    scoreStage(place, active);
-  maxStage(place, active, state);
-  weightStage(place, active, state, /*prefetch=*/false);
+  {
+    Emitter::Rarely rarely(e);
+    // Chunks of columns keep no more than the scores at hand.
+    if (m.hasQueryColumns())
+      scoreStage(place, active);
+    maxStage(place, active, state);
+    weightStage(place, active, state, /*prefetch=*/false);
+  }
   b.setInsertionPointToStart(conditional.elseBlock());
   for (int64_t group = 0; group < groups; ++group) {
     Value sum = stateVector(state.sum, place, group);

@@ -329,6 +329,11 @@ private:
   }
 
   LogicalResult lowerLoop(scf::ForOp loop) {
+    // Few blocks of the cache are behind a mask, those at the ends of what queries see. Where an item has a thousand
+    // queries (prefill on matrix tiles) they are not few, but then what takes the time is too long to be unrolled.
+    std::optional<Emitter::Rarely> rarely;
+    if (!loop.getBody()->getOps<tile::MaskOp>().empty())
+      rarely.emplace(emitter);
     if (amx)
       if (std::optional<MatrixLoop> matrixLoop = MatrixLoop::match(loop))
         return lowerMatrixLoop(loop, *matrixLoop);
