@@ -77,6 +77,10 @@ Candidates candidatesFor(mlir::tpa::VariantAttr variant, Phase phase, const Code
   checkPins(knobs, pins);
   Candidates result;
   result.knobs = knobs;
+  // A CPU has one kernel of decode for calls of any number of query tokens. One that computes fewer at a time is faster
+  // by some percent where there is no more than one, and reads the cache several times where there are more: not for a
+  // record of calls of one size to decide.
+  const bool keepsQueries = !isGpu(target) && phase == Phase::decode && !pins.contains("queries");
   std::vector<std::pair<double, search::Index>> estimates;
   for (int64_t i = 0; i < space.size(); ++i) {
     ScheduleAttr schedule = space.at(i);
@@ -85,6 +89,8 @@ Candidates candidatesFor(mlir::tpa::VariantAttr variant, Phase phase, const Code
     // On GPUs a tile computes all of its query tokens, those that a call has not, too.
     if (isGpu(target) && isAttention(phase) &&
         schedule.getQueries() > static_cast<int64_t>(llvm::PowerOf2Ceil(static_cast<uint64_t>(queries))))
+      continue;
+    if (keepsQueries && schedule.getQueries() != byDefault.getQueries())
       continue;
     const std::vector<std::string> values = ScheduleSpace::valuesOf(schedule);
     bool isPinned = true;

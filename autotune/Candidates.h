@@ -47,8 +47,9 @@ struct Candidates {
   std::optional<search::Index> find(const nlohmann::json &schedule) const;
 };
 
-/// The legal schedules of a phase for calls of `queries` query tokens per request. Throws std::runtime_error where the
-/// target does not compute the phase, or a pin names no knob or a value that it cannot have.
+/// The legal schedules of a phase for calls of `queries` query tokens per request; of a CPU's decode only those that
+/// take as many at a time as the default, unless a pin says otherwise. Throws std::runtime_error where the target does
+/// not compute the phase, or a pin names no knob or a value that it cannot have.
 Candidates candidatesFor(mlir::tpa::VariantAttr variant, Phase phase, const CodeTarget &target, CacheStorage storage,
                          const Pins &pins, int64_t queries);
 

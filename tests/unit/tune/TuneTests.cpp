@@ -64,6 +64,12 @@ TEST_F(Tuning, candidatesAreLegalAndPinned) {
   EXPECT_GT(pinned.texts.size(), 0u);
   for (const nlohmann::json &fields : pinned.fields)
     EXPECT_EQ(fields.at("tokens"), "32");
+  // A CPU's kernel of decode serves calls of several query tokens, too.
+  const nlohmann::json queries = all.fields[*all.byDefault].at("queries");
+  EXPECT_TRUE(std::ranges::all_of(all.fields, [&](const nlohmann::json &of) { return of.at("queries") == queries; }));
+  const Candidates one = candidatesOf(defaultStorage(), {{"queries", "1"}});
+  EXPECT_FALSE(one.fields.empty());
+  EXPECT_TRUE(std::ranges::all_of(one.fields, [](const nlohmann::json &of) { return of.at("queries") == "1"; }));
   EXPECT_EQ(all.find(all.fields[*all.byDefault]), all.byDefault);
   EXPECT_EQ(std::set(all.promising.begin(), all.promising.end()).size(), 16u);
   EXPECT_FALSE(all.find({{"tokens", "32"}}));
