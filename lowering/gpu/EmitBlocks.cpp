@@ -222,12 +222,13 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
   }
   // The pages of a block are found while the block before it is copied.
   Values nextPages(ArrayRef<Value>(firstPages).take_back(pagesOfBlock));
+  findDeferred(loops);
   prepareQueries(loops);
 
   Values carried;
   SmallVector<size_t> sizes;
-  for (Value init : front.getInitArgs()) {
-    Values values = fragment(init);
+  for (auto [number, init] : llvm::enumerate(front.getInitArgs())) {
+    Values values = deferred == number ? firstDeferred(front) : fragment(init);
     sizes.push_back(values.size());
     llvm::append_range(carried, values);
   }
@@ -294,9 +295,11 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
                                       fragment(sums)));
             }
             for (auto [tileNumber, tile] : llvm::enumerate(loop.getBody()->getTerminator()->getOperands()))
-              llvm::append_range(
-                  yielded,
-                  fragment(lags && tileNumber == lagging[i] ? laggingDot(loop, tileNumber).getAccumulator() : tile));
+              llvm::append_range(yielded, deferred == tileNumber
+                                              ? addDeferred(loop)
+                                              : fragment(lags && tileNumber == lagging[i]
+                                                             ? laggingDot(loop, tileNumber).getAccumulator()
+                                                             : tile));
             if (lags)
               for (int64_t rowTile = 0; rowTile < plan.rows.tiles; ++rowTile)
                 for (int64_t step = 0; step < plan.tokens / 16; ++step)
@@ -349,6 +352,11 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
   if (!plan.bulk)
     isa.waitCopies(0);
   identify(isa.freshThread());
+  if (deferred) {
+    scf::ForOp last = loops.back();
+    Value result = last.getResult(*deferred);
+    assign(result, finishDeferred(last, fragment(result)));
+  }
   mergeGroups(loops);
   return status;
 }

@@ -99,6 +99,14 @@ std::optional<Emitter::SharedTile> Emitter::staged(Value tile) {
   return shared;
 }
 
+std::optional<Emitter::SharedTile> Emitter::stagedOperand(Value tile) {
+  // What a product reads is in the operands' type already, or is rounded to it here.
+  auto known = staged(tile);
+  if (!known && cast<TileType>(tile.getType()).getElementType() == operandType)
+    known = staged(throughConversions(tile));
+  return known;
+}
+
 bool Emitter::isNarrow(Value tile) {
   tile = throughConversions(tile);
   if (auto slice = tile.getDefiningOp<tile::SliceOp>())
@@ -123,81 +131,16 @@ void Emitter::meetGroup() {
   isa.arriveAndWait(isa.shared(isa.shared(sharedMemory, meetingOffset), isa.mul(group, 8)));
 }
 
-/// Computes a tile into shared memory as rows of 16-bit elements, an odd number of chunks apart.
-Emitter::SharedTile Emitter::computeSharedTile(Value tile, bool byGroup) {
-  auto type = cast<TileType>(tile.getType());
-  StringAttr rowAxis, column;
-  int64_t rows = 1, columns = 1;
-  for (auto [name, size] : llvm::zip(type.getAxes(), type.getSizes())) {
-    if (size == 1 && isRowAxis(name.getValue()))
-      continue;
-    if (name.getValue() == "m") {
-      rowAxis = name;
-      rows = size;
-    } else if (!column) {
-      column = name;
-      columns = size;
-    } else {
-      fail(tile.getDefiningOp(), "this target keeps tiles of tokens and one other axis in shared memory");
-    }
-  }
-  if (!rowAxis || !column || columns % 16 != 0) {
-    fail(tile.getDefiningOp(), "expected tokens and a multiple of 16 features in the operand of a product");
-    return {};
-  }
-  int64_t rowBytes = (columns * 2 / chunkBytes | 1) * chunkBytes;
-  int64_t offset = reserve((byGroup ? plan.groups : 1) * rows * rowBytes);
-  SharedTile shared;
-  shared.rows = isa.shared(sharedMemory, offset);
-  if (byGroup)
-    shared.rows = isa.shared(shared.rows, isa.mul(group, rows * rowBytes));
-  shared.rowBytes = rowBytes;
-  shared.chunk = isa.i32(0);
-  shared.rowAxis = rowAxis;
-  shared.columnAxis = column;
-  shared.elementType = operandType;
-  int64_t threads = byGroup ? plan.warpsOfGroup() * warpSize : plan.threads;
-  Value first = byGroup ? isa.add(isa.mul(warpInGroup, warpSize), lane) : thread;
-  Value end = isa.i32(rows * columns / 2), step = isa.i32(threads);
-  scf::ForOp::create(isa.b, first, end, step, ValueRange(), [&](OpBuilder &, Location, Value number, ValueRange) {
-    Scope scope(*this);
-    Value rowNumber = isa.div(number, columns / 2);
-    Value columnNumber = isa.mul(isa.rem(number, columns / 2), 2);
-    Point point;
-    point[rowAxis] = rowNumber;
-    point[column] = columnNumber;
-    Value low = element(tile, point);
-    point[column] = isa.add(columnNumber, 1);
-    Value packed = isa.pack(low, element(tile, point), operandType);
-    Value target = isa.shared(shared.rows, isa.add(isa.mul(rowNumber, rowBytes), isa.mul(columnNumber, 2)));
-    isa.store(packed, target, 4);
-    scf::YieldOp::create(isa.b);
-  });
-  return shared;
-}
-
 Emitter::SharedTile Emitter::sharedTile(Value tile) {
   if (auto found = setupTiles.find(tile); found != setupTiles.end())
     return found->second;
   for (auto &scope : tileScopes)
     if (auto found = scope.find(tile); found != scope.end())
       return found->second;
-  SharedTile shared;
-  auto known = staged(tile);
-  // What a product reads is in the operands' type already, or is rounded to it here.
-  if (!known && cast<TileType>(tile.getType()).getElementType() == operandType)
-    known = staged(throughConversions(tile));
-  if (known) {
-    shared = *known;
-  } else {
-    // Where warps need not meet before each block, one may still read what the tile was in the block before.
-    if (countsReaders() && !hasMet)
-      syncGroup();
-    hasMet = true;
-    shared = computeSharedTile(tile, /*byGroup=*/true);
-    syncGroup();
-  }
-  return tileScopes.back()[tile] = shared;
+  if (auto known = stagedOperand(tile))
+    return tileScopes.back()[tile] = *known;
+  computeBlockTiles(tile);
+  return tileScopes.back().lookup(tile);
 }
 
 // --- Fragments ---

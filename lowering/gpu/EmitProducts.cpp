@@ -14,17 +14,6 @@ Value mlir::tpa::gpu::throughConversions(Value tile) {
   return tile;
 }
 
-/// Products of all of `lhs` with one operand in shared memory, added to `sums`: in 16 columns of sums and 16
-/// contracted elements at a time.
-struct Emitter::Products {
-  const SharedTile &shared;
-  ArrayRef<Value> lhs;
-  MutableArrayRef<Value> sums;
-  /// Whether the operand's rows are the columns of the result (keys), or are contracted (values).
-  bool isByColumns;
-  int64_t pairs, steps;
-};
-
 SmallVector<Value> Emitter::packedFactorsOf(Value tile) {
   tile = throughConversions(tile);
   if (cast<TileType>(tile.getType()).getElementType() != operandType || !columnAxis(cast<TileType>(tile.getType())))
@@ -69,24 +58,29 @@ SmallVector<Value> Emitter::dotFragment(tile::DotOp dot) {
   SmallVector<Value> lhs = {dot.getLhs()};
   Value rhs = dot.getRhs();
   Value start = dot.getAccumulator();
+  auto joined = joinedTile(rhs);
   while (start) {
     auto previous = start.getDefiningOp<tile::DotOp>();
-    if (!previous || previous.getRhs() != rhs || !start.hasOneUse())
+    if (!previous || !start.hasOneUse())
       break;
-    lhs.push_back(previous.getLhs());
+    if (previous.getRhs() == rhs)
+      lhs.push_back(previous.getLhs());
+    else if (!joined || !isLowPartOf(previous.getRhs(), rhs))
+      break;
     start = previous.getAccumulator();
   }
   std::reverse(lhs.begin(), lhs.end());
 
-  SharedTile shared = sharedTile(rhs);
+  SharedTile shared = joined ? joined->first : sharedTile(rhs);
   Values sums = start && succeeded(status) ? fragment(start)
                                            : Values(columnsOf(dot.getType()) / 2 * plan.rows.tiles, isa.f32(0.0));
   if (succeeded(status))
-    addProducts(dot, shared, lhs, sums);
+    addProducts(dot, shared, lhs, sums, joined ? &*joined : nullptr);
   return sums;
 }
 
-void Emitter::addProducts(tile::DotOp dot, SharedTile shared, ArrayRef<Value> lhs, MutableArrayRef<Value> sums) {
+void Emitter::addProducts(tile::DotOp dot, SharedTile shared, ArrayRef<Value> lhs, MutableArrayRef<Value> sums,
+                          const JoinedTile *joined) {
   Value rhs = dot.getRhs();
   StringAttr column = columnAxis(dot.getType());
   int64_t columns = columnsOf(dot.getType());
@@ -104,7 +98,9 @@ void Emitter::addProducts(tile::DotOp dot, SharedTile shared, ArrayRef<Value> lh
   if (shared.isNarrow() != isNarrow(rhs))
     fail(dot, "expected 8-bit elements of the cache, or others");
   Products products = {shared, lhs, sums, isByColumns, columns / 16, dot.getRhs().getType().sizeOf(contracted) / 16};
-  if (shared.isNarrow())
+  if (joined)
+    multiplyJoined(products, *joined);
+  else if (shared.isNarrow())
     multiplyNarrow(products);
   else
     multiplyWide(products);

@@ -153,17 +153,20 @@ void Emitter::prepareQueries(ArrayRef<scf::ForOp> loops) {
     for (Operation &op : loop.getBody()->without_terminator())
       if (isKeptOp(&op) && isInvariant(op.getResult(0), loop, memories))
         wanted.insert(op.getResult(0));
+      // What each block rotates anew.
+      else if (auto rope = dyn_cast<tile::RopeOp>(op); rope && isInvariant(rope.getInput(), loop, memories))
+        wanted.insert(rope.getInput());
   keepAll(wanted.getArrayRef());
 
   llvm::SmallSetVector<Value, 4> operands, narrowOperands;
   for (scf::ForOp loop : loops)
     for (auto dot : loop.getBody()->getOps<tile::DotOp>()) {
-      if (!columnAxis(dot.getType()) || isRankProduct(dot) || sumsRankProducts(dot))
+      if (!columnAxis(dot.getType()) || isRankProduct(dot) || sumsRankProducts(dot) || isDeferred(dot))
         continue;
       if (isInvariant(dot.getLhs(), loop, memories))
         (isNarrow(dot.getRhs()) ? narrowOperands : operands).insert(dot.getLhs());
       if (isInvariant(dot.getRhs(), loop, memories) && !setupTiles.contains(dot.getRhs()))
-        setupTiles[dot.getRhs()] = computeSharedTile(dot.getRhs(), /*byGroup=*/false);
+        setupTiles[dot.getRhs()] = computeSetupTile(dot.getRhs());
     }
   int64_t registers = 0;
   for (Value operand : narrowOperands)

@@ -172,12 +172,45 @@ SmallVector<SmallVector<Value>> Emitter::keyOperands(const SharedTile &keys, int
   return operands;
 }
 
+/// Adds `products`, of one tile of keys, to `sums`: sums over the features of the keys' first factor, each scaled by
+/// what is joined to it.
+void Emitter::multiplyJoinedRanks(const JoinedTile &joined, ArrayRef<tile::DotOp> products,
+                                  MutableArrayRef<Value> sums) {
+  tile::DotOp front = products.front();
+  int64_t tiles = rankTiles(front.getType()), blocks = plan.tokens / 16, steps = joined.features / 16;
+  for (int64_t block = 0; block < blocks; ++block) {
+    SmallVector<Values> keys;
+    for (int64_t step = 0; step < steps; ++step)
+      llvm::append_range(keys, keyOperands(joined.first, 16 * block, step, steps));
+    Values upper = joinedFactors(joined, laneGroup, 0, 16 * block),
+           lower = joinedFactors(joined, laneGroup, 0, 16 * block + 8);
+    for (size_t number = 0; number < upper.size(); ++number)
+      for (int64_t rowTile = 0; rowTile < plan.rows.tiles; ++rowTile)
+        for (int64_t rankTile = 0; rankTile < tiles; ++rankTile) {
+          Values partial(4, isa.f32(0.0));
+          for (int64_t step = 0; step < steps; ++step)
+            for (tile::DotOp product : products) {
+              auto [b0, b1] = rankQuery(rankQueries[product.getLhs()], rowTile, rankTile,
+                                        static_cast<int64_t>(number) * steps + step);
+              partial = isa.multiply(keys[step], b0, b1, partial, operandType);
+            }
+          auto sum = sums.slice(4 * ((rowTile * blocks + block) * tiles + rankTile), 4);
+          for (size_t i = 0; i < 4; ++i)
+            sum[i] = isa.fma(partial[i], (i < 2 ? upper : lower)[number], sum[i]);
+        }
+  }
+}
+
 /// Four values per 16 rows of the warp, 16 tokens and 8 ranks: of tokens lane / 4 and that + 8, ranks 2 (lane % 4) and
 /// the next.
 SmallVector<Value> Emitter::rankFragment(tile::DotOp dot) {
   int64_t tiles = rankTiles(dot.getType()), blocks = plan.tokens / 16;
   int64_t chains = plan.rows.tiles * blocks * tiles;
   SmallVector<tile::DotOp> products = summands(dot);
+  // Keys that are not put together are not rounded: there is no rest.
+  for (tile::DotOp last : SmallVector<tile::DotOp>(products))
+    if (joinedTile(last.getRhs()))
+      llvm::erase_if(products, [&](tile::DotOp other) { return isLowPartOf(other.getRhs(), last.getRhs()); });
   // A product waits for the one before it that is added to the same sum. Where there are few sums, each summand has its
   // own.
   constexpr int64_t fewChains = 2;
@@ -189,6 +222,10 @@ SmallVector<Value> Emitter::rankFragment(tile::DotOp dot) {
     size_t first = i;
     while (i < products.size() && products[i].getRhs() == keyTile)
       ++i;
+    if (auto joined = joinedTile(keyTile)) {
+      multiplyJoinedRanks(*joined, ArrayRef(products).slice(first, i - first), sums.front());
+      continue;
+    }
     SharedTile keys = sharedTile(keyTile);
     if (failed(status))
       return sums.front();

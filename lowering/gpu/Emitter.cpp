@@ -433,16 +433,8 @@ bool mlir::tpa::gpu::isKeptOp(Operation *op) {
   return llvm::isa<tile::RopeOp>(op) || (head && head.getFunction() == HeadFunction::softmax);
 }
 
-/// A constant of the module: turns per position of each pair of features.
-static Value frequencyTable(ImplicitLocOpBuilder &b, ModuleOp module, RopeAttr rope) {
-  SmallVector<double> turns;
-  for (double frequency : rope.getFrequencies())
-    turns.push_back(frequency / (2 * std::numbers::pi));
-  auto type = LLVM::LLVMArrayType::get(b.getF64Type(), turns.size());
-  auto value = DenseElementsAttr::get(RankedTensorType::get(static_cast<int64_t>(turns.size()), b.getF64Type()),
-                                      ArrayRef<double>(turns));
-  // Not in constant memory, which serves one address at a time: lanes have pairs of their own.
-  constexpr StringLiteral prefix = "tpa_frequencies";
+Value mlir::tpa::gpu::constantTable(ImplicitLocOpBuilder &b, ModuleOp module, StringRef prefix, Type element,
+                                    DenseElementsAttr value) {
   int number = 0;
   LLVM::GlobalOp found;
   for (auto global : module.getOps<LLVM::GlobalOp>()) {
@@ -455,10 +447,21 @@ static Value frequencyTable(ImplicitLocOpBuilder &b, ModuleOp module, RopeAttr r
   if (!found) {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(module.getBody());
+    auto type = LLVM::LLVMArrayType::get(element, value.getNumElements());
     found = LLVM::GlobalOp::create(b, type, /*isConstant=*/true, LLVM::Linkage::Internal,
-                                   (prefix + Twine(number)).str(), value, /*alignment=*/8, globalSpace);
+                                   (prefix + Twine(number)).str(), value, /*alignment=*/chunkBytes, globalSpace);
   }
   return LLVM::AddressOfOp::create(b, found);
+}
+
+/// Turns per position of each pair of features.
+static Value frequencyTable(ImplicitLocOpBuilder &b, ModuleOp module, RopeAttr rope) {
+  SmallVector<double> turns;
+  for (double frequency : rope.getFrequencies())
+    turns.push_back(frequency / (2 * std::numbers::pi));
+  auto type = RankedTensorType::get(static_cast<int64_t>(turns.size()), b.getF64Type());
+  return constantTable(b, module, "tpa_frequencies", b.getF64Type(),
+                       DenseElementsAttr::get(type, ArrayRef<double>(turns)));
 }
 
 Value Emitter::ropeElement(tile::RopeOp op, const Point &point) {

@@ -72,6 +72,13 @@ Value throughConversions(Value tile);
 bool isRankProduct(tile::DotOp dot);
 bool sumsRankProducts(tile::DotOp dot);
 
+/// Whether `other` is a tile rounded and `tile` what the rounding has left.
+bool isLowPartOf(Value tile, Value other);
+
+/// Address of a constant array of `module` in global memory: constant memory serves one address at a time, and lanes
+/// have entries of their own. Equal ones are one.
+Value constantTable(ImplicitLocOpBuilder &b, ModuleOp module, StringRef prefix, Type element, DenseElementsAttr value);
+
 /// Whether elements of the result are costly enough to be computed once, into shared memory.
 bool isKeptOp(Operation *op);
 
@@ -183,8 +190,11 @@ private:
   Values computeFragment(Value tile);
   Values dotFragment(tile::DotOp dot);
   struct SharedTile;
-  /// Adds the products of all of `lhs` with the other operand of `dot`, which is in shared memory.
-  void addProducts(tile::DotOp dot, SharedTile shared, ArrayRef<Value> lhs, MutableArrayRef<Value> sums);
+  struct JoinedTile;
+  /// Adds the products of all of `lhs` with the other operand of `dot`, which is in shared memory: in `shared`, or what
+  /// it is joined of.
+  void addProducts(tile::DotOp dot, SharedTile shared, ArrayRef<Value> lhs, MutableArrayRef<Value> sums,
+                   const JoinedTile *joined = nullptr);
   Values headFactorFragment(Value tile);
   /// The same as it is loaded: pairs of tokens of 16 rows, four values per 16 tokens.
   Values packedHeadFactors(Value tile);
@@ -224,13 +234,53 @@ private:
   /// Whether a product reads `tile` from the cache as 8-bit elements, which changes the order of its other operand's
   /// columns (keys) or of its result's (values).
   bool isNarrow(Value tile);
-  struct Products;
+  /// Products of all of `lhs` with one operand in shared memory, added to `sums`: in 16 columns of sums and 16
+  /// contracted elements at a time.
+  struct Products {
+    const SharedTile &shared;
+    ArrayRef<Value> lhs;
+    MutableArrayRef<Value> sums;
+    /// Whether the operand's rows are the columns of the result (keys), or are contracted (values).
+    bool isByColumns;
+    int64_t pairs, steps;
+  };
   SmallVector<Values> operandsOf(const Products &products, int64_t step);
   void multiplyQuad(const Products &products, ArrayRef<Values> a, Value b0, Value b1, int64_t quad);
   void multiplyWide(const Products &products);
   void multiplyNarrow(const Products &products);
+  /// A token factor of order 3 or above, from the rows of the cache: the outer product of `first`, whose columns are
+  /// the first of the product's, and of smaller factors.
+  struct JoinedTile {
+    SharedTile first;
+    int64_t features = 0;
+    /// A factor's entries: bytes from the start of the row, their number, how many bytes one load may have.
+    struct Entries {
+      int64_t offset, count, unit;
+    };
+    SmallVector<Entries> others;
+  };
+  /// What products take of `tile`, whatever it is rounded to, without putting it together; none where they cannot.
+  std::optional<JoinedTile> joinedTile(Value tile);
+  Values packedEntries(const JoinedTile &joined, const JoinedTile::Entries &entries, Value laneRow, int64_t next,
+                       int64_t row);
+  Values joinedFactors(const JoinedTile &joined, Value laneRow, int64_t next, int64_t row);
+  Values joinedPairs(const JoinedTile &joined, Value laneRow, int64_t row);
+  void multiplyJoined(const Products &products, const JoinedTile &joined);
+  void multiplyJoinedRanks(const JoinedTile &joined, ArrayRef<tile::DotOp> products, MutableArrayRef<Value> sums);
   SharedTile sharedTile(Value tile);
-  SharedTile computeSharedTile(Value tile, bool byGroup);
+  /// An operand of products as it is cached.
+  std::optional<SharedTile> stagedOperand(Value tile);
+  /// Operands that are computed into shared memory: for all blocks, by all threads; or all those of the block at hand
+  /// that has `tile`, by its group, which meets before and after.
+  SharedTile computeSetupTile(Value tile);
+  void computeBlockTiles(Value tile);
+  struct Extent;
+  std::optional<Extent> extentOf(Value tile);
+  SharedTile placeOf(const Extent &extent, Value rows);
+  void fillElements(Value tile, const SharedTile &shared, const Extent &extent, Value first, int64_t threads);
+  struct Chunks;
+  bool hasChunks(Value tile, const Extent &extent);
+  void fillChunks(ArrayRef<Value> tiles, const Extent &extent);
   void syncGroup();
   /// The same where the group's warps count: by an mbarrier, as racecheck loses sight of all other barriers behind a
   /// named one that not every thread of the block comes to (docs/gpu.md).
@@ -244,6 +294,16 @@ private:
   /// Of a loop whose products of weights and values are computed a block later, beside the exponentials of that block:
   /// the number of the accumulator among what the loop carries.
   std::optional<size_t> laggingAccumulator(scf::ForOp loop);
+  /// Of what loops carry, the number of an accumulator of products with values that are the same for all tokens: the
+  /// loops carry sums of weights in its place.
+  std::optional<size_t> deferred;
+  struct DeferredSum;
+  std::optional<DeferredSum> deferredSum(scf::ForOp loop, size_t number);
+  void findDeferred(ArrayRef<scf::ForOp> loops);
+  bool isDeferred(tile::DotOp dot);
+  Values firstDeferred(scf::ForOp loop);
+  Values addDeferred(scf::ForOp loop);
+  Values finishDeferred(scf::ForOp loop, Values sums);
   /// Adds a block's weights, packed as operands, times its values, which are in the ring at `slot`.
   Values addLagging(tile::DotOp dot, ValueRange weights, Value slot, Values sums);
   std::optional<SharedTile> staged(Value tile);
@@ -340,6 +400,9 @@ private:
   /// Of the groups' barriers.
   int64_t meetingOffset = 0;
   llvm::DenseMap<Value, SharedTile> setupTiles;
+  /// Of a block's computed tiles one after the other: bytes per group and where they are. Loops that follow each other
+  /// share them.
+  SmallVector<std::pair<int64_t, int64_t>> computedPlaces;
   /// Behind the groups' merge: of each four values of the accumulator the number of its 8 columns, and whether they
   /// exist (null: they do). Empty where every warp has all columns.
   SmallVector<std::pair<Value, Value>> mergedQuads;

@@ -31,11 +31,34 @@ bool hasCachedHeads(VariantAttr variant) {
   return variant.getK().getHead().isContextual() || variant.getV().getHead().isContextual();
 }
 
+/// Whether products read the small factors of order 3 and above as they are cached (Emitter::joinedTile).
+bool isJoined(VariantAttr variant, FactorizationAttr factorization) {
+  bool isCached = llvm::all_of(factorization.getToken(), [](auto factor) { return factor.isContextual(); });
+  return factorization.getOrder() > 2 && isCached && !factorization.getHead().isFixed() &&
+         factorization.getToken().front().getSize() % 16 == 0 &&
+         variant.getTypes().getToken() == tpac::narrowOperands(variant) && columnPartsOf(variant) == 1;
+}
+
+bool isRotatedOnRead(VariantAttr variant, Side side) {
+  return variant.rotatesKeysOnRead() &&
+         (side == Side::k || (getFactorization(variant, side).isShared() && variant.getVSees() == ValueSees::rotated));
+}
+
+/// A side's token factors as they are stored.
+FactorizationAttr storedFactors(VariantAttr variant, Side side) {
+  FactorizationAttr factorization = getFactorization(variant, side);
+  return factorization.isShared() ? variant.getK() : factorization;
+}
+
 /// Whether blocks of a side's token factors are computed before products read them.
 bool isComputed(VariantAttr variant, Side side) {
-  FactorizationAttr factorization = getFactorization(variant, side);
-  return factorization.getOrder() > 2 || factorization.getToken().front().isLearned() ||
-         (side == Side::k && variant.rotatesKeysOnRead()) || (factorization.isShared() && isComputed(variant, Side::k));
+  if (isRotatedOnRead(variant, side))
+    return true;
+  FactorizationAttr stored = storedFactors(variant, side);
+  // Learned values are multiplied by sums of weights.
+  if (llvm::all_of(stored.getToken(), [](auto factor) { return factor.isLearned(); }))
+    return side == Side::k;
+  return stored.getOrder() > 2 && !isJoined(variant, stored);
 }
 
 tpa::gpu::RowMap rowMapOf(VariantAttr variant, int64_t queries, int64_t heads) {
@@ -77,8 +100,11 @@ int64_t sharedBytes(VariantAttr variant, ScheduleAttr schedule) {
       int64_t ranks = factorization.getHead().isFixed() ? 1 : factorization.getRank();
       if (side == Side::k)
         ranks *= schedule.getQueryParts();
-      // The loops with and without a mask have tiles of their own.
-      bytes += 2 * ranks * schedule.getGroups() * schedule.getTokens() * (features * 2 + 16);
+      FactorizationAttr stored = storedFactors(variant, side);
+      bytes += ranks * schedule.getGroups() * schedule.getTokens() * (features * 2 + 16);
+      // Rotated anew for each block.
+      if (stored.getToken().front().isLearned())
+        bytes += stored.getRank() * stored.getToken().front().getSize() * 4;
     }
   return bytes + 2048;
 }
@@ -114,11 +140,12 @@ int64_t scoreProducts(VariantAttr variant, ScoreOrder order) {
 /// What a schedule of `rows` that is not chosen by measuring takes. Decode of one query token waits for bytes, and what
 /// is not hidden behind them is what comes before the first block: the factored score merges no queries. Of several
 /// tokens the products take the time; with several ranks of K each block has as many chains of products, roundings and
-/// products again, and takes longer by them than it saves (docs/gpu-decode.md).
+/// products again, and takes longer by them than it saves (docs/gpu-decode.md). Not so at order 3 and above, where what
+/// is joined to the first factor multiplies products of the former for all heads at once, of the latter for each.
 ScoreOrder defaultScore(VariantAttr variant, const tpa::gpu::RowMap &rows) {
   if (!tpac::allowsFactoredScore(variant) || !rows.hasOneQueryPerTile())
     return ScoreOrder::merged;
-  bool hasFewer = tpac::gpuScores(variant) == 1 &&
+  bool hasFewer = (tpac::gpuScores(variant) == 1 || isJoined(variant, variant.getK())) &&
                   scoreProducts(variant, ScoreOrder::factored) < scoreProducts(variant, ScoreOrder::merged);
   return rows.queries == 1 || hasFewer ? ScoreOrder::factored : ScoreOrder::merged;
 }

@@ -172,6 +172,10 @@ Value Isa::multiplyPairs(Value x, Value y, Type type) {
                   {x, y, i32(static_cast<int32_t>(0x80008000))}, /*hasEffect=*/false);
 }
 
+Value Isa::selectHalves(Value x, Value y, bool upper) {
+  return intrinsic(b.getI32Type(), "llvm.nvvm.prmt", {x, y, i32(upper ? 0x7632 : 0x5410)});
+}
+
 std::pair<Value, Value> Isa::expand(Value packed, Type type) {
   auto either = [&](Value x, Value y) -> Value { return arith::OrIOp::create(b, x, y); };
   auto shiftLeft = [&](Value x, int64_t count) -> Value { return arith::ShLIOp::create(b, x, i32(count)); };

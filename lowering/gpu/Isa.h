@@ -77,6 +77,8 @@ public:
   std::pair<Value, Value> unpack(Value packed, Type type);
   /// Products of two pairs.
   Value multiplyPairs(Value x, Value y, Type type);
+  /// The lower or the upper halves of two i32, `x`'s in the low half.
+  Value selectHalves(Value x, Value y, bool upper);
 
   /// Four 8-bit elements of `type` (i8, f8E4M3FN) in one i32 as bf16, exactly: the first and third, packed, and the
   /// second and fourth.

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Operands of products that no cache holds, computed into shared memory: rows of 16-bit elements, an odd number of
+// chunks apart, which keeps matrix loads and the stores here free of bank conflicts. All that a block needs is computed
+// in one pass, eight features of a row at a time, and a rotation's sines and cosines once for all ranks and parts.
+
+#include "lowering/gpu/Emitter.h"
+
+#include <cmath>
+#include <numbers>
+
+using namespace mlir;
+using namespace mlir::tpa;
+using namespace mlir::tpa::gpu;
+
+static constexpr int64_t chunkElements = chunkBytes / 2;
+
+/// A matrix of tokens and features.
+struct Emitter::Extent {
+  StringAttr rowAxis, columnAxis;
+  int64_t rows = 1, columns = 1;
+
+  int64_t rowBytes() const { return (columns * 2 / chunkBytes | 1) * chunkBytes; }
+  int64_t bytes() const { return rows * rowBytes(); }
+  bool operator==(const Extent &other) const = default;
+};
+
+std::optional<Emitter::Extent> Emitter::extentOf(Value tile) {
+  auto type = cast<TileType>(tile.getType());
+  Extent extent;
+  for (auto [name, size] : llvm::zip(type.getAxes(), type.getSizes())) {
+    if (size == 1 && (name.getValue() == "n" || name.getValue() == "h"))
+      continue;
+    if (name.getValue() == "m") {
+      extent.rowAxis = name;
+      extent.rows = size;
+    } else if (!extent.columnAxis) {
+      extent.columnAxis = name;
+      extent.columns = size;
+    } else {
+      fail(tile.getDefiningOp(), "this target keeps tiles of tokens and one other axis in shared memory");
+    }
+  }
+  if (extent.rowAxis && extent.columnAxis && extent.columns % 16 == 0)
+    return extent;
+  fail(tile.getDefiningOp(), "expected tokens and a multiple of 16 features in the operand of a product");
+  return std::nullopt;
+}
+
+Emitter::SharedTile Emitter::placeOf(const Extent &extent, Value rows) {
+  SharedTile shared;
+  shared.rows = rows;
+  shared.rowBytes = extent.rowBytes();
+  shared.chunk = isa.i32(0);
+  shared.rowAxis = extent.rowAxis;
+  shared.columnAxis = extent.columnAxis;
+  shared.elementType = operandType;
+  return shared;
+}
+
+void Emitter::fillElements(Value tile, const SharedTile &shared, const Extent &extent, Value first, int64_t threads) {
+  int64_t pairs = extent.columns / 2;
+  Value end = isa.i32(extent.rows * pairs), step = isa.i32(threads);
+  scf::ForOp::create(isa.b, first, end, step, ValueRange(), [&](OpBuilder &, Location, Value number, ValueRange) {
+    Scope scope(*this);
+    Value row = isa.div(number, pairs);
+    Value column = isa.mul(isa.rem(number, pairs), 2);
+    Point point;
+    point[extent.rowAxis] = row;
+    point[extent.columnAxis] = column;
+    Value low = element(tile, point);
+    point[extent.columnAxis] = isa.add(column, 1);
+    Value packed = isa.pack(low, element(tile, point), operandType);
+    isa.store(packed, isa.shared(shared.rows, isa.add(isa.mul(row, shared.rowBytes), isa.mul(column, 2))), 4);
+    scf::YieldOp::create(isa.b);
+  });
+}
+
+Emitter::SharedTile Emitter::computeSetupTile(Value tile) {
+  auto extent = extentOf(tile);
+  if (!extent)
+    return {};
+  SharedTile shared = placeOf(*extent, isa.shared(sharedMemory, reserve(extent->bytes())));
+  fillElements(tile, shared, *extent, thread, plan.threads);
+  return shared;
+}
+
+void Emitter::computeBlockTiles(Value tile) {
+  // Where warps need not meet before each block, one may still read what the tiles were in the block before.
+  if (countsReaders() && !hasMet)
+    syncGroup();
+  hasMet = true;
+  // All that are not known yet, so that the group meets once.
+  llvm::SmallSetVector<Value, 8> wanted;
+  wanted.insert(tile);
+  for (auto dot : tile.getParentBlock()->getOps<tile::DotOp>()) {
+    Value rhs = dot.getRhs();
+    if (columnAxis(dot.getType()) && !sumsRankProducts(dot) && !isDeferred(dot) && !setupTiles.contains(rhs) &&
+        !stagedOperand(rhs) && !joinedTile(rhs))
+      wanted.insert(rhs);
+  }
+  SmallVector<Value> chunked;
+  std::optional<Extent> chunkedExtent;
+  int64_t threads = plan.warpsOfGroup() * warpSize;
+  for (auto [number, computed] : llvm::enumerate(wanted)) {
+    auto extent = extentOf(computed);
+    if (!extent)
+      break;
+    if (number == computedPlaces.size())
+      computedPlaces.push_back({extent->bytes(), reserve(plan.groups * extent->bytes())});
+    if (auto &[bytes, offset] = computedPlaces[number]; bytes != extent->bytes())
+      computedPlaces[number] = {extent->bytes(), reserve(plan.groups * extent->bytes())};
+    Value rows = isa.shared(isa.shared(sharedMemory, computedPlaces[number].second), isa.mul(group, extent->bytes()));
+    SharedTile &shared = tileScopes.back()[computed] = placeOf(*extent, rows);
+    if (hasChunks(computed, *extent) && (!chunkedExtent || *chunkedExtent == *extent)) {
+      chunkedExtent = extent;
+      chunked.push_back(computed);
+    } else {
+      fillElements(computed, shared, *extent, isa.add(isa.mul(warpInGroup, warpSize), lane), threads);
+    }
+  }
+  if (chunkedExtent)
+    fillChunks(chunked, *chunkedExtent);
+  syncGroup();
+}
+
+// --- Chunks: eight features of a row ---
+
+static Value withoutRounding(Value tile) {
+  Operation *op = tile.getDefiningOp();
+  return llvm::isa_and_nonnull<tile::ConvertOp, tile::SplitOp>(op) ? op->getOperand(0) : tile;
+}
+
+/// Whether `fillChunks` can compute the tile: a rotation of all features, of what is cached or kept.
+bool Emitter::hasChunks(Value tile, const Extent &extent) {
+  auto rope = withoutRounding(tile).getDefiningOp<tile::RopeOp>();
+  if (!rope || rope.getRope().getOffset() != 0 || rope.getRope().getDRot() != extent.columns ||
+      static_cast<int64_t>(rope.getBlock()) != extent.columns)
+    return false;
+  Value input = rope.getInput();
+  auto cached = staged(input);
+  return (cached && !cached->isNarrow()) ||
+         (kept.contains(input) && cast<TileType>(input.getType()).getNumElements() == extent.columns);
+}
+
+/// A constant of the module: turns per position of each pair of features, less whole ones, in units of 2^-64.
+static Value turnTable(ImplicitLocOpBuilder &b, ModuleOp module, RopeAttr rope) {
+  SmallVector<int64_t> turns;
+  for (double frequency : rope.getFrequencies()) {
+    double turn = frequency / (2 * std::numbers::pi);
+    turns.push_back(static_cast<int64_t>(static_cast<uint64_t>((turn - std::floor(turn)) * 0x1p64)));
+  }
+  auto type = RankedTensorType::get(static_cast<int64_t>(turns.size()), b.getI64Type());
+  return constantTable(b, module, "tpa_turns", b.getI64Type(), DenseElementsAttr::get(type, ArrayRef<int64_t>(turns)));
+}
+
+/// One row's features of chunks `first` and, half of the features further on, `second`.
+struct Emitter::Chunks {
+  Emitter &emitter;
+  Extent extent;
+  Value row, first, second;
+
+  Chunks(Emitter &emitter, const Extent &extent, Value row, Value first, Value second)
+      : emitter(emitter), extent(extent), row(row), first(first), second(second) {}
+
+  /// f32.
+  using Pair = std::array<Values, 2>;
+
+  const Pair &rotated(tile::RopeOp rope) {
+    Pair &result = results[rope.getResult()];
+    if (!result[0].empty())
+      return result;
+    Isa &isa = emitter.isa;
+    const Pair input = load(rope.getInput());
+    const auto &[cosines, sines] = turnsOf(rope);
+    // x1 cos - x2 sin, x2 cos + x1 sin.
+    auto rotate = [&](Value x1, Value x2, Value cosine, Value sine) {
+      Value negated = isa.fsub(isa.f32(-0.0), sine);
+      return std::pair(isa.fma(x1, cosine, isa.fmul(x2, negated)), isa.fma(x2, cosine, isa.fmul(x1, sine)));
+    };
+    result = input;
+    if (rope.getRope().getLayout() == RopeLayout::half) {
+      for (int64_t i = 0; i < chunkElements; ++i)
+        std::tie(result[0][i], result[1][i]) = rotate(input[0][i], input[1][i], cosines[i], sines[i]);
+      return result;
+    }
+    for (int64_t side : {0, 1})
+      for (int64_t i = 0; i < chunkElements; i += 2) {
+        int64_t pair = side * chunkElements / 2 + i / 2;
+        std::tie(result[side][i], result[side][i + 1]) =
+            rotate(input[side][i], input[side][i + 1], cosines[pair], sines[pair]);
+      }
+    return result;
+  }
+
+  /// As stored: rounded, or what rounding has left.
+  std::array<Values, 2> packed(Value tile) {
+    Isa &isa = emitter.isa;
+    Value input = withoutRounding(tile);
+    auto split = tile.getDefiningOp<tile::SplitOp>();
+    const Pair values = rotated(input.getDefiningOp<tile::RopeOp>());
+    std::array<Values, 2> words;
+    for (int64_t side : {0, 1})
+      for (int64_t i = 0; i < chunkElements; i += 2) {
+        Value low = values[side][i], high = values[side][i + 1];
+        Value word = isa.pack(low, high, emitter.operandType);
+        if (split && tile == split.getLow()) {
+          auto [lowRounded, highRounded] = isa.unpack(word, emitter.operandType);
+          word = isa.pack(isa.fsub(low, lowRounded), isa.fsub(high, highRounded), emitter.operandType);
+        }
+        words[side].push_back(word);
+      }
+    return words;
+  }
+
+private:
+  Pair load(Value tile) {
+    Isa &isa = emitter.isa;
+    Pair values;
+    for (int64_t side : {0, 1}) {
+      Value chunk = side == 0 ? first : second;
+      if (auto cached = emitter.staged(tile)) {
+        Value vector =
+            isa.load(VectorType::get({4}, isa.b.getI32Type()), emitter.chunkAddress(*cached, row, 0, 0, chunk), 16);
+        for (int64_t i = 0; i < 4; ++i) {
+          Value word = LLVM::ExtractElementOp::create(isa.b, vector, isa.i32(i));
+          auto [low, high] = isa.unpack(word, cached->elementType);
+          values[side].append({low, high});
+        }
+        continue;
+      }
+      Value place = isa.shared(isa.shared(emitter.sharedMemory, emitter.kept.lookup(tile)), isa.mul(chunk, 32));
+      for (int64_t half : {0, 16}) {
+        Value vector = isa.load(VectorType::get({4}, isa.b.getF32Type()), isa.shared(place, half), 16);
+        for (int64_t i = 0; i < 4; ++i)
+          values[side].push_back(LLVM::ExtractElementOp::create(isa.b, vector, isa.i32(i)));
+      }
+    }
+    return values;
+  }
+
+  /// Cosines and sines of the eight pairs of features of both chunks.
+  const std::pair<Values, Values> &turnsOf(tile::RopeOp op) {
+    auto &known = turns[{op.getRopeAttr().getAsOpaquePointer(), op.getPositions().getAsOpaquePointer()}];
+    auto &[cosines, sines] = known;
+    if (!cosines.empty())
+      return known;
+    Isa &isa = emitter.isa;
+    ImplicitLocOpBuilder &b = isa.b;
+    RopeAttr rope = op.getRope();
+    Value table = turnTable(b, isa.entry->getParentOp()->getParentOfType<ModuleOp>(), rope);
+    Point point;
+    point[extent.rowAxis] = row;
+    Value position = isa.extend(emitter.element(op.getPositions(), point));
+    auto type = VectorType::get({2}, b.getI64Type());
+    bool isHalf = rope.getLayout() == RopeLayout::half;
+    for (int64_t i = 0; i < chunkElements; i += 2) {
+      // Pairs of the first chunk; else four of it and four of the second one.
+      Value number = isHalf ? isa.add(isa.mul(first, chunkElements), i)
+                            : isa.add(isa.mul(i < 4 ? first : second, chunkElements / 2), i % 4);
+      Value vector = isa.load(type, isa.global(table, isa.extend(isa.mul(number, 8))), 16, /*invariant=*/true);
+      for (int64_t next : {0, 1}) {
+        // Whole turns overflow: exact to 2^-32 of one at any position.
+        Value own = LLVM::ExtractElementOp::create(b, vector, isa.i32(next));
+        Value product = arith::MulIOp::create(b, position, own);
+        Value shift = arith::ConstantOp::create(b, b.getI64IntegerAttr(32));
+        Value fraction = arith::TruncIOp::create(b, b.getI32Type(), arith::ShRUIOp::create(b, product, shift));
+        Value angle =
+            isa.fmul(arith::SIToFPOp::create(b, b.getF32Type(), fraction), isa.f32(2 * std::numbers::pi * 0x1p-32));
+        double amplitude = rope.getAmplitudeValue(), signedAmplitude = amplitude * double(rope.getDirection());
+        Value cosine = isa.cosine(angle), sine = isa.sine(angle);
+        cosines.push_back(amplitude == 1.0 ? cosine : isa.fmul(cosine, isa.f32(amplitude)));
+        sines.push_back(signedAmplitude == 1.0 ? sine : isa.fmul(sine, isa.f32(signedAmplitude)));
+      }
+    }
+    return known;
+  }
+
+  llvm::DenseMap<Value, Pair> results;
+  std::map<std::pair<const void *, const void *>, std::pair<Values, Values>> turns;
+};
+
+void Emitter::fillChunks(ArrayRef<Value> tiles, const Extent &extent) {
+  // Rows first: the lanes' chunks are rows apart, and what the chunk's number gives is the same for them.
+  int64_t pairs = extent.columns / 16, items = extent.rows * pairs, threads = plan.warpsOfGroup() * warpSize;
+  Value end = isa.i32(items), step = isa.i32(threads), first = isa.add(isa.mul(warpInGroup, warpSize), lane);
+  scf::ForOp::create(isa.b, first, end, step, ValueRange(), [&](OpBuilder &, Location, Value number, ValueRange) {
+    Scope scope(*this);
+    Value chunk = isa.div(number, extent.rows);
+    Chunks chunks(*this, extent, isa.rem(number, extent.rows), chunk, isa.add(chunk, pairs));
+    for (Value tile : tiles) {
+      const SharedTile shared = sharedTile(tile);
+      auto words = chunks.packed(tile);
+      for (int64_t side : {0, 1}) {
+        Value vector = LLVM::PoisonOp::create(isa.b, VectorType::get({4}, isa.b.getI32Type()));
+        for (int64_t i = 0; i < 4; ++i)
+          vector = LLVM::InsertElementOp::create(isa.b, vector, words[side][i], isa.i32(i));
+        Value place = isa.add(isa.mul(chunks.row, shared.rowBytes),
+                              isa.mul(side == 0 ? chunks.first : chunks.second, chunkBytes));
+        isa.store(vector, isa.shared(shared.rows, place), chunkBytes);
+      }
+    }
+    scf::YieldOp::create(isa.b);
+  });
+}
