@@ -102,40 +102,38 @@ SmallVector<Value> Emitter::packedEntries(const JoinedTile &joined, const Joined
   return packed;
 }
 
-/// What the first factor of token `laneRow` + `next` + `row` is multiplied by: a number for each time that the tile has
-/// it.
-SmallVector<Value> Emitter::joinedFactors(const JoinedTile &joined, Value laneRow, int64_t next, int64_t row) {
-  Values factors;
-  for (const auto &entries : joined.others) {
-    Values own, products;
-    for (Value packed : packedEntries(joined, entries, laneRow, next, row)) {
-      auto [low, high] = isa.unpack(packed, operandType);
-      own.append({low, high});
-    }
-    own.resize(entries.count);
-    for (Value slow : own)
-      for (Value fast : factors)
-        products.push_back(isa.fmul(fast, slow));
-    factors = factors.empty() ? own : products;
-  }
-  return factors;
+/// The same of all factors but the first one.
+SmallVector<SmallVector<Value>> Emitter::packedEntries(const JoinedTile &joined, Value laneRow, int64_t next,
+                                                       int64_t row) {
+  SmallVector<Values> all;
+  for (const auto &entries : joined.others)
+    all.push_back(packedEntries(joined, entries, laneRow, next, row));
+  return all;
 }
 
-/// The same of tokens `laneRow` + `row` and the next, packed and rounded.
-SmallVector<Value> Emitter::joinedPairs(const JoinedTile &joined, Value laneRow, int64_t row) {
-  Values factors;
-  for (const auto &entries : joined.others) {
-    Values first = packedEntries(joined, entries, laneRow, 0, row);
-    Values second = packedEntries(joined, entries, laneRow, 1, row);
-    Values own, products;
-    for (int64_t i = 0; i < entries.count; ++i)
-      own.push_back(isa.selectHalves(first[i / 2], second[i / 2], /*upper=*/i % 2 == 1));
-    for (Value slow : own)
-      for (Value fast : factors)
-        products.push_back(isa.multiplyPairs(fast, slow, operandType));
-    factors = factors.empty() ? own : products;
+/// What the first factor of a token is multiplied by where the tile has it for time `number`; from the token's entries.
+Value Emitter::joinedFactor(const JoinedTile &joined, ArrayRef<Values> packed, int64_t number) {
+  Value factor;
+  for (auto [entries, words] : llvm::zip(joined.others, packed)) {
+    int64_t own = number % entries.count;
+    auto [low, high] = isa.unpack(words[own / 2], operandType);
+    Value entry = own % 2 == 0 ? low : high;
+    factor = factor ? isa.fmul(factor, entry) : entry;
+    number /= entries.count;
   }
-  return factors;
+  return factor;
+}
+
+/// The same of two tokens, packed and rounded.
+Value Emitter::joinedPair(const JoinedTile &joined, ArrayRef<Values> first, ArrayRef<Values> second, int64_t number) {
+  Value factor;
+  for (auto [entries, left, right] : llvm::zip(joined.others, first, second)) {
+    int64_t own = number % entries.count;
+    Value pair = isa.selectHalves(left[own / 2], right[own / 2], /*upper=*/own % 2 == 1);
+    factor = factor ? isa.multiplyPairs(factor, pair, operandType) : pair;
+    number /= entries.count;
+  }
+  return factor;
 }
 
 void Emitter::multiplyJoined(const Products &products, const JoinedTile &joined) {
@@ -152,17 +150,22 @@ void Emitter::multiplyJoined(const Products &products, const JoinedTile &joined)
   if (!products.isByColumns) {
     for (int64_t step = 0; step < products.steps; ++step) {
       SmallVector<Values> a = operandsOf(products, step), matrices = matricesOf(16 * step);
-      std::array<Values, 2> factors;
+      SmallVector<Values> entries[2][2];
       for (int64_t half : {0, 1})
-        factors[half] = joinedPairs(joined, lanePair, 16 * step + 8 * half);
-      for (int64_t pair = 0; pair < products.pairs; ++pair)
-        for (int64_t half : {0, 1}) {
-          Value b[2];
-          for (int64_t tokens : {0, 1})
-            b[tokens] = isa.multiplyPairs(matrices[pair % steps][2 * half + tokens], factors[tokens][pair / steps],
-                                          operandType);
-          multiplyQuad(products, a, b[0], b[1], 2 * pair + half);
-        }
+        for (int64_t next : {0, 1})
+          entries[half][next] = packedEntries(joined, lanePair, next, 16 * step + 8 * half);
+      for (int64_t number = 0; number < products.pairs / steps; ++number) {
+        Value factors[2];
+        for (int64_t half : {0, 1})
+          factors[half] = joinedPair(joined, entries[half][0], entries[half][1], number);
+        for (int64_t pair = 0; pair < steps; ++pair)
+          for (int64_t columns : {0, 1}) {
+            Value b[2];
+            for (int64_t half : {0, 1})
+              b[half] = isa.multiplyPairs(matrices[pair][2 * columns + half], factors[half], operandType);
+            multiplyQuad(products, a, b[0], b[1], 2 * (number * steps + pair) + columns);
+          }
+      }
     }
     return;
   }
@@ -171,9 +174,10 @@ void Emitter::multiplyJoined(const Products &products, const JoinedTile &joined)
     SmallVector<Values> matrices = matricesOf(16 * pair);
     for (int64_t half : {0, 1}) {
       // Of columns 2t and 2t + 1.
-      const std::array<Values, 2> factors = {joinedFactors(joined, lanePair, 0, 16 * pair + 8 * half),
-                                             joinedFactors(joined, lanePair, 1, 16 * pair + 8 * half)};
+      const SmallVector<Values> entries[2] = {packedEntries(joined, lanePair, 0, 16 * pair + 8 * half),
+                                              packedEntries(joined, lanePair, 1, 16 * pair + 8 * half)};
       for (int64_t number = 0; number < products.steps / steps; ++number) {
+        const Value factors[2] = {joinedFactor(joined, entries[0], number), joinedFactor(joined, entries[1], number)};
         SmallVector<SmallVector<Values>> a;
         for (int64_t step = 0; step < steps; ++step)
           a.push_back(operandsOf(products, number * steps + step));
@@ -185,7 +189,7 @@ void Emitter::multiplyJoined(const Products &products, const JoinedTile &joined)
                                      matrices[step][2 * half + 1], partial, operandType);
           auto sum = products.sums.slice(rowTile * perTile + 4 * (2 * pair + half), 4);
           for (size_t i = 0; i < 4; ++i)
-            sum[i] = isa.fma(partial[i], factors[i % 2][number], sum[i]);
+            sum[i] = isa.fma(partial[i], factors[i % 2], sum[i]);
         }
       }
     }

@@ -222,7 +222,12 @@ void Emitter::prepareQueries(ArrayRef<scf::ForOp> loops) {
   prepareRanks(loops);
   isa.syncThreads();
   loadRanks();
-  if (registers <= largestQueryRegisters)
+  // Entries of factors that are joined take registers, too: of those that each of more than 8 warps has, there are none
+  // left for queries.
+  constexpr int64_t mostWarps = 8;
+  bool isJoining =
+      llvm::any_of(loops, [](scf::ForOp loop) { return !loop.getBody()->getOps<tile::OuterOp>().empty(); });
+  if (registers <= largestQueryRegisters && !(isJoining && plan.warps() > mostWarps))
     for (Value operand : operands) {
       Values values;
       int64_t offset = queryFragments[operand];

@@ -182,22 +182,23 @@ void Emitter::multiplyJoinedRanks(const JoinedTile &joined, ArrayRef<tile::DotOp
     SmallVector<Values> keys;
     for (int64_t step = 0; step < steps; ++step)
       llvm::append_range(keys, keyOperands(joined.first, 16 * block, step, steps));
-    Values upper = joinedFactors(joined, laneGroup, 0, 16 * block),
-           lower = joinedFactors(joined, laneGroup, 0, 16 * block + 8);
-    for (size_t number = 0; number < upper.size(); ++number)
+    const SmallVector<Values> upper = packedEntries(joined, laneGroup, 0, 16 * block),
+                              lower = packedEntries(joined, laneGroup, 0, 16 * block + 8);
+    for (int64_t number = 0; number < rankQueries[front.getLhs()].steps / steps; ++number) {
+      Value upperFactor = joinedFactor(joined, upper, number), lowerFactor = joinedFactor(joined, lower, number);
       for (int64_t rowTile = 0; rowTile < plan.rows.tiles; ++rowTile)
         for (int64_t rankTile = 0; rankTile < tiles; ++rankTile) {
           Values partial(4, isa.f32(0.0));
           for (int64_t step = 0; step < steps; ++step)
             for (tile::DotOp product : products) {
-              auto [b0, b1] = rankQuery(rankQueries[product.getLhs()], rowTile, rankTile,
-                                        static_cast<int64_t>(number) * steps + step);
+              auto [b0, b1] = rankQuery(rankQueries[product.getLhs()], rowTile, rankTile, number * steps + step);
               partial = isa.multiply(keys[step], b0, b1, partial, operandType);
             }
           auto sum = sums.slice(4 * ((rowTile * blocks + block) * tiles + rankTile), 4);
           for (size_t i = 0; i < 4; ++i)
-            sum[i] = isa.fma(partial[i], (i < 2 ? upper : lower)[number], sum[i]);
+            sum[i] = isa.fma(partial[i], i < 2 ? upperFactor : lowerFactor, sum[i]);
         }
+    }
   }
 }
 

@@ -263,8 +263,9 @@ private:
   std::optional<JoinedTile> joinedTile(Value tile);
   Values packedEntries(const JoinedTile &joined, const JoinedTile::Entries &entries, Value laneRow, int64_t next,
                        int64_t row);
-  Values joinedFactors(const JoinedTile &joined, Value laneRow, int64_t next, int64_t row);
-  Values joinedPairs(const JoinedTile &joined, Value laneRow, int64_t row);
+  SmallVector<Values> packedEntries(const JoinedTile &joined, Value laneRow, int64_t next, int64_t row);
+  Value joinedFactor(const JoinedTile &joined, ArrayRef<Values> packed, int64_t number);
+  Value joinedPair(const JoinedTile &joined, ArrayRef<Values> first, ArrayRef<Values> second, int64_t number);
   void multiplyJoined(const Products &products, const JoinedTile &joined);
   void multiplyJoinedRanks(const JoinedTile &joined, ArrayRef<tile::DotOp> products, MutableArrayRef<Value> sums);
   SharedTile sharedTile(Value tile);
