@@ -249,6 +249,9 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
     Value before = isa.select(isa.equals(number, 0), isa.i32(plan.stages), number);
     return isa.add(isa.mul(group, plan.stages), isa.sub(before, isa.i32(1)));
   };
+  const bool fillsAhead = canFillAhead(loops);
+  if (fillsAhead)
+    fillAhead(front, isa.i32(0), isa.add(isa.mul(group, plan.stages), stage), phase, isa.less(isa.i32(0), count));
   Value lower = isa.i32(0), one = isa.i32(1);
   for (auto [i, upper] : llvm::enumerate(counts)) {
     scf::ForOp loop = loops[i];
@@ -278,6 +281,19 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
           if (plan.bulk)
             isa.waitBarrier(isa.shared(sharedMemory, isa.mul(slot, 8)), parity);
           stageRows = stageAddress(slot);
+          // Half of the group's warps fill before their products, the others behind them, so that one half's tensor
+          // cores are busy beside the other's arithmetic.
+          auto fillNext = [&](Value isTurn) {
+            Value nextStage = isa.add(current, 1), nextNumber = isa.add(number, 1);
+            Value nextParity = isa.select(isBeyond(nextStage), isa.bitXor(parity, isa.i32(1)), parity);
+            fillAhead(loop, nextNumber, isa.add(isa.mul(group, plan.stages), wrapped(nextStage)), nextParity,
+                      isa.both(isa.less(nextNumber, count), isTurn));
+          };
+          Value fillsFirst = isa.less(warpInGroup, isa.i32(plan.warpsOfGroup() / 2));
+          if (fillsAhead) {
+            takeFilled(loop, number);
+            fillNext(fillsFirst);
+          }
           scalars[loop.getInductionVar()] = tokenOf(number);
           Values yielded, laterWeights;
           int64_t products = isa.products;
@@ -316,6 +332,8 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
             arriveAsReader(finished, isa.less(isa.i32(0), number));
           else if (countsReaders())
             arriveAsReader(slot);
+          if (fillsAhead)
+            fillNext(isa.negate(fillsFirst));
           llvm::append_range(yielded, laterWeights);
           llvm::append_range(yielded, laterPages);
           Value later = isa.add(current, 1);

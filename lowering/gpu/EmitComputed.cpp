@@ -85,46 +85,124 @@ Emitter::SharedTile Emitter::computeSetupTile(Value tile) {
   return shared;
 }
 
+SmallVector<Value> Emitter::computedTiles(Block *block) {
+  llvm::SmallSetVector<Value, 8> tiles;
+  for (auto dot : block->getOps<tile::DotOp>()) {
+    Value rhs = dot.getRhs();
+    if (columnAxis(dot.getType()) && !sumsRankProducts(dot) && !isDeferred(dot) && !setupTiles.contains(rhs) &&
+        !stagedOperand(rhs) && !joinedTile(rhs))
+      tiles.insert(rhs);
+  }
+  return tiles.takeVector();
+}
+
+/// Where a block's computed tiles are: in the group's one buffer, or in `buffer` of two.
+SmallVector<Emitter::SharedTile> Emitter::placesOf(ArrayRef<Value> tiles, Value buffer) {
+  SmallVector<SharedTile> places;
+  int64_t buffers = buffer ? 2 : 1;
+  for (auto [number, tile] : llvm::enumerate(tiles)) {
+    auto extent = extentOf(tile);
+    if (!extent)
+      return SmallVector<SharedTile>(tiles.size());
+    int64_t bytes = plan.groups * buffers * extent->bytes();
+    if (number == computedPlaces.size())
+      computedPlaces.push_back({bytes, reserve(bytes)});
+    if (computedPlaces[number].first != bytes)
+      computedPlaces[number] = {bytes, reserve(bytes)};
+    Value index = buffer ? isa.add(isa.mul(group, 2), buffer) : group;
+    Value rows = isa.shared(isa.shared(sharedMemory, computedPlaces[number].second), isa.mul(index, extent->bytes()));
+    places.push_back(placeOf(*extent, rows));
+  }
+  return places;
+}
+
 void Emitter::computeBlockTiles(Value tile) {
   // Where warps need not meet before each block, one may still read what the tiles were in the block before.
   if (countsReaders() && !hasMet)
     syncGroup();
   hasMet = true;
-  // All that are not known yet, so that the group meets once.
-  llvm::SmallSetVector<Value, 8> wanted;
-  wanted.insert(tile);
-  for (auto dot : tile.getParentBlock()->getOps<tile::DotOp>()) {
-    Value rhs = dot.getRhs();
-    if (columnAxis(dot.getType()) && !sumsRankProducts(dot) && !isDeferred(dot) && !setupTiles.contains(rhs) &&
-        !stagedOperand(rhs) && !joinedTile(rhs))
-      wanted.insert(rhs);
-  }
-  SmallVector<Value> chunked;
-  std::optional<Extent> chunkedExtent;
-  int64_t threads = plan.warpsOfGroup() * warpSize;
-  for (auto [number, computed] : llvm::enumerate(wanted)) {
-    auto extent = extentOf(computed);
-    if (!extent)
-      break;
-    if (number == computedPlaces.size())
-      computedPlaces.push_back({extent->bytes(), reserve(plan.groups * extent->bytes())});
-    if (auto &[bytes, offset] = computedPlaces[number]; bytes != extent->bytes())
-      computedPlaces[number] = {extent->bytes(), reserve(plan.groups * extent->bytes())};
-    Value rows = isa.shared(isa.shared(sharedMemory, computedPlaces[number].second), isa.mul(group, extent->bytes()));
-    SharedTile &shared = tileScopes.back()[computed] = placeOf(*extent, rows);
-    if (hasChunks(computed, *extent) && (!chunkedExtent || *chunkedExtent == *extent)) {
-      chunkedExtent = extent;
-      chunked.push_back(computed);
-    } else {
-      fillElements(computed, shared, *extent, isa.add(isa.mul(warpInGroup, warpSize), lane), threads);
-    }
-  }
-  if (chunkedExtent)
-    fillChunks(chunked, *chunkedExtent);
+  // All of them, so that the group meets once.
+  const SmallVector<Value> tiles = computedTiles(tile.getParentBlock());
+  const SmallVector<SharedTile> places = placesOf(tiles, /*buffer=*/Value());
+  for (auto [computed, shared] : llvm::zip(tiles, places))
+    tileScopes.back()[computed] = shared;
+  if (succeeded(status))
+    fillTiles(tiles, places);
   syncGroup();
 }
 
-// --- Chunks: eight features of a row ---
+void Emitter::fillTiles(ArrayRef<Value> tiles, ArrayRef<SharedTile> places) {
+  SmallVector<Value> chunked;
+  SmallVector<SharedTile> chunkedPlaces;
+  std::optional<Extent> chunkedExtent;
+  for (auto [tile, shared] : llvm::zip(tiles, places)) {
+    const Extent extent = *extentOf(tile);
+    if (hasChunks(tile, extent) && (!chunkedExtent || *chunkedExtent == extent)) {
+      chunkedExtent = extent;
+      chunked.push_back(tile);
+      chunkedPlaces.push_back(shared);
+    } else {
+      fillElements(tile, shared, extent, isa.add(isa.mul(warpInGroup, warpSize), lane), plan.warpsOfGroup() * warpSize);
+    }
+  }
+  if (chunkedExtent)
+    fillChunks(chunked, chunkedPlaces, *chunkedExtent);
+}
+
+// --- A block ahead ---
+
+bool Emitter::canFillAhead(ArrayRef<scf::ForOp> loops) {
+  // The next block's copy must be under way before the block at hand is computed.
+  constexpr int64_t fewestStages = 3;
+  if (!countsReaders() || plan.stages < fewestStages)
+    return false;
+  // What says where a tile's rows begin in the ring is the same for all blocks.
+  for (scf::ForOp loop : loops)
+    for (Operation &op : loop.getBody()->without_terminator())
+      if (!llvm::isa<tile::TileDialect>(op.getDialect()) &&
+          llvm::all_of(op.getOperands(), [&](Value operand) { return scalars.contains(operand); }) &&
+          failed(emitScalar(op)))
+        return false;
+  // Any stage stands for those that there will be.
+  stageRows = stageAddress(isa.i32(0));
+  bool can = llvm::all_of(loops, [&](scf::ForOp loop) {
+    const SmallVector<Value> tiles = computedTiles(loop.getBody());
+    // What is behind the last token is nobody's: scores of it are hidden, but zero times a value must be zero.
+    return !tiles.empty() && llvm::all_of(tiles, [&](Value tile) {
+      auto extent = extentOf(tile);
+      return extent && hasChunks(tile, *extent) && *extent == *extentOf(tiles.front()) &&
+             llvm::all_of(tile.getUsers(), [&](Operation *user) {
+               auto dot = dyn_cast<tile::DotOp>(user);
+               return dot && dot.getType().hasAxis(extent->rowAxis);
+             });
+    });
+  });
+  stageRows = Value();
+  return can;
+}
+
+void Emitter::fillAhead(scf::ForOp loop, Value number, Value slot, Value parity, Value condition) {
+  scf::IfOp::create(isa.b, condition, [&](OpBuilder &, Location) {
+    Value own = stageRows;
+    isa.waitBarrier(isa.shared(sharedMemory, isa.mul(slot, 8)), parity);
+    stageRows = stageAddress(slot);
+    const SmallVector<Value> tiles = computedTiles(loop.getBody());
+    fillTiles(tiles, placesOf(tiles, isa.bitAnd(number, 1)));
+    stageRows = own;
+    scf::YieldOp::create(isa.b);
+  });
+}
+
+void Emitter::takeFilled(scf::ForOp loop, Value number) {
+  // The tiles are complete, and those of the block before are free.
+  syncGroup();
+  hasMet = true;
+  const SmallVector<Value> tiles = computedTiles(loop.getBody());
+  for (auto [tile, shared] : llvm::zip(tiles, placesOf(tiles, isa.bitAnd(number, 1))))
+    tileScopes.back()[tile] = shared;
+}
+
+// --- Chunks: eight features of a row, or four ---
 
 static Value withoutRounding(Value tile) {
   Operation *op = tile.getDefiningOp();
@@ -154,14 +232,16 @@ static Value turnTable(ImplicitLocOpBuilder &b, ModuleOp module, RopeAttr rope) 
   return constantTable(b, module, "tpa_turns", b.getI64Type(), DenseElementsAttr::get(type, ArrayRef<int64_t>(turns)));
 }
 
-/// One row's features of chunks `first` and, half of the features further on, `second`.
+/// One row's features of chunks `first` and, half of the features further on, `second`: all, or part number `part` of
+/// them.
 struct Emitter::Chunks {
   Emitter &emitter;
   Extent extent;
-  Value row, first, second;
+  Value row, first, second, part;
+  int64_t width;
 
-  Chunks(Emitter &emitter, const Extent &extent, Value row, Value first, Value second)
-      : emitter(emitter), extent(extent), row(row), first(first), second(second) {}
+  Chunks(Emitter &emitter, const Extent &extent, Value row, Value first, Value second, Value part, int64_t width)
+      : emitter(emitter), extent(extent), row(row), first(first), second(second), part(part), width(width) {}
 
   /// f32.
   using Pair = std::array<Values, 2>;
@@ -180,13 +260,13 @@ struct Emitter::Chunks {
     };
     result = input;
     if (rope.getRope().getLayout() == RopeLayout::half) {
-      for (int64_t i = 0; i < chunkElements; ++i)
+      for (int64_t i = 0; i < width; ++i)
         std::tie(result[0][i], result[1][i]) = rotate(input[0][i], input[1][i], cosines[i], sines[i]);
       return result;
     }
     for (int64_t side : {0, 1})
-      for (int64_t i = 0; i < chunkElements; i += 2) {
-        int64_t pair = side * chunkElements / 2 + i / 2;
+      for (int64_t i = 0; i < width; i += 2) {
+        int64_t pair = side * width / 2 + i / 2;
         std::tie(result[side][i], result[side][i + 1]) =
             rotate(input[side][i], input[side][i + 1], cosines[pair], sines[pair]);
       }
@@ -201,7 +281,7 @@ struct Emitter::Chunks {
     const Pair values = rotated(input.getDefiningOp<tile::RopeOp>());
     std::array<Values, 2> words;
     for (int64_t side : {0, 1})
-      for (int64_t i = 0; i < chunkElements; i += 2) {
+      for (int64_t i = 0; i < width; i += 2) {
         Value low = values[side][i], high = values[side][i + 1];
         Value word = isa.pack(low, high, emitter.operandType);
         if (split && tile == split.getLow()) {
@@ -217,29 +297,34 @@ private:
   Pair load(Value tile) {
     Isa &isa = emitter.isa;
     Pair values;
+    Type word = isa.b.getI32Type(), real = isa.b.getF32Type();
+    auto elements = [&](Type type, Value pointer) {
+      Value vector = isa.load(VectorType::get({type == word ? width / 2 : 4}, type), pointer,
+                              type == word ? width * 2 : chunkBytes);
+      Values all;
+      for (int64_t i = 0; i < cast<VectorType>(vector.getType()).getNumElements(); ++i)
+        all.push_back(LLVM::ExtractElementOp::create(isa.b, vector, isa.i32(i)));
+      return all;
+    };
     for (int64_t side : {0, 1}) {
       Value chunk = side == 0 ? first : second;
       if (auto cached = emitter.staged(tile)) {
-        Value vector =
-            isa.load(VectorType::get({4}, isa.b.getI32Type()), emitter.chunkAddress(*cached, row, 0, 0, chunk), 16);
-        for (int64_t i = 0; i < 4; ++i) {
-          Value word = LLVM::ExtractElementOp::create(isa.b, vector, isa.i32(i));
-          auto [low, high] = isa.unpack(word, cached->elementType);
+        Value place = isa.shared(emitter.chunkAddress(*cached, row, 0, 0, chunk), isa.mul(part, width * 2));
+        for (Value packed : elements(word, place)) {
+          auto [low, high] = isa.unpack(packed, cached->elementType);
           values[side].append({low, high});
         }
         continue;
       }
-      Value place = isa.shared(isa.shared(emitter.sharedMemory, emitter.kept.lookup(tile)), isa.mul(chunk, 32));
-      for (int64_t half : {0, 16}) {
-        Value vector = isa.load(VectorType::get({4}, isa.b.getF32Type()), isa.shared(place, half), 16);
-        for (int64_t i = 0; i < 4; ++i)
-          values[side].push_back(LLVM::ExtractElementOp::create(isa.b, vector, isa.i32(i)));
-      }
+      Value offset = isa.add(isa.mul(chunk, chunkElements * 4), isa.mul(part, width * 4));
+      Value place = isa.shared(isa.shared(emitter.sharedMemory, emitter.kept.lookup(tile)), offset);
+      for (int64_t i = 0; i < width; i += 4)
+        llvm::append_range(values[side], elements(real, isa.shared(place, i * 4)));
     }
     return values;
   }
 
-  /// Cosines and sines of the eight pairs of features of both chunks.
+  /// Cosines and sines of the pairs of features.
   const std::pair<Values, Values> &turnsOf(tile::RopeOp op) {
     auto &known = turns[{op.getRopeAttr().getAsOpaquePointer(), op.getPositions().getAsOpaquePointer()}];
     auto &[cosines, sines] = known;
@@ -254,10 +339,11 @@ private:
     Value position = isa.extend(emitter.element(op.getPositions(), point));
     auto type = VectorType::get({2}, b.getI64Type());
     bool isHalf = rope.getLayout() == RopeLayout::half;
-    for (int64_t i = 0; i < chunkElements; i += 2) {
-      // Pairs of the first chunk; else four of it and four of the second one.
-      Value number = isHalf ? isa.add(isa.mul(first, chunkElements), i)
-                            : isa.add(isa.mul(i < 4 ? first : second, chunkElements / 2), i % 4);
+    for (int64_t i = 0; i < width; i += 2) {
+      // Pairs of both chunks; or as many of the first one as of the second.
+      int64_t ofSide = isHalf ? width : width / 2;
+      Value number = isa.mul(i < ofSide ? first : second, isHalf ? chunkElements : chunkElements / 2);
+      number = isa.add(isa.add(number, isa.mul(part, ofSide)), i % ofSide);
       Value vector = isa.load(type, isa.global(table, isa.extend(isa.mul(number, 8))), 16, /*invariant=*/true);
       for (int64_t next : {0, 1}) {
         // Whole turns overflow: exact to 2^-32 of one at any position.
@@ -280,24 +366,28 @@ private:
   std::map<std::pair<const void *, const void *>, std::pair<Values, Values>> turns;
 };
 
-void Emitter::fillChunks(ArrayRef<Value> tiles, const Extent &extent) {
-  // Rows first: the lanes' chunks are rows apart, and what the chunk's number gives is the same for them.
-  int64_t pairs = extent.columns / 16, items = extent.rows * pairs, threads = plan.warpsOfGroup() * warpSize;
-  Value end = isa.i32(items), step = isa.i32(threads), first = isa.add(isa.mul(warpInGroup, warpSize), lane);
+void Emitter::fillChunks(ArrayRef<Value> tiles, ArrayRef<SharedTile> places, const Extent &extent) {
+  // Rows first: the lanes' chunks are rows apart, and what the chunk's number gives is the same for them. Halves of
+  // chunks where all of the group's threads have work then.
+  int64_t threads = plan.warpsOfGroup() * warpSize, width = chunkElements;
+  if (extent.rows * extent.columns / (2 * width) * 2 <= threads)
+    width /= 2;
+  int64_t parts = chunkElements / width, chunks = extent.columns / (2 * chunkElements);
+  Value end = isa.i32(extent.rows * chunks * parts), step = isa.i32(threads);
+  Value first = isa.add(isa.mul(warpInGroup, warpSize), lane);
   scf::ForOp::create(isa.b, first, end, step, ValueRange(), [&](OpBuilder &, Location, Value number, ValueRange) {
     Scope scope(*this);
-    Value chunk = isa.div(number, extent.rows);
-    Chunks chunks(*this, extent, isa.rem(number, extent.rows), chunk, isa.add(chunk, pairs));
-    for (Value tile : tiles) {
-      const SharedTile shared = sharedTile(tile);
-      auto words = chunks.packed(tile);
+    Value piece = isa.div(number, extent.rows), chunk = isa.div(piece, parts), part = isa.rem(piece, parts);
+    Chunks row(*this, extent, isa.rem(number, extent.rows), chunk, isa.add(chunk, chunks), part, width);
+    for (auto [tile, shared] : llvm::zip(tiles, places)) {
+      auto words = row.packed(tile);
       for (int64_t side : {0, 1}) {
-        Value vector = LLVM::PoisonOp::create(isa.b, VectorType::get({4}, isa.b.getI32Type()));
-        for (int64_t i = 0; i < 4; ++i)
-          vector = LLVM::InsertElementOp::create(isa.b, vector, words[side][i], isa.i32(i));
-        Value place = isa.add(isa.mul(chunks.row, shared.rowBytes),
-                              isa.mul(side == 0 ? chunks.first : chunks.second, chunkBytes));
-        isa.store(vector, isa.shared(shared.rows, place), chunkBytes);
+        Value vector = LLVM::PoisonOp::create(isa.b, VectorType::get({width / 2}, isa.b.getI32Type()));
+        for (auto [i, word] : llvm::enumerate(words[side]))
+          vector = LLVM::InsertElementOp::create(isa.b, vector, word, isa.i32(static_cast<int64_t>(i)));
+        Value offset = isa.add(isa.mul(side == 0 ? row.first : row.second, chunkBytes), isa.mul(part, width * 2));
+        Value place = isa.add(isa.mul(row.row, shared.rowBytes), offset);
+        isa.store(vector, isa.shared(shared.rows, place), width * 2);
       }
     }
     scf::YieldOp::create(isa.b);

@@ -281,7 +281,16 @@ private:
   void fillElements(Value tile, const SharedTile &shared, const Extent &extent, Value first, int64_t threads);
   struct Chunks;
   bool hasChunks(Value tile, const Extent &extent);
-  void fillChunks(ArrayRef<Value> tiles, const Extent &extent);
+  void fillChunks(ArrayRef<Value> tiles, ArrayRef<SharedTile> places, const Extent &extent);
+  SmallVector<Value> computedTiles(Block *block);
+  SmallVector<SharedTile> placesOf(ArrayRef<Value> tiles, Value buffer);
+  void fillTiles(ArrayRef<Value> tiles, ArrayRef<SharedTile> places);
+  /// Whether a block's computed tiles can be computed beside the products of the block before it, so that the group
+  /// meets once per block.
+  bool canFillAhead(ArrayRef<scf::ForOp> loops);
+  /// Computes those of block `number`, which is in the ring at `slot`, where `condition` says so.
+  void fillAhead(scf::ForOp loop, Value number, Value slot, Value parity, Value condition);
+  void takeFilled(scf::ForOp loop, Value number);
   void syncGroup();
   /// The same where the group's warps count: by an mbarrier, as racecheck loses sight of all other barriers behind a
   /// named one that not every thread of the block comes to (docs/gpu.md).

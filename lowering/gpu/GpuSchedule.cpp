@@ -101,7 +101,9 @@ int64_t sharedBytes(VariantAttr variant, ScheduleAttr schedule) {
       if (side == Side::k)
         ranks *= schedule.getQueryParts();
       FactorizationAttr stored = storedFactors(variant, side);
-      bytes += ranks * schedule.getGroups() * schedule.getTokens() * (features * 2 + 16);
+      // Those of the next block beside them (Emitter::canFillAhead).
+      int64_t buffers = schedule.getBulk() && schedule.getStages() > 2 ? 2 : 1;
+      bytes += ranks * buffers * schedule.getGroups() * schedule.getTokens() * (features * 2 + 16);
       // Rotated anew for each block.
       if (stored.getToken().front().isLearned())
         bytes += stored.getRank() * stored.getToken().front().getSize() * 4;
