@@ -222,6 +222,13 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
   }
   // The pages of a block are found while the block before it is copied.
   Values nextPages(ArrayRef<Value>(firstPages).take_back(pagesOfBlock));
+  // Scalars of the loops that are the same for all blocks.
+  for (scf::ForOp loop : loops)
+    for (Operation &op : loop.getBody()->without_terminator())
+      if (!llvm::isa<tile::TileDialect>(op.getDialect()) &&
+          llvm::all_of(op.getOperands(), [&](Value operand) { return scalars.contains(operand); }) &&
+          failed(emitScalar(op)))
+        return failure();
   findDeferred(loops);
   prepareQueries(loops);
 
@@ -289,8 +296,9 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
             fillAhead(loop, nextNumber, isa.add(isa.mul(group, plan.stages), wrapped(nextStage)), nextParity,
                       isa.both(isa.less(nextNumber, count), isTurn));
           };
-          Value fillsFirst = isa.less(warpInGroup, isa.i32(plan.warpsOfGroup() / 2));
+          Value fillsFirst;
           if (fillsAhead) {
+            fillsFirst = isa.less(warpInGroup, isa.i32(plan.warpsOfGroup() / 2));
             takeFilled(loop, number);
             fillNext(fillsFirst);
           }

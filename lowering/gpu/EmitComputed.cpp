@@ -76,6 +76,50 @@ void Emitter::fillElements(Value tile, const SharedTile &shared, const Extent &e
   });
 }
 
+/// Whether all features of a row are rotated, in one block.
+static bool rotatesAll(tile::RopeOp op) {
+  int64_t features = op.getInput().getType().sizeOf(op.getAxisAttr());
+  return op.getRope().getOffset() == 0 && op.getRope().getDRot() == features &&
+         static_cast<int64_t>(op.getBlock()) == features;
+}
+
+Value mlir::tpa::gpu::withoutRounding(Value tile) {
+  Operation *op = tile.getDefiningOp();
+  return llvm::isa_and_nonnull<tile::ConvertOp, tile::SplitOp>(op) ? op->getOperand(0) : tile;
+}
+
+tile::RopeOp mlir::tpa::gpu::turnOf(tile::DotOp dot) {
+  auto rope = withoutRounding(dot.getRhs()).getDefiningOp<tile::RopeOp>();
+  if (!isRankProduct(dot) || !rope || !rotatesAll(rope) || withoutRounding(dot.getLhs()) == dot.getLhs())
+    return {};
+  auto row = rope.getInput().getDefiningOp<tile::LoadOp>();
+  return row && row.getType().getRank() == 1 ? rope : tile::RopeOp();
+}
+
+/// Whether rotations turn the same way by the same positions.
+static bool turnAlike(tile::RopeOp lhs, tile::RopeOp rhs) {
+  auto left = lhs.getPositions().getDefiningOp<tile::LoadOp>(),
+       right = rhs.getPositions().getDefiningOp<tile::LoadOp>();
+  return lhs.getRope() == rhs.getRope() && lhs.getBlock() == rhs.getBlock() &&
+         (lhs.getPositions() == rhs.getPositions() || (left && right && left.getMemory() == right.getMemory()));
+}
+
+Value mlir::tpa::gpu::keysOf(tile::DotOp dot) {
+  Value keys = dot.getRhs();
+  tile::RopeOp turn = turnOf(dot);
+  if (!turn)
+    return keys;
+  Operation *rounding = keys.getDefiningOp();
+  for (auto other : dot->getBlock()->getOps<tile::DotOp>()) {
+    tile::RopeOp otherTurn = turnOf(other);
+    Operation *otherRounding = other.getRhs().getDefiningOp();
+    if (otherTurn && turnAlike(turn, otherTurn) && rounding->getName() == otherRounding->getName() &&
+        cast<OpResult>(keys).getResultNumber() == cast<OpResult>(other.getRhs()).getResultNumber())
+      return other.getRhs();
+  }
+  return keys;
+}
+
 Emitter::SharedTile Emitter::computeSetupTile(Value tile) {
   auto extent = extentOf(tile);
   if (!extent)
@@ -88,7 +132,7 @@ Emitter::SharedTile Emitter::computeSetupTile(Value tile) {
 SmallVector<Value> Emitter::computedTiles(Block *block) {
   llvm::SmallSetVector<Value, 8> tiles;
   for (auto dot : block->getOps<tile::DotOp>()) {
-    Value rhs = dot.getRhs();
+    Value rhs = keysOf(dot);
     if (columnAxis(dot.getType()) && !sumsRankProducts(dot) && !isDeferred(dot) && !setupTiles.contains(rhs) &&
         !stagedOperand(rhs) && !joinedTile(rhs))
       tiles.insert(rhs);
@@ -156,13 +200,6 @@ bool Emitter::canFillAhead(ArrayRef<scf::ForOp> loops) {
   constexpr int64_t fewestStages = 3;
   if (!countsReaders() || plan.stages < fewestStages)
     return false;
-  // What says where a tile's rows begin in the ring is the same for all blocks.
-  for (scf::ForOp loop : loops)
-    for (Operation &op : loop.getBody()->without_terminator())
-      if (!llvm::isa<tile::TileDialect>(op.getDialect()) &&
-          llvm::all_of(op.getOperands(), [&](Value operand) { return scalars.contains(operand); }) &&
-          failed(emitScalar(op)))
-        return false;
   // Any stage stands for those that there will be.
   stageRows = stageAddress(isa.i32(0));
   bool can = llvm::all_of(loops, [&](scf::ForOp loop) {
@@ -204,16 +241,10 @@ void Emitter::takeFilled(scf::ForOp loop, Value number) {
 
 // --- Chunks: eight features of a row, or four ---
 
-static Value withoutRounding(Value tile) {
-  Operation *op = tile.getDefiningOp();
-  return llvm::isa_and_nonnull<tile::ConvertOp, tile::SplitOp>(op) ? op->getOperand(0) : tile;
-}
-
 /// Whether `fillChunks` can compute the tile: a rotation of all features, of what is cached or kept.
 bool Emitter::hasChunks(Value tile, const Extent &extent) {
   auto rope = withoutRounding(tile).getDefiningOp<tile::RopeOp>();
-  if (!rope || rope.getRope().getOffset() != 0 || rope.getRope().getDRot() != extent.columns ||
-      static_cast<int64_t>(rope.getBlock()) != extent.columns)
+  if (!rope || !rotatesAll(rope))
     return false;
   Value input = rope.getInput();
   auto cached = staged(input);
@@ -251,15 +282,25 @@ struct Emitter::Chunks {
     if (!result[0].empty())
       return result;
     Isa &isa = emitter.isa;
-    const Pair input = load(rope.getInput());
     const auto &[cosines, sines] = turnsOf(rope);
+    bool isHalf = rope.getRope().getLayout() == RopeLayout::half;
+    if (isTurn(rope)) {
+      for (int64_t side : {0, 1})
+        for (int64_t i = 0; i < width; ++i) {
+          int64_t pair = isHalf ? i : side * width / 2 + i / 2;
+          bool isSine = isHalf ? side == 1 : i % 2 == 1;
+          result[side].push_back(isSine ? sines[pair] : cosines[pair]);
+        }
+      return result;
+    }
+    const Pair input = load(rope.getInput());
     // x1 cos - x2 sin, x2 cos + x1 sin.
     auto rotate = [&](Value x1, Value x2, Value cosine, Value sine) {
       Value negated = isa.fsub(isa.f32(-0.0), sine);
       return std::pair(isa.fma(x1, cosine, isa.fmul(x2, negated)), isa.fma(x2, cosine, isa.fmul(x1, sine)));
     };
     result = input;
-    if (rope.getRope().getLayout() == RopeLayout::half) {
+    if (isHalf) {
       for (int64_t i = 0; i < width; ++i)
         std::tie(result[0][i], result[1][i]) = rotate(input[0][i], input[1][i], cosines[i], sines[i]);
       return result;
@@ -294,6 +335,15 @@ struct Emitter::Chunks {
   }
 
 private:
+  static bool isTurn(tile::RopeOp rope) {
+    return llvm::any_of(rope->getUsers(), [&](Operation *rounding) {
+      return llvm::any_of(rounding->getUsers(), [&](Operation *user) {
+        auto dot = dyn_cast<tile::DotOp>(user);
+        return dot && turnOf(dot) == rope;
+      });
+    });
+  }
+
   Pair load(Value tile) {
     Isa &isa = emitter.isa;
     Pair values;

@@ -6,6 +6,8 @@
 
 #include "lowering/gpu/Emitter.h"
 
+#include "mlir/IR/Matchers.h"
+
 using namespace mlir;
 using namespace mlir::tpa;
 using namespace mlir::tpa::gpu;
@@ -28,11 +30,60 @@ static SmallVector<tile::DotOp> summands(tile::DotOp dot) {
   return all;
 }
 
+/// Whether another product is added to `dot`.
+static bool isSummand(tile::DotOp dot) {
+  return llvm::any_of(dot->getUsers(), [&](Operation *user) {
+    auto other = dyn_cast<tile::DotOp>(user);
+    return other && other.getAccumulator() == dot.getResult();
+  });
+}
+
 static int64_t rankTiles(tile::TileType type) { return llvm::divideCeil(type.sizeOf("r"), ranksOfTile); }
+
+Emitter::RankKey Emitter::rankKey(tile::DotOp dot) {
+  tile::RopeOp turn = turnOf(dot);
+  if (!turn)
+    return {dot.getLhs(), Value()};
+  auto row = turn.getInput().getDefiningOp<tile::LoadOp>();
+  auto isSame = [](Value x, Value y) {
+    APInt left, right;
+    return x == y || (matchPattern(x, m_ConstantInt(&left)) && matchPattern(y, m_ConstantInt(&right)) && left == right);
+  };
+  for (tile::LoadOp known : learnedRows)
+    if (known.getMemory() == row.getMemory() &&
+        llvm::all_of(llvm::zip(known.getIndices(), row.getIndices()),
+                     [&](auto pair) { return isSame(std::get<0>(pair), std::get<1>(pair)); }))
+      return {dot.getLhs(), known.getResult()};
+  learnedRows.push_back(row);
+  return {dot.getLhs(), row.getResult()};
+}
+
+/// A query's element that takes the row which `rope` rotates; `part`: the query's tile rounded, or what that has left.
+Value Emitter::turnedElement(Value part, tile::RopeOp rope, const Point &point) {
+  StringAttr feature = columnAxis(rope.getInput().getType());
+  int64_t half = rope.getRope().getDRot() / 2;
+  bool isHalf = rope.getRope().getLayout() == RopeLayout::half;
+  Value own = point.lookup(feature);
+  Value isSecond = isHalf ? isa.less(isa.i32(half - 1), own) : isa.equals(isa.bitAnd(own, 1), 1);
+  int64_t distance = isHalf ? half : 1;
+  Point other = point;
+  other[feature] = isa.add(own, isa.select(isSecond, isa.i32(-distance), isa.i32(distance)));
+  Value query = withoutRounding(part);
+  Value q = element(query, point), b = element(rope.getInput(), point);
+  Value otherQ = element(query, other), otherB = element(rope.getInput(), other);
+  // q1 b1 + q2 b2, q2 b1 - q1 b2.
+  Value first = isa.select(isSecond, otherB, b), second = isa.select(isSecond, isa.fsub(isa.f32(-0.0), b), otherB);
+  Value value = isa.fma(q, first, isa.fmul(otherQ, second));
+  auto rounded = [&](Value x) { return isa.widen(isa.narrow(x, operandType), operandType); };
+  auto split = part.getDefiningOp<tile::SplitOp>();
+  bool isRest = split && part == split.getLow();
+  return isRest ? rounded(isa.fsub(value, rounded(value))) : rounded(value);
+}
 
 /// Computes what all blocks share, into shared memory and registers.
 void Emitter::prepareRanks(ArrayRef<scf::ForOp> loops) {
   rankQueries.clear();
+  learnedRows.clear();
   rankHeads.clear();
   StringAttr rank = axis("r");
   bool isPermuted = false;
@@ -45,11 +96,12 @@ void Emitter::prepareRanks(ArrayRef<scf::ForOp> loops) {
           if (!dot.getType().hasAxis(name))
             feature = name;
         isPermuted = isNarrow(dot.getRhs());
-        RankQueries &queries = rankQueries[dot.getLhs()];
+        RankQueries &queries = rankQueries[rankKey(dot)];
         if (queries.steps == 0) {
           queries.tiles = rankTiles(type);
           queries.steps = type.sizeOf(feature) / 16;
           queries.hasTokens = type.hasAxis("n");
+          queries.turn = turnOf(dot);
           queries.offset = reserve((queries.hasTokens ? plan.rows.queries : 1) * queries.tiles * queries.steps * 256);
         }
       } else if (sumsRankProducts(dot)) {
@@ -82,7 +134,7 @@ void Emitter::prepareRanks(ArrayRef<scf::ForOp> loops) {
 
   // The same numbers for all parts, so that what they have in common is computed once.
   const RankQueries &front = rankQueries.front().second;
-  auto type = cast<TileType>(rankQueries.front().first.getType());
+  auto type = cast<TileType>(rankQueries.front().first.first.getType());
   StringAttr feature;
   for (StringAttr name : type.getAxes())
     if (name != rank && name.getValue() != "n" && name.getValue() != "h")
@@ -99,13 +151,16 @@ void Emitter::prepareRanks(ArrayRef<scf::ForOp> loops) {
     Value itsRank = isa.add(isa.mul(isa.rem(tile, front.tiles), ranksOfTile), laneGroup);
     point[rank] = isa.min(itsRank, isa.i32(type.sizeOf(rank) - 1));
     const ColumnPairs columns = operandColumns(step, isPermuted);
-    for (auto &[part, queriesOfPart] : rankQueries) {
+    for (auto &[key, queriesOfPart] : rankQueries) {
+      auto elementOf = [&, part = key.first, turn = queriesOfPart.turn] {
+        return turn ? turnedElement(part, turn, point) : element(part, point);
+      };
       Value vector = LLVM::PoisonOp::create(isa.b, VectorType::get({2}, isa.b.getI32Type()));
       for (auto [i, pair] : llvm::enumerate(columns)) {
         point[feature] = pair.first;
-        Value low = element(part, point);
+        Value low = elementOf();
         point[feature] = pair.second;
-        Value packed = isa.pack(low, element(part, point), operandType);
+        Value packed = isa.pack(low, elementOf(), operandType);
         vector = LLVM::InsertElementOp::create(isa.b, vector, packed, isa.i32(static_cast<int64_t>(i)));
       }
       isa.store(vector, isa.shared(isa.shared(sharedMemory, queriesOfPart.offset), isa.mul(number, 8)), 8);
@@ -184,14 +239,14 @@ void Emitter::multiplyJoinedRanks(const JoinedTile &joined, ArrayRef<tile::DotOp
       llvm::append_range(keys, keyOperands(joined.first, 16 * block, step, steps));
     const SmallVector<Values> upper = packedEntries(joined, laneGroup, 0, 16 * block),
                               lower = packedEntries(joined, laneGroup, 0, 16 * block + 8);
-    for (int64_t number = 0; number < rankQueries[front.getLhs()].steps / steps; ++number) {
+    for (int64_t number = 0; number < rankQueries[rankKey(front)].steps / steps; ++number) {
       Value upperFactor = joinedFactor(joined, upper, number), lowerFactor = joinedFactor(joined, lower, number);
       for (int64_t rowTile = 0; rowTile < plan.rows.tiles; ++rowTile)
         for (int64_t rankTile = 0; rankTile < tiles; ++rankTile) {
           Values partial(4, isa.f32(0.0));
           for (int64_t step = 0; step < steps; ++step)
             for (tile::DotOp product : products) {
-              auto [b0, b1] = rankQuery(rankQueries[product.getLhs()], rowTile, rankTile, number * steps + step);
+              auto [b0, b1] = rankQuery(rankQueries[rankKey(product)], rowTile, rankTile, number * steps + step);
               partial = isa.multiply(keys[step], b0, b1, partial, operandType);
             }
           auto sum = sums.slice(4 * ((rowTile * blocks + block) * tiles + rankTile), 4);
@@ -206,48 +261,63 @@ void Emitter::multiplyJoinedRanks(const JoinedTile &joined, ArrayRef<tile::DotOp
 /// the next.
 SmallVector<Value> Emitter::rankFragment(tile::DotOp dot) {
   int64_t tiles = rankTiles(dot.getType()), blocks = plan.tokens / 16;
-  int64_t chains = plan.rows.tiles * blocks * tiles;
-  SmallVector<tile::DotOp> products = summands(dot);
-  // Keys that are not put together are not rounded: there is no rest.
-  for (tile::DotOp last : SmallVector<tile::DotOp>(products))
-    if (joinedTile(last.getRhs()))
-      llvm::erase_if(products, [&](tile::DotOp other) { return isLowPartOf(other.getRhs(), last.getRhs()); });
+  // Products with the same turns are computed together: their keys are loaded once.
+  SmallVector<tile::DotOp> results;
+  for (auto other : dot->getBlock()->getOps<tile::DotOp>())
+    if (other == dot || (turnOf(dot) && turnOf(other) && keysOf(other) == keysOf(dot) && !isSummand(other)))
+      results.push_back(other);
+  int64_t chains = plan.rows.tiles * blocks * tiles * static_cast<int64_t>(results.size());
   // A product waits for the one before it that is added to the same sum. Where there are few sums, each summand has its
   // own.
   constexpr int64_t fewChains = 2;
-  size_t sets = chains <= fewChains ? products.size() : 1;
-  SmallVector<Values> sums(sets, Values(chains * 4, isa.f32(0.0)));
-  for (size_t i = 0; i < products.size();) {
-    // Those with the same keys share their loads.
-    Value keyTile = products[i].getRhs();
-    size_t first = i;
-    while (i < products.size() && products[i].getRhs() == keyTile)
-      ++i;
+  struct Summand {
+    tile::DotOp dot;
+    MutableArrayRef<Value> sums;
+  };
+  SmallVector<SmallVector<Values>> sums(results.size());
+  // Those with the same keys share their loads.
+  llvm::MapVector<Value, SmallVector<Summand>> byKeys;
+  for (auto [result, own] : llvm::zip(results, sums)) {
+    SmallVector<tile::DotOp> products = summands(result);
+    // Keys that are not put together are not rounded: there is no rest.
+    for (tile::DotOp last : SmallVector<tile::DotOp>(products))
+      if (joinedTile(last.getRhs()))
+        llvm::erase_if(products, [&](tile::DotOp other) { return isLowPartOf(other.getRhs(), last.getRhs()); });
+    own.assign(chains <= fewChains ? products.size() : 1, Values(plan.rows.tiles * blocks * tiles * 4, isa.f32(0.0)));
+    for (auto [number, product] : llvm::enumerate(products))
+      byKeys[keysOf(product)].push_back({product, own[number % own.size()]});
+  }
+  for (auto &[keyTile, products] : byKeys) {
     if (auto joined = joinedTile(keyTile)) {
-      multiplyJoinedRanks(*joined, ArrayRef(products).slice(first, i - first), sums.front());
+      SmallVector<tile::DotOp> dots;
+      for (const Summand &summand : products)
+        dots.push_back(summand.dot);
+      multiplyJoinedRanks(*joined, dots, products.front().sums);
       continue;
     }
     SharedTile keys = sharedTile(keyTile);
     if (failed(status))
-      return sums.front();
-    int64_t steps = rankQueries[products[first].getLhs()].steps;
+      return sums.front().front();
+    int64_t steps = rankQueries[rankKey(products.front().dot)].steps;
     for (int64_t step = 0; step < steps; step += keys.isNarrow() ? 2 : 1)
       for (int64_t block = 0; block < blocks; ++block)
         for (auto [next, a] : llvm::enumerate(keyOperands(keys, 16 * block, step, steps)))
           for (int64_t rowTile = 0; rowTile < plan.rows.tiles; ++rowTile)
             for (int64_t rankTile = 0; rankTile < tiles; ++rankTile)
-              for (size_t number = first; number < i; ++number) {
-                auto [b0, b1] = rankQuery(rankQueries[products[number].getLhs()], rowTile, rankTile,
-                                          step + static_cast<int64_t>(next));
-                auto sum =
-                    MutableArrayRef(sums[number % sets]).slice(4 * ((rowTile * blocks + block) * tiles + rankTile), 4);
+              for (Summand &summand : products) {
+                auto [b0, b1] =
+                    rankQuery(rankQueries[rankKey(summand.dot)], rowTile, rankTile, step + static_cast<int64_t>(next));
+                auto sum = summand.sums.slice(4 * ((rowTile * blocks + block) * tiles + rankTile), 4);
                 llvm::copy(isa.multiply(a, b0, b1, sum, operandType), sum.begin());
               }
   }
-  for (const Values &others : ArrayRef(sums).drop_front())
-    for (auto [sum, other] : llvm::zip(sums.front(), others))
-      sum = isa.fadd(sum, other);
-  return sums.front();
+  for (auto [result, own] : llvm::zip(results, sums)) {
+    for (const Values &others : ArrayRef(own).drop_front())
+      for (auto [sum, other] : llvm::zip(own.front(), others))
+        sum = isa.fadd(sum, other);
+    assign(result, own.front());
+  }
+  return fragment(dot);
 }
 
 /// A part of products of ranks, two ranks packed: per 16 rows, 16 tokens and 8 ranks two values, of tokens lane / 4 and

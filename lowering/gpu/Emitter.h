@@ -72,6 +72,16 @@ Value throughConversions(Value tile);
 bool isRankProduct(tile::DotOp dot);
 bool sumsRankProducts(tile::DotOp dot);
 
+/// What `tile` is rounded from, or it.
+Value withoutRounding(Value tile);
+
+/// Of a product of token factors of queries with a learned row that is rotated by each token's position, the rotation:
+/// with the pairs of q and b as complex numbers, <q, R b> is <q conj(b), R 1>, so that queries take b and all ranks'
+/// keys are the same, cosines and sines. Null elsewhere.
+tile::RopeOp turnOf(tile::DotOp dot);
+/// The keys that `dot` reads: where they are turns those of the first such product of the block.
+Value keysOf(tile::DotOp dot);
+
 /// Whether `other` is a tile rounded and `tile` what the rounding has left.
 bool isLowPartOf(Value tile, Value other);
 
@@ -392,9 +402,16 @@ private:
   struct RankQueries {
     int64_t offset = 0, tiles = 0, steps = 0;
     bool hasTokens = false;
+    tile::RopeOp turn;
     Values registers;
   };
-  llvm::MapVector<Value, RankQueries> rankQueries;
+  /// By the query's tile and the learned row that it takes, if any.
+  using RankKey = std::pair<Value, Value>;
+  llvm::MapVector<RankKey, RankQueries> rankQueries;
+  /// Learned rows that queries take, each once, whichever loop loads it.
+  SmallVector<tile::LoadOp> learnedRows;
+  RankKey rankKey(tile::DotOp dot);
+  Value turnedElement(Value part, tile::RopeOp rope, const Point &point);
   llvm::MapVector<Value, Values> rankHeads;
   std::pair<Value, Value> rankQuery(const RankQueries &queries, int64_t rowTile, int64_t rankTile, int64_t step);
   /// Whether the correction of a softmax step is not 1.

@@ -61,6 +61,14 @@ bool isComputed(VariantAttr variant, Side side) {
   return stored.getOrder() > 2 && !isJoined(variant, stored);
 }
 
+/// Whether queries take a learned row of K, so that all ranks' keys are cosines and sines (gpu::turnOf).
+bool isTurned(VariantAttr variant) {
+  FactorizationAttr k = variant.getK();
+  RopeAttr rope = variant.getRope();
+  return rope && variant.rotatesKeysOnRead() && k.getOrder() == 2 && k.getToken().front().isLearned() &&
+         !k.getHead().isFixed() && rope.getOffset() == 0 && rope.getDRot() == variant.getKeyFeatures();
+}
+
 tpa::gpu::RowMap rowMapOf(VariantAttr variant, int64_t queries, int64_t heads) {
   return tpa::gpu::RowMap::of(queries, heads, std::max(variant.getKeyFeatures(), variant.getValueFeatures()),
                               tpac::gpuScores(variant));
@@ -80,7 +88,9 @@ int64_t sharedBytes(VariantAttr variant, ScheduleAttr schedule) {
   bool isFactored = schedule.getScore() == ScoreOrder::factored;
   // Queries as operands: 16 rows of heads, or 8 ranks of a query token, times 16 features.
   int64_t operands = isFactored ? schedule.getQueries() * llvm::divideCeil(q.getRank(), 8) * 256 : tiles * int64_t(512);
-  bytes += schedule.getQueryParts() * operands * variant.getKeyFeatures() / 16;
+  bool takesRows = isFactored && isTurned(variant);
+  bytes +=
+      schedule.getQueryParts() * operands * variant.getKeyFeatures() / 16 * (takesRows ? variant.getK().getRank() : 1);
   bytes += schedule.getGroups() * rows.rows() * 8;
   // What queries are merged from is kept: rotated, or as it is loaded.
   bool isMerged = !q.getHead().isFixed();
@@ -97,7 +107,8 @@ int64_t sharedBytes(VariantAttr variant, ScheduleAttr schedule) {
   for (auto [side, features] : {std::pair(Side::k, variant.getKeyFeatures()), {Side::v, variant.getValueFeatures()}})
     if (isComputed(variant, side)) {
       FactorizationAttr factorization = getFactorization(variant, side);
-      int64_t ranks = factorization.getHead().isFixed() ? 1 : factorization.getRank();
+      bool isOne = factorization.getHead().isFixed() || (side == Side::k && takesRows);
+      int64_t ranks = isOne ? 1 : factorization.getRank();
       if (side == Side::k)
         ranks *= schedule.getQueryParts();
       FactorizationAttr stored = storedFactors(variant, side);
@@ -143,11 +154,12 @@ int64_t scoreProducts(VariantAttr variant, ScoreOrder order) {
 /// is not hidden behind them is what comes before the first block: the factored score merges no queries. Of several
 /// tokens the products take the time; with several ranks of K each block has as many chains of products, roundings and
 /// products again, and takes longer by them than it saves (docs/gpu-decode.md). Not so at order 3 and above, where what
-/// is joined to the first factor multiplies products of the former for all heads at once, of the latter for each.
+/// is joined to the first factor multiplies products of the former for all heads at once, of the latter for each; nor
+/// with learned rows, which the queries' token factors can take.
 ScoreOrder defaultScore(VariantAttr variant, const tpa::gpu::RowMap &rows) {
   if (!tpac::allowsFactoredScore(variant) || !rows.hasOneQueryPerTile())
     return ScoreOrder::merged;
-  bool hasFewer = (tpac::gpuScores(variant) == 1 || isJoined(variant, variant.getK())) &&
+  bool hasFewer = (tpac::gpuScores(variant) == 1 || isJoined(variant, variant.getK()) || isTurned(variant)) &&
                   scoreProducts(variant, ScoreOrder::factored) < scoreProducts(variant, ScoreOrder::merged);
   return rows.queries == 1 || hasFewer ? ScoreOrder::factored : ScoreOrder::merged;
 }
