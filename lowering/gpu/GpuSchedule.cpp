@@ -155,12 +155,13 @@ int64_t scoreProducts(VariantAttr variant, ScoreOrder order) {
 /// tokens the products take the time; with several ranks of K each block has as many chains of products, roundings and
 /// products again, and takes longer by them than it saves (docs/gpu-decode.md). Not so at order 3 and above, where what
 /// is joined to the first factor multiplies products of the former for all heads at once, of the latter for each; nor
-/// with learned rows, which the queries' token factors can take.
+/// where keys are rotated on read, whose two parts make products more and which, learned, are the same for all ranks.
 ScoreOrder defaultScore(VariantAttr variant, const tpa::gpu::RowMap &rows) {
   if (!tpac::allowsFactoredScore(variant) || !rows.hasOneQueryPerTile())
     return ScoreOrder::merged;
-  bool hasFewer = (tpac::gpuScores(variant) == 1 || isJoined(variant, variant.getK()) || isTurned(variant)) &&
-                  scoreProducts(variant, ScoreOrder::factored) < scoreProducts(variant, ScoreOrder::merged);
+  bool hasFewer =
+      (tpac::gpuScores(variant) == 1 || isJoined(variant, variant.getK()) || isRotatedOnRead(variant, Side::k)) &&
+      scoreProducts(variant, ScoreOrder::factored) < scoreProducts(variant, ScoreOrder::merged);
   return rows.queries == 1 || hasFewer ? ScoreOrder::factored : ScoreOrder::merged;
 }
 
