@@ -256,8 +256,9 @@ bool Emitter::hasChunks(Value tile, const Extent &extent) {
 static Value turnTable(ImplicitLocOpBuilder &b, ModuleOp module, RopeAttr rope) {
   SmallVector<int64_t> turns;
   for (double frequency : rope.getFrequencies()) {
-    double turn = frequency / (2 * std::numbers::pi);
-    turns.push_back(static_cast<int64_t>(static_cast<uint64_t>((turn - std::floor(turn)) * 0x1p64)));
+    // Of a tiny negative turn the difference rounds to 1: a whole turn.
+    double turn = frequency / (2 * std::numbers::pi), fraction = turn - std::floor(turn);
+    turns.push_back(static_cast<int64_t>(fraction < 1.0 ? static_cast<uint64_t>(fraction * 0x1p64) : 0));
   }
   auto type = RankedTensorType::get(static_cast<int64_t>(turns.size()), b.getI64Type());
   return constantTable(b, module, "tpa_turns", b.getI64Type(), DenseElementsAttr::get(type, ArrayRef<int64_t>(turns)));
