@@ -35,7 +35,19 @@ std::vector<std::pair<std::string, mlir::tpa::VariantAttr>> readMembers(mlir::ML
   const nlohmann::json fp8 = {{"activation", "bf16"}, {"head", "bf16"}, {"token", "f8E4M3FN"}, {"output", "bf16"}};
   nlohmann::json int8 = fp8;
   int8["token"] = "i8";
-  // fp16; quantised tokens under other head factors; heads that do not fill a tile.
+  auto sizes = [](std::initializer_list<int64_t> all) {
+    nlohmann::json factors = nlohmann::json::array();
+    for (int64_t size : all)
+      factors.push_back({{"source", "contextual"}, {"size", size}});
+    return nlohmann::json{{"token", factors}};
+  };
+  // Entries that are no pairs; a first factor of fewer features than a tensor core instruction contracts.
+  const nlohmann::json odd = {
+      {"types", f16}, {"q", sizes({48})}, {"k", sizes({16, 3})}, {"v", sizes({16, 3})}, {"rope", {{"d_rot", 16}}}};
+  const nlohmann::json small = {{"k", sizes({8, 8})}, {"v", sizes({8, 8})}, {"rope", {{"d_rot", 8}}}};
+  const nlohmann::json interleaved = {{"rope", {{"layout", "interleaved"}, {"direction", 1}}}};
+  // fp16; quantised tokens under other head factors; heads that do not fill a tile; keys and values that are joined or
+  // rotated on read in other ways than those of the configurations.
   const std::tuple<const char *, const char *, nlohmann::json> patches[] = {
       {"t6-mini-f16", "t6-mini", {{"types", f16}}},
       {"llama-mini-gqa-f16", "llama-mini-gqa", {{"types", f16}}},
@@ -44,6 +56,11 @@ std::vector<std::pair<std::string, mlir::tpa::VariantAttr>> readMembers(mlir::ML
       {"tpa-learned-a-int8", "tpa-learned-a", {{"types", int8}}},
       {"tpa3-16x4-fp8", "tpa3-16x4", {{"types", fp8}}},
       {"t6-mini-3-heads", "t6-mini", {{"heads", 3}}},
+      {"tpa3-16x3-f16", "tpa3-16x4", odd},
+      {"tpa3-8x8", "tpa3-16x4", small},
+      {"tpa-learned-b-interleaved", "tpa-learned-b", interleaved},
+      {"tpa-shared-token-unrotated-interleaved", "tpa-shared-token-unrotated", interleaved},
+      {"tpa-shared-token-unrotated-partial", "tpa-shared-token-unrotated", {{"rope", {{"d_rot", 32}}}}},
   };
   if (names.empty()) {
     for (const auto &file : fs::directory_iterator(fs::path(TPAC_SOURCE_ROOT) / "configs"))
