@@ -295,12 +295,12 @@ void addToBundle(BundleWriter &writer, const Question &question, const Candidate
         problems[texts[i]] = compiled[i].problem;
     for (size_t i = begin; i < end; ++i) {
       const Index point = points[i];
-      BundleCandidate candidate{candidates.fields[point], candidates.texts[point], "", "", {}, 0};
+      BundleCandidate candidate{candidates.fields[point], candidates.texts[point], "", "", {}};
       auto found = made.find(lowered + candidate.text);
       artifacts.push_back(found == made.end() ? nullptr : found->second);
       if (artifacts.back()) {
         candidate.code = artifacts.back()->code;
-        result.pageSize = artifacts.back()->storage.pageSize;
+        result.pageSize = artifacts.back()->memory.storage.pageSize;
       } else {
         candidate.problem = problems.at(candidate.text);
       }

@@ -65,7 +65,7 @@ Artifact compileForGpu(const bench::Row &row, const std::string &schedule, const
     phase.erase("schedule");
   const std::string code = sha256(sha256(files.front().content) + plan.dump());
   files.push_back({"pack.json", take(manifestText(pack, {}, files))});
-  return {archiveOf(files), code, storage, 0};
+  return {archiveOf(files), code, {.storage = storage}};
 }
 
 } // namespace
@@ -75,7 +75,7 @@ Artifact compileArtifact(const bench::Row &row, const std::string &schedule, con
     return compileForGpu(row, schedule, codeTarget);
   CompiledPhase compiled = Executable::compileObject(row.variant.dump(), row.phase, schedule, target);
   std::string code = sha256(compiled.object);
-  return {std::move(compiled.object), std::move(code), compiled.storage, compiled.split, compiled.scratch};
+  return {std::move(compiled.object), std::move(code), compiled.memory};
 }
 
 std::vector<Compilation> compileAll(const std::vector<std::string> &schedules, size_t together, const cpu_set_t *cpus,

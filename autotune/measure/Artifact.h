@@ -6,6 +6,7 @@
 #define TPAC_AUTOTUNE_MEASURE_ARTIFACT_H
 
 #include "bench/phases/Rows.h"
+#include "lowering/execute/Executable.h"
 
 #include <functional>
 #include <sched.h>
@@ -23,10 +24,8 @@ struct Artifact {
   std::string bytes;
   /// Of artifacts with equal codes one alone need be checked and timed: they are the same machine code.
   std::string code;
-  /// CPUs: how caches are stored and split, and the scratch of a thread (CompiledPhase).
-  CacheStorage storage;
-  int64_t split = 0;
-  int64_t scratch = 0;
+  /// GPUs: of it the storage alone.
+  CodeMemory memory;
 };
 
 /// Compiles the phase of `row` for `target` by `schedule`, the text of a #tpa.schedule. For GPUs without ptxas on this

@@ -83,10 +83,10 @@ BundleCandidate candidateOf(const json &value, const std::string &path) {
     return candidate;
   }
   candidate.code = hash(value, path, "code");
-  candidate.storage = {count(value, path, "value_block"), count(value, path, "page_size")};
-  candidate.split = count(value, path, "split");
+  candidate.memory.storage = {count(value, path, "value_block"), count(value, path, "page_size")};
+  candidate.memory.split = count(value, path, "split");
   // Bundles of before have none: their kernels' tiles are on the stack.
-  candidate.scratch = value.contains("scratch") ? count(value, path, "scratch") : 0;
+  candidate.memory.scratch = value.contains("scratch") ? count(value, path, "scratch") : 0;
   return candidate;
 }
 
@@ -160,7 +160,7 @@ Artifact Bundle::artifact(size_t number, const std::string &schedule) const {
     throw std::runtime_error("the bundle has no candidate " + schedule);
   if (!found->problem.empty())
     throw std::runtime_error(found->problem);
-  return {content->files.read(codeFile(found->code)), found->code, found->storage, found->split, found->scratch};
+  return {content->files.read(codeFile(found->code)), found->code, found->memory};
 }
 
 void Bundle::fill(size_t number, ReferenceCalls &calls) const {
@@ -196,10 +196,10 @@ void BundleWriter::add(BundleQuestion question, const std::vector<std::shared_pt
     } else {
       const Artifact &artifact = *artifacts[i];
       one["code"] = artifact.code;
-      one["value_block"] = artifact.storage.valueBlock;
-      one["page_size"] = artifact.storage.pageSize;
-      one["split"] = artifact.split;
-      one["scratch"] = artifact.scratch;
+      one["value_block"] = artifact.memory.storage.valueBlock;
+      one["page_size"] = artifact.memory.storage.pageSize;
+      one["split"] = artifact.memory.split;
+      one["scratch"] = artifact.memory.scratch;
       if (!std::exchange(written[artifact.code], true))
         writer->append(codeFile(artifact.code), artifact.bytes);
     }

@@ -32,9 +32,7 @@ struct BundleCandidate {
   std::string problem;
   /// Artifact, without its bytes: those of candidates with equal codes are in the archive once.
   std::string code;
-  CacheStorage storage;
-  int64_t split = 0;
-  int64_t scratch = 0;
+  CodeMemory memory;
 };
 
 struct BundleQuestion {

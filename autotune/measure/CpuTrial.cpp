@@ -15,9 +15,8 @@ CpuTrial::~CpuTrial() = default;
 void CpuTrial::admit(const std::string &schedule, const Artifact &artifact, const std::string &fault) {
   const bench::Row &row = question.row;
   Candidate candidate;
-  candidate.executable = Executable::load(
-      row.variant.dump(), {row.phase, artifact.storage, artifact.split, artifact.scratch, artifact.bytes},
-      question.target);
+  candidate.executable =
+      Executable::load(row.variant.dump(), {row.phase, artifact.memory, artifact.bytes}, question.target);
   const Executable &code = *candidate.executable;
   candidate.kernel = {code.signature(row.phase), code.function(row.phase),
                       [&code, &row](int32_t status) { return code.statusMessage(row.phase, status); }};
@@ -25,7 +24,7 @@ void CpuTrial::admit(const std::string &schedule, const Artifact &artifact, cons
     candidate.kernel.function = withFault(fault, candidate.kernel.function, candidate.kernel.signature);
   // All candidates of a question store their caches alike, so the first one's signature is everybody's.
   if (!gate) {
-    gate = std::make_unique<Gate>(references(artifact.storage.pageSize), candidate.kernel.signature);
+    gate = std::make_unique<Gate>(references(artifact.memory.storage.pageSize), candidate.kernel.signature);
     workload = std::make_unique<bench::Workload>(row, candidate.kernel.signature, arena, team, question.poolBytes,
                                                  bench::availableMemory() / 2);
     passes = std::make_unique<bench::KernelPasses>(*workload, team);

@@ -34,7 +34,7 @@ void GpuTrial::admit(const std::string &schedule, const Artifact &artifact, cons
   Candidate candidate = {device::loadKernels(pack.get()), fault};
   // All candidates of a question store their caches alike.
   if (!workload) {
-    const int64_t pageSize = artifact.storage.pageSize;
+    const int64_t pageSize = artifact.memory.storage.pageSize;
     const ReferenceCalls &calls = references(pageSize);
     const DeviceCache layout(cacheLayoutOf(question.row), pageSize);
     try {

@@ -154,15 +154,11 @@ tpac::CompiledPhase tpac::Executable::compileObject(const std::string &variantJs
   CodeTarget codeTarget = take(findTarget(target));
   tpa::ScheduleAttr attribute = take(parseSchedule(schedule, context));
   auto module = take(lowerScheduled(variant, ScheduledPhase{phase, attribute}, codeTarget));
-  CompiledPhase compiled;
-  compiled.phase = phase;
-  compiled.storage = storageOf(attribute);
-  const PhaseSignature signature = getPhaseSignature(variant, phase, compiled.storage);
-  compiled.object = Implementation::objectOf(*module, codeTarget, signature, prefixOf(variant));
-  PhaseSignature found = getCompiledSignatures(*module, signature).front();
-  compiled.split = found.split;
-  compiled.scratch = found.scratch;
-  return compiled;
+  const CacheStorage storage = storageOf(attribute);
+  const PhaseSignature signature = getPhaseSignature(variant, phase, storage);
+  std::string object = Implementation::objectOf(*module, codeTarget, signature, prefixOf(variant));
+  const PhaseSignature found = getCompiledSignatures(*module, signature).front();
+  return {phase, {storage, found.split, found.scratch}, std::move(object)};
 }
 
 std::unique_ptr<tpac::Executable> tpac::Executable::load(const std::string &variantJson, const CompiledPhase &compiled,
@@ -170,9 +166,9 @@ std::unique_ptr<tpac::Executable> tpac::Executable::load(const std::string &vari
   runnableTarget(target);
   MLIRContext context(compilerDialects(), MLIRContext::Threading::DISABLED);
   tpa::VariantAttr variant = take(tpa::readVariant(variantJson, "variant", context));
-  PhaseSignature signature = getPhaseSignature(variant, compiled.phase, compiled.storage);
-  signature.split = compiled.split;
-  signature.scratch = compiled.scratch;
+  PhaseSignature signature = getPhaseSignature(variant, compiled.phase, compiled.memory.storage);
+  signature.split = compiled.memory.split;
+  signature.scratch = compiled.memory.scratch;
   auto result = std::make_unique<Implementation>();
   result->load(compiled.object, {std::move(signature)}, prefixOf(variant));
   return std::unique_ptr<Executable>(new Executable(std::move(result)));

@@ -16,14 +16,18 @@
 
 namespace tpac {
 
-/// One phase compiled for a machine that need not be this one.
-struct CompiledPhase {
-  Phase phase;
-  /// How its caches are stored, into parts of how many cached tokens they are split (PhaseSignature::split), and the
-  /// scratch of a thread (PhaseSignature::scratch), bytes.
+/// What callers of a phase's code must know that follows from how it is computed, not from the variant: how its caches
+/// are stored, PhaseSignature::split and PhaseSignature::scratch.
+struct CodeMemory {
   CacheStorage storage;
   int64_t split = 0;
   int64_t scratch = 0;
+};
+
+/// One phase compiled for a machine that need not be this one.
+struct CompiledPhase {
+  Phase phase;
+  CodeMemory memory;
   /// A relocatable object file.
   std::string object;
 };

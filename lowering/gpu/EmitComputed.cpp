@@ -29,7 +29,7 @@ std::optional<Emitter::Extent> Emitter::extentOf(Value tile) {
   auto type = cast<TileType>(tile.getType());
   Extent extent;
   for (auto [name, size] : llvm::zip(type.getAxes(), type.getSizes())) {
-    if (size == 1 && (name.getValue() == "n" || name.getValue() == "h"))
+    if (size == 1 && isRowAxis(name))
       continue;
     if (name.getValue() == "m") {
       extent.rowAxis = name;

@@ -14,11 +14,11 @@ using namespace mlir;
 using namespace mlir::tpa;
 using namespace mlir::tpa::gpu;
 
-static bool isRowAxis(StringRef name) { return name == "n" || name == "h"; }
+bool mlir::tpa::gpu::isRowAxis(StringAttr name) { return name.getValue() == "n" || name.getValue() == "h"; }
 
 StringAttr Emitter::columnAxis(TileType type) {
   for (auto [name, size] : llvm::zip(type.getAxes(), type.getSizes()))
-    if (!isRowAxis(name.getValue()))
+    if (!isRowAxis(name))
       return name;
   return {};
 }
@@ -231,7 +231,7 @@ SmallVector<Value> Emitter::computeFragment(Value tile) {
     return values;
   };
   size_t count = column ? static_cast<size_t>(columnsOf(type) / 2 * plan.rows.tiles) : static_cast<size_t>(laneRows());
-  bool hasRows = llvm::any_of(type.getAxes(), [](StringAttr name) { return isRowAxis(name.getValue()); });
+  bool hasRows = llvm::any_of(type.getAxes(), isRowAxis);
   Operation *op = tile.getDefiningOp();
   if (auto dot = dyn_cast_or_null<DotOp>(op); dot && isRankProduct(dot))
     return rankFragment(dot);

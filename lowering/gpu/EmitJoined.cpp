@@ -203,7 +203,7 @@ static Value repeatedRow(Value tile) {
   auto mul = throughConversions(tile).getDefiningOp<tile::MulOp>();
   auto ones = mul ? mul.getRhs().getDefiningOp<tile::FillOp>() : tile::FillOp();
   bool isRepeated = ones && ones.getValue().convertToDouble() == 1.0 && !mul.getLhs().getType().hasAxis("m") &&
-                    !mul.getLhs().getType().hasAxis("n") && !mul.getLhs().getType().hasAxis("h");
+                    llvm::none_of(mul.getLhs().getType().getAxes(), isRowAxis);
   return isRepeated ? mul.getLhs() : Value();
 }
 

@@ -137,7 +137,7 @@ void Emitter::prepareRanks(ArrayRef<scf::ForOp> loops) {
   auto type = cast<TileType>(rankQueries.front().first.first.getType());
   StringAttr feature;
   for (StringAttr name : type.getAxes())
-    if (name != rank && name.getValue() != "n" && name.getValue() != "h")
+    if (name != rank && !isRowAxis(name))
       feature = name;
   int64_t queries = front.hasTokens ? plan.rows.queries : 1;
   Value end = isa.i32(queries * front.tiles * front.steps * warpSize), threads = isa.i32(plan.threads);
@@ -229,24 +229,23 @@ SmallVector<SmallVector<Value>> Emitter::keyOperands(const SharedTile &keys, int
 
 /// Adds `products`, of one tile of keys, to `sums`: sums over the features of the keys' first factor, each scaled by
 /// what is joined to it.
-void Emitter::multiplyJoinedRanks(const JoinedTile &joined, ArrayRef<tile::DotOp> products,
+void Emitter::multiplyJoinedRanks(const JoinedTile &joined, ArrayRef<const RankQueries *> products,
                                   MutableArrayRef<Value> sums) {
-  tile::DotOp front = products.front();
-  int64_t tiles = rankTiles(front.getType()), blocks = plan.tokens / 16, steps = joined.features / 16;
+  int64_t tiles = products.front()->tiles, blocks = plan.tokens / 16, steps = joined.features / 16;
   for (int64_t block = 0; block < blocks; ++block) {
     SmallVector<Values> keys;
     for (int64_t step = 0; step < steps; ++step)
       llvm::append_range(keys, keyOperands(joined.first, 16 * block, step, steps));
     const SmallVector<Values> upper = packedEntries(joined, laneGroup, 0, 16 * block),
                               lower = packedEntries(joined, laneGroup, 0, 16 * block + 8);
-    for (int64_t number = 0; number < rankQueries[rankKey(front)].steps / steps; ++number) {
+    for (int64_t number = 0; number < products.front()->steps / steps; ++number) {
       Value upperFactor = joinedFactor(joined, upper, number), lowerFactor = joinedFactor(joined, lower, number);
       for (int64_t rowTile = 0; rowTile < plan.rows.tiles; ++rowTile)
         for (int64_t rankTile = 0; rankTile < tiles; ++rankTile) {
           Values partial(4, isa.f32(0.0));
           for (int64_t step = 0; step < steps; ++step)
-            for (tile::DotOp product : products) {
-              auto [b0, b1] = rankQuery(rankQueries[rankKey(product)], rowTile, rankTile, number * steps + step);
+            for (const RankQueries *product : products) {
+              auto [b0, b1] = rankQuery(*product, rowTile, rankTile, number * steps + step);
               partial = isa.multiply(keys[step], b0, b1, partial, operandType);
             }
           auto sum = sums.slice(4 * ((rowTile * blocks + block) * tiles + rankTile), 4);
@@ -271,7 +270,7 @@ SmallVector<Value> Emitter::rankFragment(tile::DotOp dot) {
   // own.
   constexpr int64_t fewChains = 2;
   struct Summand {
-    tile::DotOp dot;
+    const RankQueries *queries;
     MutableArrayRef<Value> sums;
   };
   SmallVector<SmallVector<Values>> sums(results.size());
@@ -285,28 +284,27 @@ SmallVector<Value> Emitter::rankFragment(tile::DotOp dot) {
         llvm::erase_if(products, [&](tile::DotOp other) { return isLowPartOf(other.getRhs(), last.getRhs()); });
     own.assign(chains <= fewChains ? products.size() : 1, Values(plan.rows.tiles * blocks * tiles * 4, isa.f32(0.0)));
     for (auto [number, product] : llvm::enumerate(products))
-      byKeys[keysOf(product)].push_back({product, own[number % own.size()]});
+      byKeys[keysOf(product)].push_back({&rankQueries[rankKey(product)], own[number % own.size()]});
   }
   for (auto &[keyTile, products] : byKeys) {
     if (auto joined = joinedTile(keyTile)) {
-      SmallVector<tile::DotOp> dots;
+      SmallVector<const RankQueries *> queries;
       for (const Summand &summand : products)
-        dots.push_back(summand.dot);
-      multiplyJoinedRanks(*joined, dots, products.front().sums);
+        queries.push_back(summand.queries);
+      multiplyJoinedRanks(*joined, queries, products.front().sums);
       continue;
     }
     SharedTile keys = sharedTile(keyTile);
     if (failed(status))
       return sums.front().front();
-    int64_t steps = rankQueries[rankKey(products.front().dot)].steps;
+    int64_t steps = products.front().queries->steps;
     for (int64_t step = 0; step < steps; step += keys.isNarrow() ? 2 : 1)
       for (int64_t block = 0; block < blocks; ++block)
         for (auto [next, a] : llvm::enumerate(keyOperands(keys, 16 * block, step, steps)))
           for (int64_t rowTile = 0; rowTile < plan.rows.tiles; ++rowTile)
             for (int64_t rankTile = 0; rankTile < tiles; ++rankTile)
               for (Summand &summand : products) {
-                auto [b0, b1] =
-                    rankQuery(rankQueries[rankKey(summand.dot)], rowTile, rankTile, step + static_cast<int64_t>(next));
+                auto [b0, b1] = rankQuery(*summand.queries, rowTile, rankTile, step + static_cast<int64_t>(next));
                 auto sum = summand.sums.slice(4 * ((rowTile * blocks + block) * tiles + rankTile), 4);
                 llvm::copy(isa.multiply(a, b0, b1, sum, operandType), sum.begin());
               }

@@ -72,6 +72,9 @@ Value throughConversions(Value tile);
 bool isRankProduct(tile::DotOp dot);
 bool sumsRankProducts(tile::DotOp dot);
 
+/// Whether an axis is of queries, whose tokens and heads are the rows of a warp's tiles.
+bool isRowAxis(StringAttr name);
+
 /// What `tile` is rounded from, or it.
 Value withoutRounding(Value tile);
 
@@ -277,7 +280,9 @@ private:
   Value joinedFactor(const JoinedTile &joined, ArrayRef<Values> packed, int64_t number);
   Value joinedPair(const JoinedTile &joined, ArrayRef<Values> first, ArrayRef<Values> second, int64_t number);
   void multiplyJoined(const Products &products, const JoinedTile &joined);
-  void multiplyJoinedRanks(const JoinedTile &joined, ArrayRef<tile::DotOp> products, MutableArrayRef<Value> sums);
+  struct RankQueries;
+  void multiplyJoinedRanks(const JoinedTile &joined, ArrayRef<const RankQueries *> products,
+                           MutableArrayRef<Value> sums);
   SharedTile sharedTile(Value tile);
   /// An operand of products as it is cached.
   std::optional<SharedTile> stagedOperand(Value tile);
@@ -427,8 +432,8 @@ private:
   /// Of the groups' barriers.
   int64_t meetingOffset = 0;
   llvm::DenseMap<Value, SharedTile> setupTiles;
-  /// Of a block's computed tiles one after the other: bytes per group and where they are. Loops that follow each other
-  /// share them.
+  /// Of a block's computed tiles one after the other: bytes, of all groups and buffers, and where they are. Loops that
+  /// follow each other share them.
   SmallVector<std::pair<int64_t, int64_t>> computedPlaces;
   /// Behind the groups' merge: of each four values of the accumulator the number of its 8 columns, and whether they
   /// exist (null: they do). Empty where every warp has all columns.
