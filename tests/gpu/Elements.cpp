@@ -35,7 +35,7 @@ bool isCacheName(const std::string &name) { return name.ends_with("_cache"); }
 
 ElementKernels::ElementKernels(Driver &driver, const std::filesystem::path &folder, const nlohmann::json &description)
     : driver(driver), json(description), variant(oracle::parseVariant(json.at("variant"))) {
-  std::vector<char> image = readFile(folder / json.at("cubin").get<std::string>());
+  std::vector<char> image = readFile(folder / json.at("image").get<std::string>());
   for (const auto &[kernel, entry] : json.at("kernels").items())
     functions[kernel] = driver.load(image, entry.at("name"), entry.at("shared_bytes"));
 }

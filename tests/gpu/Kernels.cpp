@@ -24,7 +24,7 @@ void addParameters(Launch &launch, const DeviceTensor &tensor) {
 
 Kernels::Kernels(Driver &driver, const std::filesystem::path &folder, const nlohmann::json &description)
     : driver(driver), json(description), parsed(oracle::parseVariant(json.at("variant"))), map(json.at("cache")) {
-  std::vector<char> image = readFile(folder / json.at("cubin").get<std::string>());
+  std::vector<char> image = readFile(folder / json.at("image").get<std::string>());
   auto load = [&](const char *kernel) {
     const nlohmann::json &entry = json.at(kernel);
     return driver.load(image, entry.at("name"), entry.at("shared_bytes"));

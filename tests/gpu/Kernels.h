@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Kernels of decode as GpuCases writes them (a cubin and its description) and how they are called.
+// Kernels of decode as GpuCases writes them (a cubin or PTX, and its description) and how they are called.
 
 #ifndef TPAC_TESTS_GPU_KERNELS_H
 #define TPAC_TESTS_GPU_KERNELS_H

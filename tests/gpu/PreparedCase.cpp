@@ -39,7 +39,8 @@ double costOf(const oracle::Variant &variant, const Case &item) {
   return tokens * static_cast<double>(variant.localHeads() * (variant.k.features() + variant.v.features()));
 }
 
-Preparation::Preparation(std::vector<Work> given) : work(std::move(given)), promises(work.size()) {
+Preparation::Preparation(std::vector<Work> given)
+    : work(std::move(given)), hasBegun(work.size()), results(work.size()) {
   const size_t processors = std::max(1U, std::thread::hardware_concurrency());
   // The longest first: they may take a minute each.
   order.resize(work.size());
@@ -52,29 +53,65 @@ Preparation::Preparation(std::vector<Work> given) : work(std::move(given)), prom
 Preparation::~Preparation() {
   {
     const std::lock_guard lock(mutex);
-    begun = work.size();
+    isOver = true;
   }
+  changed.notify_all();
   for (std::thread &thread : threads)
     thread.join();
 }
 
+/// The longest case that nobody has begun and that there is room for.
+std::optional<size_t> Preparation::next() const {
+  // Some gigabytes: a device takes cases faster than they are prepared, but an emulated one does not.
+  constexpr double largestCost = 1.6e10;
+  for (size_t number : order)
+    if (!hasBegun[number] && costInMemory + work[number].cost <= largestCost)
+      return number;
+  return std::nullopt;
+}
+
+void Preparation::begin(size_t number) {
+  hasBegun[number] = true;
+  costInMemory += work[number].cost;
+}
+
 void Preparation::run() {
+  std::unique_lock lock(mutex);
   while (true) {
-    size_t number;
-    {
-      const std::lock_guard lock(mutex);
-      if (begun == work.size())
-        return;
-      number = order[begun++];
-    }
-    try {
-      promises[number].set_value(work[number].prepare());
-    } catch (...) {
-      promises[number].set_exception(std::current_exception());
-    }
+    std::optional<size_t> number;
+    changed.wait(lock, [&] { return isOver || (number = next()); });
+    if (isOver)
+      return;
+    begin(*number);
+    lock.unlock();
+    prepare(*number);
+    lock.lock();
   }
 }
 
-PreparedCase Preparation::take() { return promises.at(taken++).get_future().get(); }
+void Preparation::prepare(size_t number) {
+  try {
+    results[number].set_value(work[number].prepare());
+  } catch (...) {
+    results[number].set_exception(std::current_exception());
+  }
+}
+
+PreparedCase Preparation::take() {
+  const size_t number = taken++;
+  std::unique_lock lock(mutex);
+  // Whoever waits for it may as well prepare it.
+  const bool isMine = !hasBegun.at(number);
+  if (isMine)
+    begin(number);
+  lock.unlock();
+  if (isMine)
+    prepare(number);
+  PreparedCase result = results[number].get_future().get();
+  lock.lock();
+  costInMemory -= work[number].cost;
+  changed.notify_all();
+  return result;
+}
 
 } // namespace tpac::gputest

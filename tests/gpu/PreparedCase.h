@@ -10,9 +10,11 @@
 #include "tests/gpu/Case.h"
 #include "tests/oracle/Compare.h"
 
+#include <condition_variable>
 #include <functional>
 #include <future>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 namespace tpac::gputest {
@@ -40,7 +42,8 @@ bool hasSameRows(const oracle::Tensor &x, const oracle::Tensor &y, int64_t begin
 /// How long a case takes to prepare, in no unit.
 double costOf(const oracle::Variant &variant, const Case &item);
 
-/// Cases under preparation, on as many threads as there are processors. What is ready and not yet taken is in memory.
+/// Cases under preparation, on as many threads as there are processors. What is ready and not yet taken is in memory,
+/// as far as there is room for it.
 class Preparation {
 public:
   struct Work {
@@ -57,13 +60,21 @@ public:
   PreparedCase take();
 
 private:
+  std::optional<size_t> next() const;
+  void begin(size_t number);
+  void prepare(size_t number);
   void run();
 
   std::vector<Work> work;
-  std::vector<std::promise<PreparedCase>> promises;
+  std::vector<bool> hasBegun;
+  std::vector<std::promise<PreparedCase>> results;
   std::mutex mutex;
+  std::condition_variable changed;
   std::vector<size_t> order;
-  size_t begun = 0, taken = 0;
+  size_t taken = 0;
+  /// Of cases that were begun and not yet taken.
+  double costInMemory = 0;
+  bool isOver = false;
   std::vector<std::thread> threads;
 };
 

@@ -4,9 +4,10 @@
 // compares and what GpuBench times: all configurations, 1 to 65536 cached tokens, ragged batches, pages, several query
 // tokens. Inputs and what is expected of them are computed there.
 //
-//   GpuCases -o FOLDER [--chip sm_90a] [--configs NAME,...] [--points FILE.json] [--no-cases] [--kernels-only]
+//   GpuCases -o FOLDER [--chip sm_90a] [--configs NAME,...] [--points FILE.json] [--no-cases] [--kernels-only] [--ptx]
 //
-// --points: kernels and shapes to time (bench/gpu/points.json).
+// --points: kernels and shapes to time (bench/gpu/points.json). --ptx: PTX in place of cubins, which needs no ptxas and
+// which a driver without a GPU can execute (tests/cuda).
 
 #include "dialect/json/VariantJson.h"
 #include "lowering/Compiler.h"
@@ -37,7 +38,7 @@ namespace fs = std::filesystem;
 struct Options {
   std::string folder, chip = "sm_90a", points;
   std::vector<std::string> configs;
-  bool noCases = false, kernelsOnly = false;
+  bool noCases = false, kernelsOnly = false, ptx = false;
 };
 
 class Writer {
@@ -45,10 +46,12 @@ public:
   explicit Writer(const Options &options)
       : options(options), folder(options.folder), target(take(findTarget(options.chip))), context(registry()) {
     fs::create_directories(folder);
-    const std::optional<std::string> found = findPtxas();
-    if (!found)
-      throw std::runtime_error("ptxas is not found: put it on the PATH, or run ./dev setup --gpu");
-    ptxas = *found;
+    if (!options.ptx) {
+      const std::optional<std::string> found = findPtxas();
+      if (!found)
+        throw std::runtime_error("ptxas is not found: put it on the PATH, or run ./dev setup --gpu");
+      ptxas = *found;
+    }
     plan["chip"] = options.chip;
     plan["kernels"] = nlohmann::json::object();
     plan["cases"] = nlohmann::json::array();
@@ -79,18 +82,27 @@ private:
 
   // --- Kernels
 
-  /// What the assembler says of a module's kernels.
+  /// A file of the folder, and what the assembler says of its kernels.
   struct Report {
+    std::string image;
     std::vector<int64_t> registers;
     /// Whether a kernel spills registers or has anything else in local memory.
     bool isSpilling = false;
   };
 
-  /// Writes `NAME.cubin`.
+  /// Writes `NAME.cubin`, or `NAME.ptx`.
   Report assemble(mlir::ModuleOp module, const std::string &name) {
-    const Cubin cubin = take(assemblePtx(ptxas, take(emitAssembly(module, target)), options.chip));
-    std::ofstream(folder / (name + ".cubin"), std::ios::binary) << cubin.bytes;
+    const std::string ptx = take(emitAssembly(module, target));
     Report report;
+    report.image = name + (options.ptx ? ".ptx" : ".cubin");
+    std::ofstream stream(folder / report.image, std::ios::binary);
+    if (options.ptx) {
+      // The driver knows where it ends by the null character.
+      stream << ptx << '\0';
+      return report;
+    }
+    const Cubin cubin = take(assemblePtx(ptxas, ptx, options.chip));
+    stream << cubin.bytes;
     for (const KernelResources &kernel : take(kernelResources(cubin.log))) {
       report.registers.push_back(kernel.registers);
       report.isSpilling |= kernel.localBytes != 0;
@@ -112,10 +124,14 @@ private:
   }
 
   static void print(const std::string &name, const Report &report, const std::string &rest) {
-    std::cout << name << ": registers";
-    for (int count : report.registers)
-      std::cout << " " << count;
-    std::cout << (report.isSpilling ? ", SPILLS" : "") << ", " << rest << "\n";
+    std::cout << name << ": ";
+    if (!report.registers.empty()) {
+      std::cout << "registers";
+      for (int64_t count : report.registers)
+        std::cout << " " << count;
+      std::cout << ", ";
+    }
+    std::cout << (report.isSpilling ? "SPILLS, " : "") << rest << "\n";
   }
 
   /// Compiles `phase` of attention under `schedule` unless it is there; the kernel's name.
@@ -128,7 +144,7 @@ private:
     Report report = assemble(*module, name);
     nlohmann::json entry = {{"variant", nlohmann::json::parse(mlir::tpa::writeVariant(variant))},
                             {"member", member},
-                            {"cubin", name + ".cubin"},
+                            {"image", report.image},
                             {"registers", report.registers},
                             {"spills", report.isSpilling},
                             {"overlaps", schedule.getBulk()},
@@ -185,7 +201,7 @@ private:
     }
     print(name, report, shared);
     plan["elements"][name] = {{"variant", nlohmann::json::parse(mlir::tpa::writeVariant(variant))},
-                              {"cubin", name + ".cubin"},
+                              {"image", report.image},
                               {"registers", report.registers},
                               {"spills", report.isSpilling},
                               {"cache", gpuLayoutJson(variant, pageSize)},
@@ -394,6 +410,7 @@ int main(int argc, char **argv) {
   app.add_option("--points", options.points, "what to time (JSON)");
   app.add_flag("--no-cases", options.noCases, "kernels to time only");
   app.add_flag("--kernels-only", options.kernelsOnly, "compile the configurations' kernels, without cases");
+  app.add_flag("--ptx", options.ptx, "PTX in place of cubins");
   CLI11_PARSE(app, argc, argv);
   try {
     tpac::gputest::Writer(options).run();

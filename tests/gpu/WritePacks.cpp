@@ -2,7 +2,9 @@
 //
 // Builds packs with kernels for GPUs and writes, for the machine with the GPU, what RuntimeGpuCheck runs and compares:
 //
-//   RuntimeGpuCases -o FOLDER [--chip sm_90a] [--configs NAME,...]
+//   RuntimeGpuCases -o FOLDER [--chip sm_90a] [--configs NAME,...] [--ptx]
+//
+// --ptx: images are PTX, as where there is no ptxas, which a driver without a GPU can execute (tests/cuda).
 
 #include "dialect/json/VariantJson.h"
 #include "lowering/Compiler.h"
@@ -48,18 +50,20 @@ const char *const covering[] = {"t6-mini",
 
 class Writer {
 public:
-  Writer(fs::path folder, std::string chip, std::vector<std::string> configs)
-      : folder(std::move(folder)), chip(std::move(chip)), configs(std::move(configs)), context(registry()) {
+  Writer(fs::path folder, std::string chip, std::vector<std::string> configs, bool ptx)
+      : folder(std::move(folder)), chip(std::move(chip)), configs(std::move(configs)), isPtx(ptx), context(registry()) {
     if (this->configs.empty())
       this->configs.assign(std::begin(covering), std::end(covering));
     fs::create_directories(this->folder);
   }
 
   void run() {
-    const std::optional<std::string> found = findPtxas();
-    if (!found)
-      throw std::runtime_error("ptxas is not found: put it on the PATH, or run ./dev setup --gpu");
-    ptxas = *found;
+    if (!isPtx) {
+      const std::optional<std::string> found = findPtxas();
+      if (!found)
+        throw std::runtime_error("ptxas is not found: put it on the PATH, or run ./dev setup --gpu");
+      ptxas = *found;
+    }
     for (const std::string &config : configs)
       writeCases(config);
     // PTX, which the driver compiles: what machine code there is is for another generation.
@@ -142,6 +146,7 @@ private:
   fs::path folder;
   std::string chip, ptxas;
   std::vector<std::string> configs;
+  bool isPtx;
   mlir::MLIRContext context;
   nlohmann::json plan = {{"packs", nlohmann::json::object()},
                          {"cases", nlohmann::json::array()},
@@ -157,12 +162,14 @@ int main(int argc, char **argv) {
   CLI::App app("Writes packs and cases for a machine with a GPU.");
   std::string folder, chip = "sm_90a";
   std::vector<std::string> configs;
+  bool isPtx = false;
   app.add_option("-o,--output", folder, "folder to write")->required();
   app.add_option("--chip", chip, "sm_80, sm_90a, ...")->capture_default_str();
   app.add_option("--configs", configs, "configurations; default: a covering set")->delimiter(',');
+  app.add_flag("--ptx", isPtx, "PTX in place of cubins");
   CLI11_PARSE(app, argc, argv);
   try {
-    tpac::gputest::Writer(folder, chip, configs).run();
+    tpac::gputest::Writer(folder, chip, configs, isPtx).run();
   } catch (const std::exception &error) {
     std::cerr << "RuntimeGpuCases: " << error.what() << "\n";
     return 1;

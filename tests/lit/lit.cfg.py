@@ -29,7 +29,11 @@ config.substitutions.append(("%build_root", config.tpac_build_root))
 config.substitutions.append(("%python", sys.executable))
 # NVIDIA's driver without a GPU: `env %fake_gpu PROGRAM` finds it in the system's place.
 config.substitutions.append(("%fake_gpu", "LD_LIBRARY_PATH=" + os.path.join(config.tpac_build_root,
-                                                                            "tests/unit/runtime/fake")))
+                                                                            "tests/cuda/fake")))
+
+# The same, and it executes kernels on the CPU, which must be PTX: there is no assembler for it.
+config.substitutions.append(("%emulated_gpu", "FAKE_CUDA_EXECUTES=1 TPAC_PTXAS= LD_LIBRARY_PATH=" +
+                             os.path.join(config.tpac_build_root, "tests/cuda/fake")))
 
 # What takes long is left out of a quick run: `%if thorough %{ command %}`.
 if os.environ.get("TPAC_TEST_EFFORT") != "quick":

@@ -2,7 +2,7 @@
 //
 // Learned factors that kernels know beforehand: the same results and launches as with the factors in each call.
 
-#include "tests/unit/runtime/FakeCuda.h"
+#include "tests/cuda/FakeCuda.h"
 #include "tests/unit/runtime/TestFiles.h"
 #include "tpac/pack.h"
 

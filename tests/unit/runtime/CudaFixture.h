@@ -6,8 +6,8 @@
 #define TPAC_TESTS_UNIT_RUNTIME_CUDAFIXTURE_H
 
 #include "runtime/cuda/Driver.h"
+#include "tests/cuda/FakeCuda.h"
 #include "tests/unit/runtime/CudaArguments.h"
-#include "tests/unit/runtime/FakeCuda.h"
 #include "tests/unit/runtime/TestFiles.h"
 #include "tpac/pack.h"
 

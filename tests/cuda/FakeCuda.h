@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A libcuda.so.1 without a GPU: answers as told, and shows its caller what is launched. Events say that each launch and
-// copy of a graph takes 10 us.
+// A libcuda.so.1 without a GPU: answers as told, and shows its caller what is launched. With FAKE_CUDA_EXECUTES=1 in
+// the environment it computes: modules of PTX are executed on the CPU (ptx/Machine.h), whatever a kernel does wrong is
+// error 700, whose text says what it was, and a launch takes time by the instructions of its warps. Else nothing is
+// computed, and each launch and copy of a graph takes 10 us.
 
-#ifndef TPAC_TESTS_UNIT_RUNTIME_FAKECUDA_H
-#define TPAC_TESTS_UNIT_RUNTIME_FAKECUDA_H
+#ifndef TPAC_TESTS_CUDA_FAKECUDA_H
+#define TPAC_TESTS_CUDA_FAKECUDA_H
 
 #include "runtime/cuda/Driver.h"
 
@@ -12,6 +14,8 @@ namespace tpac::test {
 
 struct FakeCuda {
   int devices = 2, capability = 90, multiprocessors = 132, sharedBytes = 227 * 1024;
+  /// Launches are executed.
+  bool executes = false;
   /// This call ("cuModuleGetFunction") fails with 999; null: none does. Set from the environment variable
   /// FAKE_CUDA_FAILURE at the start.
   const char *failingCall = nullptr;
@@ -34,4 +38,4 @@ tpac::test::FakeCuda *fake_cuda(void);
 void fake_cuda_set_current(int device);
 }
 
-#endif // TPAC_TESTS_UNIT_RUNTIME_FAKECUDA_H
+#endif // TPAC_TESTS_CUDA_FAKECUDA_H
