@@ -257,8 +257,12 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
     return isa.add(isa.mul(group, plan.stages), isa.sub(before, isa.i32(1)));
   };
   const bool fillsAhead = canFillAhead(loops);
+  // Tokens of a block that exist; what is behind them is not cleared when it is filled ahead.
+  scf::ForOp back = loops.back();
+  auto limitOf = [&](Value number) { return isa.sub(scalars.lookup(back.getUpperBound()), tokenOf(number)); };
   if (fillsAhead)
-    fillAhead(front, isa.i32(0), isa.add(isa.mul(group, plan.stages), stage), phase, isa.less(isa.i32(0), count));
+    fillAhead(front, isa.i32(0), limitOf(isa.i32(0)), isa.add(isa.mul(group, plan.stages), stage), phase,
+              isa.less(isa.i32(0), count));
   Value lower = isa.i32(0), one = isa.i32(1);
   for (auto [i, upper] : llvm::enumerate(counts)) {
     scf::ForOp loop = loops[i];
@@ -293,8 +297,8 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
           auto fillNext = [&](Value isTurn) {
             Value nextStage = isa.add(current, 1), nextNumber = isa.add(number, 1);
             Value nextParity = isa.select(isBeyond(nextStage), isa.bitXor(parity, isa.i32(1)), parity);
-            fillAhead(loop, nextNumber, isa.add(isa.mul(group, plan.stages), wrapped(nextStage)), nextParity,
-                      isa.both(isa.less(nextNumber, count), isTurn));
+            fillAhead(loop, nextNumber, limitOf(nextNumber), isa.add(isa.mul(group, plan.stages), wrapped(nextStage)),
+                      nextParity, isa.both(isa.less(nextNumber, count), isTurn));
           };
           Value fillsFirst;
           if (fillsAhead) {
@@ -400,7 +404,7 @@ std::optional<size_t> Emitter::laggingAccumulator(scf::ForOp loop) {
       continue;
     Value sums = dot.getAccumulator();
     auto load = throughConversions(dot.getRhs()).getDefiningOp<tile::LoadOp>();
-    if (found || !sums || sums.getDefiningOp<tile::DotOp>() || !load ||
+    if (found || !sums || sums.getDefiningOp<tile::DotOp>() || !load || isWidened(load) ||
         memories.lookup(load.getMemory()).kind != Memory::Kind::cached)
       return std::nullopt;
     found = i;

@@ -175,13 +175,18 @@ void Emitter::computeBlockTiles(Value tile) {
   syncGroup();
 }
 
-void Emitter::fillTiles(ArrayRef<Value> tiles, ArrayRef<SharedTile> places) {
+void Emitter::fillTiles(ArrayRef<Value> tiles, ArrayRef<SharedTile> places, Value limit) {
   SmallVector<Value> chunked;
   SmallVector<SharedTile> chunkedPlaces;
   std::optional<Extent> chunkedExtent;
+  // By columns.
+  std::map<int64_t, std::pair<SmallVector<Value>, SmallVector<SharedTile>>> widened;
   for (auto [tile, shared] : llvm::zip(tiles, places)) {
     const Extent extent = *extentOf(tile);
-    if (hasChunks(tile, extent) && (!chunkedExtent || *chunkedExtent == extent)) {
+    if (isWidened(tile)) {
+      widened[extent.columns].first.push_back(tile);
+      widened[extent.columns].second.push_back(shared);
+    } else if (hasChunks(tile, extent) && (!chunkedExtent || *chunkedExtent == extent)) {
       chunkedExtent = extent;
       chunked.push_back(tile);
       chunkedPlaces.push_back(shared);
@@ -191,6 +196,70 @@ void Emitter::fillTiles(ArrayRef<Value> tiles, ArrayRef<SharedTile> places) {
   }
   if (chunkedExtent)
     fillChunks(chunked, chunkedPlaces, *chunkedExtent);
+  for (const auto &[columns, these] : widened)
+    widenTiles(these.first, these.second, limit);
+}
+
+/// Whether rows of `tile` are columns of all its products: of keys, whose scores are hidden where there is no token.
+static bool hasTokensInProducts(Value tile, StringAttr rowAxis) {
+  return llvm::all_of(tile.getUsers(), [&](Operation *user) {
+    auto dot = dyn_cast<tile::DotOp>(user);
+    return dot && dot.getType().hasAxis(rowAxis);
+  });
+}
+
+// --- 8-bit elements ---
+
+/// Tiles of as many columns each. A lane takes sixteen elements of a row, which are a chunk of the cache and two of the
+/// tile; rows first, so that its lanes' chunks are in different banks.
+void Emitter::widenTiles(ArrayRef<Value> tiles, ArrayRef<SharedTile> places, Value limit) {
+  const Extent extent = *extentOf(tiles.front());
+  int64_t pieces = extent.rows * extent.columns / chunkBytes, all = static_cast<int64_t>(tiles.size()) * pieces;
+  Value end = isa.i32(all), step = isa.i32(plan.warpsOfGroup() * warpSize);
+  Value first = isa.add(isa.mul(warpInGroup, warpSize), lane);
+  scf::ForOp::create(isa.b, first, end, step, ValueRange(), [&](OpBuilder &, Location, Value number, ValueRange) {
+    Scope scope(*this);
+    Value piece = isa.rem(number, pieces), row = isa.rem(piece, extent.rows), chunk = isa.div(piece, extent.rows);
+    // The tile that the piece is of.
+    SharedTile from;
+    Value to, isInside;
+    for (size_t i = 0; i < tiles.size(); ++i) {
+      SharedTile its = *staged(throughConversions(tiles[i]));
+      Value exists;
+      if (limit && !hasTokensInProducts(tiles[i], extent.rowAxis))
+        exists = isa.less(row, limit);
+      if (i == 0) {
+        from = its;
+        to = places[i].rows;
+        isInside = exists;
+        continue;
+      }
+      Value isIts = isa.compare(arith::CmpIPredicate::sge, number, isa.i32(static_cast<int64_t>(i) * pieces));
+      from.chunk = isa.select(isIts, its.chunk, from.chunk);
+      to = isa.select(isIts, places[i].rows, to);
+      Value yes = arith::ConstantOp::create(isa.b, isa.b.getBoolAttr(true));
+      if (exists || isInside)
+        isInside = isa.select(isIts, exists ? exists : yes, isInside ? isInside : yes);
+    }
+    auto type = VectorType::get({4}, isa.b.getI32Type());
+    Value bytes = isa.load(type, chunkAddress(from, row, 0, 0, chunk), chunkBytes);
+    Values words;
+    for (int64_t i = 0; i < 4; ++i) {
+      auto [even, odd] = isa.expand(LLVM::ExtractElementOp::create(isa.b, bytes, isa.i32(i)), from.elementType);
+      for (bool upper : {false, true}) {
+        Value word = isa.selectHalves(even, odd, upper);
+        words.push_back(isInside ? isa.select(isInside, word, isa.i32(0)) : word);
+      }
+    }
+    Value place = isa.add(isa.mul(row, extent.rowBytes()), isa.mul(chunk, 2 * chunkBytes));
+    for (int64_t half : {0, 1}) {
+      Value vector = LLVM::PoisonOp::create(isa.b, type);
+      for (int64_t i = 0; i < 4; ++i)
+        vector = LLVM::InsertElementOp::create(isa.b, vector, words[4 * half + i], isa.i32(i));
+      isa.store(vector, isa.shared(isa.shared(to, place), half * chunkBytes), chunkBytes);
+    }
+    scf::YieldOp::create(isa.b);
+  });
 }
 
 // --- A block ahead ---
@@ -204,27 +273,25 @@ bool Emitter::canFillAhead(ArrayRef<scf::ForOp> loops) {
   stageRows = stageAddress(isa.i32(0));
   bool can = llvm::all_of(loops, [&](scf::ForOp loop) {
     const SmallVector<Value> tiles = computedTiles(loop.getBody());
-    // What is behind the last token is nobody's: scores of it are hidden, but zero times a value must be zero.
+    // What is behind the last token is nobody's: scores of it are hidden, but zero times a value must be zero, which
+    // those that are widened see to.
     return !tiles.empty() && llvm::all_of(tiles, [&](Value tile) {
       auto extent = extentOf(tile);
-      return extent && hasChunks(tile, *extent) && *extent == *extentOf(tiles.front()) &&
-             llvm::all_of(tile.getUsers(), [&](Operation *user) {
-               auto dot = dyn_cast<tile::DotOp>(user);
-               return dot && dot.getType().hasAxis(extent->rowAxis);
-             });
+      return isWidened(tile) || (extent && hasChunks(tile, *extent) && *extent == *extentOf(tiles.front()) &&
+                                 hasTokensInProducts(tile, extent->rowAxis));
     });
   });
   stageRows = Value();
   return can;
 }
 
-void Emitter::fillAhead(scf::ForOp loop, Value number, Value slot, Value parity, Value condition) {
+void Emitter::fillAhead(scf::ForOp loop, Value number, Value limit, Value slot, Value parity, Value condition) {
   scf::IfOp::create(isa.b, condition, [&](OpBuilder &, Location) {
     Value own = stageRows;
     isa.waitBarrier(isa.shared(sharedMemory, isa.mul(slot, 8)), parity);
     stageRows = stageAddress(slot);
     const SmallVector<Value> tiles = computedTiles(loop.getBody());
-    fillTiles(tiles, placesOf(tiles, isa.bitAnd(number, 1)));
+    fillTiles(tiles, placesOf(tiles, isa.bitAnd(number, 1)), limit);
     stageRows = own;
     scf::YieldOp::create(isa.b);
   });

@@ -104,13 +104,13 @@ std::optional<Emitter::SharedTile> Emitter::stagedOperand(Value tile) {
   auto known = staged(tile);
   if (!known && cast<TileType>(tile.getType()).getElementType() == operandType)
     known = staged(throughConversions(tile));
-  return known;
+  return known && isWidened(tile) ? std::nullopt : known;
 }
 
-bool Emitter::isNarrow(Value tile) {
+bool Emitter::isCachedNarrow(Value tile) {
   tile = throughConversions(tile);
   if (auto slice = tile.getDefiningOp<tile::SliceOp>())
-    return isNarrow(slice.getInput());
+    return isCachedNarrow(slice.getInput());
   auto load = tile.getDefiningOp<tile::LoadOp>();
   return load && load.getType().getElementType().getIntOrFloatBitWidth() == 8 &&
          memories.lookup(load.getMemory()).kind == Memory::Kind::cached;

@@ -48,6 +48,7 @@ struct Plan {
   /// Warps that share the columns of an accumulator.
   int64_t columnParts = 1;
   int64_t warpsOfGroup() const { return rows.warps() * columnParts; }
+  bool widens() const { return widensOnce(rows, columnParts); }
   int64_t warps() const { return warpsOfGroup() * groups; }
   int64_t stageBytes() const { return tokens * rowBytes; }
   /// Copies that fill a stage: as many as a block has pages.
@@ -244,9 +245,12 @@ private:
     int64_t chunkElements() const { return chunkBytes * 8 / elementType.getIntOrFloatBitWidth(); }
     bool isNarrow() const { return elementType.getIntOrFloatBitWidth() == 8; }
   };
-  /// Whether a product reads `tile` from the cache as 8-bit elements, which changes the order of its other operand's
-  /// columns (keys) or of its result's (values).
-  bool isNarrow(Value tile);
+  /// Whether `tile` is cached as 8-bit elements.
+  bool isCachedNarrow(Value tile);
+  /// Whether a product reads it so, which changes the order of its other operand's columns (keys) or of its result's
+  /// (values); or reads what all its elements were widened to.
+  bool isNarrow(Value tile) { return !plan.widens() && isCachedNarrow(tile); }
+  bool isWidened(Value tile) { return plan.widens() && isCachedNarrow(tile); }
   /// Products of all of `lhs` with one operand in shared memory, added to `sums`: in 16 columns of sums and 16
   /// contracted elements at a time.
   struct Products {
@@ -299,12 +303,15 @@ private:
   void fillChunks(ArrayRef<Value> tiles, ArrayRef<SharedTile> places, const Extent &extent);
   SmallVector<Value> computedTiles(Block *block);
   SmallVector<SharedTile> placesOf(ArrayRef<Value> tiles, Value buffer);
-  void fillTiles(ArrayRef<Value> tiles, ArrayRef<SharedTile> places);
+  /// Rows from `limit` on, where there is one, are zero where products contract them.
+  void fillTiles(ArrayRef<Value> tiles, ArrayRef<SharedTile> places, Value limit = Value());
+  void widenTiles(ArrayRef<Value> tiles, ArrayRef<SharedTile> places, Value limit);
   /// Whether a block's computed tiles can be computed beside the products of the block before it, so that the group
   /// meets once per block.
   bool canFillAhead(ArrayRef<scf::ForOp> loops);
-  /// Computes those of block `number`, which is in the ring at `slot`, where `condition` says so.
-  void fillAhead(scf::ForOp loop, Value number, Value slot, Value parity, Value condition);
+  /// Computes those of block `number`, which is in the ring at `slot` and has `limit` tokens that exist, where
+  /// `condition` says so.
+  void fillAhead(scf::ForOp loop, Value number, Value limit, Value slot, Value parity, Value condition);
   void takeFilled(scf::ForOp loop, Value number);
   void syncGroup();
   /// The same where the group's warps count: by an mbarrier, as racecheck loses sight of all other barriers behind a

@@ -50,9 +50,11 @@ FactorizationAttr storedFactors(VariantAttr variant, Side side) {
   return factorization.isShared() ? variant.getK() : factorization;
 }
 
-/// Whether blocks of a side's token factors are computed before products read them.
-bool isComputed(VariantAttr variant, Side side) {
+/// Whether blocks of a side's token factors are computed before products read them, where a thread block has `rows`.
+bool isComputed(VariantAttr variant, Side side, const tpa::gpu::RowMap &rows) {
   if (isRotatedOnRead(variant, side))
+    return true;
+  if (variant.getTypes().isQuantized() && tpa::gpu::widensOnce(rows, columnPartsOf(variant)))
     return true;
   FactorizationAttr stored = storedFactors(variant, side);
   // Learned values are multiplied by sums of weights.
@@ -105,7 +107,7 @@ int64_t sharedBytes(VariantAttr variant, ScheduleAttr schedule) {
       bytes += schedule.getQueries() * getFactorization(variant, side).getRank() * variant.getHeads().getLocal() * 4;
   }
   for (auto [side, features] : {std::pair(Side::k, variant.getKeyFeatures()), {Side::v, variant.getValueFeatures()}})
-    if (isComputed(variant, side)) {
+    if (isComputed(variant, side, rows)) {
       FactorizationAttr factorization = getFactorization(variant, side);
       bool isOne = factorization.getHead().isFixed() || (side == Side::k && takesRows);
       int64_t ranks = isOne ? 1 : factorization.getRank();

@@ -60,6 +60,13 @@ inline int64_t columnParts(int64_t features) {
   return parts;
 }
 
+/// Whether blocks of 8-bit token factors are widened once for all warps that share them, into shared memory, in place
+/// of by each warp in its registers.
+inline bool widensOnce(const RowMap &rows, int64_t columnParts) {
+  constexpr int64_t fewestWarps = 4;
+  return columnParts == 1 && rows.warps() >= fewestWarps;
+}
+
 /// Where the elements of a cached tensor stand within a token's row.
 struct CacheSegment {
   int64_t offset = 0;
