@@ -4,6 +4,7 @@
 
 #include "tests/cuda/ptx/Machine.h"
 
+#include <atomic>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -39,12 +40,14 @@ thread_local std::vector<Context> stack;
 struct LoadedFunction {
   std::string name;
   const ptx::Program *program = nullptr;
+  /// What a launch may have: 48 KiB unless the function's attribute says more.
+  size_t sharedBytes = 48 << 10;
 };
-/// Functions live as long as the process: nobody gives them back.
+/// By module and name; a module's go with it.
 std::map<std::pair<void *, std::string>, LoadedFunction> functions;
 
 ptx::GlobalMemory memory;
-/// What a kernel did wrong; nothing works after that.
+/// What a kernel did wrong; nothing is launched after that.
 std::string fault;
 /// What was not understood of the last module that was refused.
 std::string refusal;
@@ -54,7 +57,7 @@ std::string refusal;
 
 /// Milliseconds; an instruction of a warp takes so long that who times calls is content with few of them.
 constexpr double timeOfLaunch = 0.01, timeOfInstruction = 1e-3;
-double now = 0;
+std::atomic<double> now = 0;
 
 struct Graph {
   std::vector<std::function<Result()>> nodes;
@@ -75,9 +78,10 @@ Result execute(const ptx::Program &program, const ptx::LaunchShape &shape, const
   if (!fault.empty())
     return illegalAddress;
   try {
-    // The same from run to run, so that what goes wrong does so again.
-    constexpr uint64_t seed = 1;
-    const uint64_t instructions = ptx::execute(program, shape, parameters, memory, seed);
+    // Another order for each launch, so that a kernel called again shows whether it depends on it; the same orders from
+    // process to process, so that what goes wrong does so again.
+    static uint64_t launches = 0;
+    const uint64_t instructions = ptx::execute(program, shape, parameters, memory, ++launches);
     now += timeOfInstruction * static_cast<double>(instructions) / fake.multiprocessors;
   } catch (const ptx::Fault &error) {
     fault = error.what();
@@ -210,15 +214,15 @@ Result cuModuleLoadDataEx(Module *module, const void *image, unsigned count, int
   if (fake.executes) {
     try {
       *loaded = ptx::load(text);
-    } catch (const ptx::ParseError &error) {
+    } catch (const std::exception &error) {
       refusal = error.what();
       for (unsigned i = 0; i < count; ++i)
         if (options[i] == jitErrorLog)
           std::strncpy(static_cast<char *>(values[i]), error.what(), 200);
       return invalidPtx;
     }
-    for (const std::vector<uint8_t> &global : loaded->globals)
-      memory.add(global.data(), global.size());
+    for (const ptx::Global &global : loaded->globals)
+      memory.add(global.begin(), global.bytes);
   }
   std::snprintf(fake.image, sizeof(fake.image), "%s", text);
   ++fake.modules;
@@ -230,8 +234,8 @@ Result cuModuleUnload(Module module) {
   if (stack.empty())
     return invalidContext;
   const std::unique_ptr<ptx::Module> loaded(static_cast<ptx::Module *>(module));
-  for (const std::vector<uint8_t> &global : loaded->globals)
-    memory.remove(global.data());
+  for (const ptx::Global &global : loaded->globals)
+    memory.remove(global.begin());
   std::erase_if(functions, [&](const auto &entry) { return entry.first.first == module; });
   --fake.modules;
   return 0;
@@ -240,7 +244,8 @@ Result cuModuleUnload(Module module) {
 Result cuModuleGetFunction(Function *function, Module module, const char *name) {
   if (fails("cuModuleGetFunction"))
     return failure;
-  LoadedFunction found = {name};
+  LoadedFunction found;
+  found.name = name;
   const auto &programs = static_cast<const ptx::Module *>(module)->programs;
   if (fake.executes) {
     constexpr Result notFound = 500;
@@ -254,10 +259,13 @@ Result cuModuleGetFunction(Function *function, Module module, const char *name) 
   return 0;
 }
 
-Result cuFuncSetAttribute(Function, int attribute, int value) {
+Result cuFuncSetAttribute(Function function, int attribute, int value) {
   if (fails("cuFuncSetAttribute"))
     return failure;
-  return attribute == maxDynamicSharedBytes && value <= fake.sharedBytes ? 0 : invalidValue;
+  if (attribute != maxDynamicSharedBytes || value > fake.sharedBytes)
+    return invalidValue;
+  static_cast<LoadedFunction *>(function)->sharedBytes = static_cast<size_t>(value);
+  return 0;
 }
 
 Result cuLaunchKernelEx(const LaunchConfiguration *configuration, Function function, void **parameters, void **) {
@@ -274,6 +282,11 @@ Result cuLaunchKernelEx(const LaunchConfiguration *configuration, Function funct
       return 0;
     });
   const ptx::LaunchShape shape = {configuration->grid[0], configuration->block[0], configuration->sharedBytes};
+  // One dimension is what our kernels have.
+  if (configuration->grid[1] != 1 || configuration->grid[2] != 1 || configuration->block[1] != 1 ||
+      configuration->block[2] != 1 || shape.sharedBytes > loaded->sharedBytes ||
+      shape.threads > loaded->program->mostThreads)
+    return invalidValue;
   // Eight bytes each, as programs expect them.
   std::vector<uint8_t> values(loaded->program->parameters.size() * sizeof(uint64_t));
   for (size_t i = 0; i < loaded->program->parameters.size(); ++i)
@@ -311,16 +324,22 @@ Result cuMemAlloc_v2(uint64_t *pointer, size_t bytes) {
 Result cuMemFree_v2(uint64_t pointer) { return memory.release(reinterpret_cast<void *>(pointer)) ? 0 : invalidValue; }
 
 Result cuMemcpyHtoD_v2(uint64_t to, const void *from, size_t bytes) {
+  if (!memory.contains(to, bytes))
+    return invalidValue;
   std::memcpy(reinterpret_cast<void *>(to), from, bytes);
   return 0;
 }
 
 Result cuMemcpyDtoH_v2(void *to, uint64_t from, size_t bytes) {
+  if (!memory.contains(from, bytes))
+    return invalidValue;
   std::memcpy(to, reinterpret_cast<const void *>(from), bytes);
   return 0;
 }
 
 Result cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, Stream) {
+  if (!memory.contains(to, bytes) || !memory.contains(from, bytes))
+    return invalidValue;
   return enqueue([=] {
     now += timeOfLaunch;
     std::memcpy(reinterpret_cast<void *>(to), reinterpret_cast<const void *>(from), bytes);
@@ -329,6 +348,8 @@ Result cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, Stream) {
 }
 
 Result cuMemsetD8Async(uint64_t to, unsigned char byte, size_t bytes, Stream) {
+  if (!memory.contains(to, bytes))
+    return invalidValue;
   return enqueue([=] {
     std::memset(reinterpret_cast<void *>(to), byte, bytes);
     return 0;

@@ -107,11 +107,12 @@ PreparedCase Preparation::take() {
   lock.unlock();
   if (isMine)
     prepare(number);
-  PreparedCase result = results[number].get_future().get();
+  std::future<PreparedCase> result = results[number].get_future();
+  result.wait();
   lock.lock();
   costInMemory -= work[number].cost;
   changed.notify_all();
-  return result;
+  return result.get();
 }
 
 } // namespace tpac::gputest

@@ -295,11 +295,12 @@ private:
                                      const GpuLimits &limits) {
     using mlir::tpa::ScoreOrder;
     auto score = schedule.getScore() == ScoreOrder::merged ? ScoreOrder::factored : ScoreOrder::merged;
-    auto other = mlir::tpa::ScheduleAttr::get(&context, schedule.getTokens(), schedule.getQueries(),
-                                              schedule.getHeads(), score, schedule.getValue(), schedule.getOperands(),
-                                              schedule.getQueryParts(), schedule.getItemHeads(), schedule.getSplit(),
-                                              schedule.getValueBlock(), schedule.getPageSize(), schedule.getGroups(),
-                                              schedule.getStages(), schedule.getBulk());
+    // The factored score of several query tokens needs registers that two groups do not leave.
+    int64_t groups = schedule.getQueries() > 1 ? 1 : schedule.getGroups();
+    auto other = mlir::tpa::ScheduleAttr::get(
+        &context, schedule.getTokens(), schedule.getQueries(), schedule.getHeads(), score, schedule.getValue(),
+        schedule.getOperands(), schedule.getQueryParts(), schedule.getItemHeads(), schedule.getSplit(),
+        schedule.getValueBlock(), schedule.getPageSize(), groups, schedule.getStages(), schedule.getBulk());
     llvm::Error error = checkGpuSchedule(variant, Phase::decode, other, limits);
     bool isLegal = !error;
     llvm::consumeError(std::move(error));

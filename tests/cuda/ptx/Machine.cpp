@@ -83,12 +83,14 @@ std::optional<size_t> Accesses::read(size_t warp, const Clock &clock, size_t off
 std::optional<size_t> Accesses::write(size_t agent, uint32_t time, const Clock &clock, size_t offset, size_t bytes,
                                       bool isSame) {
   for (size_t cell = offset / 2; cell < cells(offset + bytes); ++cell) {
-    if (!isSame && writes[cell].time > clock[writes[cell].agent])
+    const bool isKnown = writes[cell].time <= clock[writes[cell].agent];
+    if (!isSame && !isKnown)
       return writes[cell].agent;
     for (size_t reader = 0; reader < warps; ++reader)
       if (reads[cell * warps + reader] > clock[reader])
         return reader;
-    writes[cell] = {static_cast<uint32_t>(agent), time};
+    if (isKnown)
+      writes[cell] = {static_cast<uint32_t>(agent), time};
   }
   return std::nullopt;
 }
@@ -185,7 +187,9 @@ void Warp::run() {
 bool Warp::step(Group &group) {
   at = group.at;
   const Instruction &instruction = program.code[at];
-  ++block.executed;
+  constexpr uint64_t mostInstructions = 4'000'000'000;
+  if (++block.executed > mostInstructions)
+    fail("the block has executed " + std::to_string(mostInstructions) + " instructions; it does not seem to end");
   active = guarded(instruction, group.mask);
   switch (instruction.flow) {
   case Flow::next:
@@ -274,9 +278,10 @@ void Block::run() {
       stuck();
     ready[random() % ready.size()]->run();
   }
-  if (!copies.empty())
+  const bool hasLaneCopies = std::ranges::any_of(warps, [](const Warp &warp) { return !warp.copies.empty(); });
+  if (!copies.empty() || hasLaneCopies)
     throw Fault(program.name + ", block " + std::to_string(number) +
-                ": a bulk copy is under way when all threads have ended");
+                ": a copy is under way when all threads have ended");
 }
 
 void Block::stuck() const {
@@ -315,8 +320,16 @@ const uint8_t *Block::load(Warp &warp, uint64_t address, size_t size) {
   return bytes + offset;
 }
 
+void Block::refuseBarrier(const Warp &warp, uint64_t address, size_t size) const {
+  constexpr uint64_t barrierBytes = 8;
+  auto behind = memoryBarriers.upper_bound(address + size - 1);
+  if (behind != memoryBarriers.begin() && std::prev(behind)->first + barrierBytes > address)
+    warp.fail("writes over the barrier at " + hex(std::prev(behind)->first - sharedBase));
+}
+
 void Block::store(Warp &warp, uint64_t address, const void *from, size_t size) {
   const uint64_t offset = offsetOf(warp, address, size, size);
+  refuseBarrier(warp, address, size);
   const bool isSame = std::memcmp(bytes + offset, from, size) == 0;
   refuse(warp, accesses.write(warp.number, warp.clock[warp.number], warp.clock, offset, size, isSame), offset,
          "written");
@@ -365,11 +378,14 @@ void Block::arriveAtBarrier(Warp &warp, uint32_t id, uint32_t threadsOfBarrier) 
 }
 
 void Block::initBarrier(Warp &warp, uint64_t address, uint32_t arrivals) {
+  memoryBarriers.erase(address);
   const uint64_t word = 0;
   store(warp, address, &word, sizeof(word));
   MemoryBarrier barrier;
   barrier.arrivals = barrier.pending = arrivals;
-  barrier.agent = warpCount() + memoryBarriers.size();
+  barrier.maker = warp.number;
+  barrier.made = warp.clock[warp.number];
+  barrier.agent = warpCount() + nextAgent++;
   memoryBarriers.insert_or_assign(address, std::move(barrier));
 }
 
@@ -377,6 +393,9 @@ Block::MemoryBarrier &Block::barrierAt(const Warp &warp, uint64_t address) {
   auto found = memoryBarriers.find(address);
   if (found == memoryBarriers.end())
     warp.fail("no barrier was made at " + hex(address - sharedBase));
+  if (found->second.made > warp.clock[found->second.maker])
+    warp.fail("race: nothing orders it behind the making of its barrier by warp " +
+              std::to_string(found->second.maker));
   return found->second;
 }
 
@@ -420,6 +439,7 @@ void Block::copyBulk(Warp &warp, uint64_t to, uint64_t from, uint32_t size, uint
   if (size == 0)
     return;
   const uint64_t offset = offsetOf(warp, to, size, unit);
+  refuseBarrier(warp, to, size);
   if (!memory.contains(from, size))
     warp.fail(std::to_string(size) + " bytes from " + hex(from) + ", which nobody has allocated");
   // It begins behind what the warp knows of, and only its barrier says that it has ended.
@@ -455,6 +475,9 @@ void Block::waitForCopies(Warp &warp, int lane, uint32_t pending) {
   std::erase_if(warp.copies, [&](const Warp::LaneCopy &copy) {
     if (copy.lane != lane || copy.group + pending >= committed)
       return false;
+    // It is written now: what was ordered behind its beginning is not ordered behind it.
+    refuse(warp, accesses.write(warp.number, warp.clock[warp.number], warp.clock, copy.to, copy.bytes), copy.to,
+           "written by a copy");
     std::memcpy(bytes + copy.to, reinterpret_cast<const void *>(copy.from), copy.bytes);
     return true;
   });
@@ -466,18 +489,24 @@ uint64_t execute(const Program &program, const LaunchShape &shape, const std::ve
                  const GlobalMemory &memory, uint64_t seed) {
   std::atomic<uint32_t> next = 0;
   std::atomic<uint64_t> executed = 0;
+  // Of the first of the blocks that failed.
   std::exception_ptr failure;
+  uint32_t failed = shape.blocks;
   std::mutex mutex;
   auto work = [&] {
+    uint32_t number = 0;
     try {
-      for (uint32_t number; (number = next++) < shape.blocks;) {
+      while ((number = next++) < shape.blocks) {
         Block block(program, shape, number, parameters, memory, seed);
         block.run();
         executed += block.executed;
       }
     } catch (...) {
       std::lock_guard lock(mutex);
-      failure = std::current_exception();
+      if (number < failed) {
+        failed = number;
+        failure = std::current_exception();
+      }
       next = shape.blocks;
     }
   };

@@ -192,6 +192,8 @@ private:
     uint32_t arrivals = 0, pending = 0;
     int64_t bytes = 0;
     uint64_t phase = 0;
+    /// Who made it when.
+    uint32_t maker = 0, made = 0;
     /// As which agent its copies write, and how many have begun.
     size_t agent = 0;
     uint32_t copies = 0;
@@ -202,12 +204,15 @@ private:
     uint64_t from, barrier;
     uint32_t to, bytes, time;
   };
+  /// A barrier whose making the warp knows of.
   MemoryBarrier &barrierAt(const Warp &warp, uint64_t address);
   void settle(MemoryBarrier &barrier);
   void performCopy();
   [[noreturn]] void stuck() const;
   /// Where a shared address lies; checked, without a note of the access.
   uint64_t offsetOf(const Warp &warp, uint64_t address, size_t bytes, size_t alignment) const;
+  /// Fails where something is written over a barrier.
+  void refuseBarrier(const Warp &warp, uint64_t address, size_t bytes) const;
   /// Fails where an access conflicts with another agent's.
   void refuse(const Warp &warp, std::optional<size_t> other, uint64_t offset, const char *what) const;
 
@@ -218,6 +223,7 @@ private:
   std::deque<Warp> warps;
   std::array<NamedBarrier, 16> barriers;
   std::map<uint64_t, MemoryBarrier> memoryBarriers;
+  size_t nextAgent = 0;
   std::vector<BulkCopy> copies;
   Accesses accesses;
   std::mt19937_64 random;

@@ -270,10 +270,11 @@ Table makeTable() {
       {"shf.l.wrap.b32", each([](U32 x, U32 y, U32 n) { return U32((U64(y) << 32 | x) << (n & 31) >> 32); })},
       {"shf.r.wrap.b32", each([](U32 x, U32 y, U32 n) { return U32((U64(y) << 32 | x) >> (n & 31)); })},
       {"bfe.u32", each([](U32 x, U32 position, U32 length) { return field(x, position, length); })},
-      {"bfe.s32", each([](U32 x, U32 position, U32 length) {
-         // The sign is what stands above the field's last bit.
-         const U32 bits = field(x, position, length), rest = 32 - std::min(length & 0xff, 32u);
-         return rest > 31 ? 0 : S32(bits << rest) >> rest;
+      {"bfe.s32", each([](S32 x, U32 position, U32 length) {
+         // Behind the number's end, too, the sign goes on.
+         const S32 shifted = x >> std::min(position & 0xff, 31u);
+         const U32 rest = 32 - std::min(length & 0xff, 32u);
+         return rest > 31 ? 0 : S32(U32(shifted) << rest) >> rest;
        })},
       {"bfe.u64", each([](U64 x, U32 position, U32 length) { return field(x, position, length); })},
       {"popc.b32", each([](U32 x) { return U32(std::popcount(x)); })},

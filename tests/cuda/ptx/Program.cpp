@@ -62,6 +62,7 @@ public:
   Program run() {
     program.name = kernel.name;
     program.parameters = kernel.parameters;
+    program.mostThreads = kernel.mostThreads;
     for (const auto &[name, bytes] : kernel.registers)
       places[name] = allocate(bytes, bytes == 1 ? 0 : 0xff);
     for (const Statement &statement : kernel.statements) {
@@ -74,13 +75,12 @@ public:
       program.code.push_back(instruction);
       program.texts.push_back(statement.opcode);
     }
-    if (program.code.empty() || program.code.back().flow != Flow::exit) {
-      Instruction end;
-      end.execute = nothing;
-      end.flow = Flow::exit;
-      program.code.push_back(end);
-      program.texts.emplace_back("end");
-    }
+    // Where the last return is guarded, or a label stands behind it.
+    Instruction end;
+    end.execute = nothing;
+    end.flow = Flow::exit;
+    program.code.push_back(end);
+    program.texts.emplace_back("end");
     return std::move(program);
   }
 
@@ -138,8 +138,11 @@ private:
       return registerPlace(operand, bytes);
     if (uint32_t place = special(operand); place != noPlace)
       return place;
-    if (auto symbol = symbols.find(operand); symbol != symbols.end())
+    if (auto symbol = symbols.find(operand); symbol != symbols.end()) {
+      if (bytes != 8)
+        refuse("address " + operand + " has 8 bytes; expected " + std::to_string(bytes));
       return constant(symbol->second, 8);
+    }
     int64_t number = 0;
     if (operand.starts_with("0f") || operand.starts_with("0d")) {
       if (parseInteger("0x" + operand.substr(2), number))
@@ -214,6 +217,9 @@ private:
     instruction.isShared = has("shared");
     if (!instruction.isShared && !has("global"))
       refuse("expected an access of global or shared memory");
+    constexpr size_t mostElements = 4;
+    if (elements.size() > mostElements)
+      refuse("found " + std::to_string(elements.size()) + " elements; expected at most 4");
     instruction.count = static_cast<uint8_t>(elements.size());
     instruction.from[0] = address(operands.at(isLoad ? 1 : 0), instruction.offsets[0]);
     int64_t registerBytes = 0;
@@ -237,8 +243,8 @@ private:
     int64_t place = 0;
     for (const KernelText::Parameter &parameter : kernel.parameters) {
       if (parameter.name == name) {
-        if (parameter.bytes != bytes)
-          refuse("parameter " + name + " has " + std::to_string(parameter.bytes) + " bytes");
+        if (parameter.bytes != bytes || (bytes != 4 && bytes != 8))
+          refuse("parameter " + name + " has " + std::to_string(parameter.bytes) + " bytes; expected 4 or 8");
         instruction.offsets[0] = place;
         instruction.to[0] = destination(to, bytes);
         instruction.execute = loadParameterOf(bytes);
@@ -332,11 +338,11 @@ Module load(std::string_view text) {
   for (const std::string &name : parsed.sharedArrays)
     symbols[name] = Block::sharedBase;
   for (const GlobalText &global : parsed.globals) {
-    constexpr size_t alignment = 64;
-    auto &memory = module.globals.emplace_back(global.bytes.size() + alignment);
-    const auto begin = (reinterpret_cast<uint64_t>(memory.data()) + alignment - 1) / alignment * alignment;
-    std::memcpy(reinterpret_cast<void *>(begin), global.bytes.data(), global.bytes.size());
-    symbols[global.name] = begin;
+    Global &own = module.globals.emplace_back();
+    own.bytes = global.bytes.size();
+    own.storage.resize(own.bytes + Global::alignment);
+    std::memcpy(own.begin(), global.bytes.data(), own.bytes);
+    symbols[global.name] = reinterpret_cast<uint64_t>(own.begin());
   }
   for (const KernelText &kernel : parsed.kernels)
     module.programs[kernel.name] = Decoder(kernel, symbols).run();

@@ -65,6 +65,7 @@ struct SpecialRegisters {
 struct Program {
   std::string name;
   std::vector<KernelText::Parameter> parameters;
+  uint32_t mostThreads = 1024;
   std::vector<Instruction> code;
   /// By number of instruction, for messages.
   std::vector<std::string> texts;
@@ -73,10 +74,25 @@ struct Program {
   SpecialRegisters special;
 };
 
+/// A variable in global memory.
+struct Global {
+  static constexpr size_t alignment = 64;
+  std::vector<uint8_t> storage;
+  size_t bytes = 0;
+
+  uint8_t *begin() { return aligned(storage.data()); }
+  const uint8_t *begin() const { return aligned(storage.data()); }
+
+private:
+  template <typename T> static T *aligned(T *pointer) {
+    return reinterpret_cast<T *>((reinterpret_cast<uintptr_t>(pointer) + alignment - 1) / alignment * alignment);
+  }
+};
+
 struct Module {
   std::map<std::string, Program, std::less<>> programs;
-  /// Variables in global memory; programs know where they are.
-  std::vector<std::vector<uint8_t>> globals;
+  /// Programs know where they are.
+  std::vector<Global> globals;
 };
 
 /// Throws ParseError.

@@ -162,8 +162,10 @@ private:
         throw ParseError(line, "found '" + parameter + "'; expected a parameter of a number or a pointer");
       kernel.parameters.push_back({parts.back(), bytes});
     }
-    // Bounds of threads and of registers, which say nothing of what is computed.
-    take("{");
+    // Bounds of threads and of registers.
+    const std::vector<std::string> bounds = wordsOf(take("{"));
+    if (auto bound = std::ranges::find(bounds, ".maxntid"); bound != bounds.end() && bound + 1 != bounds.end())
+      kernel.mostThreads = static_cast<uint32_t>(std::stoul(*(bound + 1)));
     scopes = {{}};
     for (int depth = 1; depth > 0;) {
       if (!skipBlanks())
@@ -177,7 +179,9 @@ private:
           scopes.pop_back();
         advanceTo(at + 1);
       } else if (size_t label = labelEnd(); label != text.npos) {
-        kernel.labels[text.substr(at, label - at)] = kernel.statements.size();
+        const std::string name = text.substr(at, label - at);
+        if (!kernel.labels.emplace(name, kernel.statements.size()).second)
+          throw ParseError(line, "label " + name + " stands twice in a kernel");
         advanceTo(label + 1);
       } else {
         parseStatement(kernel);

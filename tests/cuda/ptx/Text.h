@@ -37,6 +37,8 @@ struct KernelText {
   };
   std::string name;
   std::vector<Parameter> parameters;
+  /// Of a block (.maxntid).
+  uint32_t mostThreads = 1024;
   /// Bytes of each register; predicates have one.
   std::map<std::string, int64_t, std::less<>> registers;
   std::vector<Statement> statements;
