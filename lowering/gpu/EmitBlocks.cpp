@@ -315,8 +315,14 @@ LogicalResult Emitter::emitChain(ArrayRef<scf::ForOp> loops) {
             if (lags) {
               // Scores first: what follows from them is the longer way.
               auto dot = laggingDot(loop, lagging[i]);
+              // One that another goes on from is computed with it.
+              auto goesOn = [](tile::DotOp product) {
+                auto next = dyn_cast<tile::DotOp>(*product->user_begin());
+                return product->hasOneUse() && next && next.getAccumulator() == product.getResult();
+              };
               for (auto other : loop.getBody()->getOps<tile::DotOp>())
-                if (other != dot && columnAxis(other.getType()) && staged(throughConversions(other.getRhs())))
+                if (other != dot && columnAxis(other.getType()) && staged(throughConversions(other.getRhs())) &&
+                    !goesOn(other))
                   fragment(other);
               Value sums = loop.getRegionIterArg(lagging[i]);
               assign(sums, addLagging(dot, inner.drop_back(2 + nextPages.size()).take_back(weights.size()), finished,

@@ -222,25 +222,22 @@ void Emitter::widenTiles(ArrayRef<Value> tiles, ArrayRef<SharedTile> places, Val
     Value piece = isa.rem(number, pieces), row = isa.rem(piece, extent.rows), chunk = isa.div(piece, extent.rows);
     // The tile that the piece is of.
     SharedTile from;
-    Value to, isInside;
+    Value to, bound;
     for (size_t i = 0; i < tiles.size(); ++i) {
       SharedTile its = *staged(throughConversions(tiles[i]));
-      Value exists;
-      if (limit && !hasTokensInProducts(tiles[i], extent.rowAxis))
-        exists = isa.less(row, limit);
+      Value rows = limit && !hasTokensInProducts(tiles[i], extent.rowAxis) ? limit : isa.i32(extent.rows);
       if (i == 0) {
         from = its;
         to = places[i].rows;
-        isInside = exists;
+        bound = rows;
         continue;
       }
       Value isIts = isa.compare(arith::CmpIPredicate::sge, number, isa.i32(static_cast<int64_t>(i) * pieces));
       from.chunk = isa.select(isIts, its.chunk, from.chunk);
       to = isa.select(isIts, places[i].rows, to);
-      Value yes = arith::ConstantOp::create(isa.b, isa.b.getBoolAttr(true));
-      if (exists || isInside)
-        isInside = isa.select(isIts, exists ? exists : yes, isInside ? isInside : yes);
+      bound = isa.select(isIts, rows, bound);
     }
+    Value isInside = limit ? isa.less(row, bound) : Value();
     auto type = VectorType::get({4}, isa.b.getI32Type());
     Value bytes = isa.load(type, chunkAddress(from, row, 0, 0, chunk), chunkBytes);
     Values words;

@@ -19,9 +19,12 @@ using tpac::Phase;
 
 DictionaryAttr attributeOf(Builder &b, VariantAttr variant, const GpuCacheLayout &layout) {
   auto entry = [&](StringRef name, int64_t value) { return b.getNamedAttr(name, b.getI64IntegerAttr(value)); };
-  return b.getDictionaryAttr({entry("planes", layout.planes), entry("row_bytes", layout.rowBytes),
-                              entry("key_features", variant.getKeyFeatures()),
-                              entry("scores", tpac::gpuScores(variant))});
+  SmallVector<NamedAttribute> entries = {entry("planes", layout.planes), entry("row_bytes", layout.rowBytes),
+                                         entry("key_features", variant.getKeyFeatures()),
+                                         entry("scores", tpac::gpuScores(variant))};
+  if (std::optional<int64_t> window = variant.getWindow())
+    entries.push_back(entry("window", *window));
+  return b.getDictionaryAttr(entries);
 }
 
 /// What the passes must know of an item: its schedule, the cache, and where each tensor is.

@@ -54,12 +54,12 @@ FactorizationAttr storedFactors(VariantAttr variant, Side side) {
 bool isComputed(VariantAttr variant, Side side, const tpa::gpu::RowMap &rows) {
   if (isRotatedOnRead(variant, side))
     return true;
-  if (variant.getTypes().isQuantized() && tpa::gpu::widensOnce(rows, columnPartsOf(variant)))
-    return true;
   FactorizationAttr stored = storedFactors(variant, side);
   // Learned values are multiplied by sums of weights.
   if (llvm::all_of(stored.getToken(), [](auto factor) { return factor.isLearned(); }))
     return side == Side::k;
+  if (variant.getTypes().isQuantized() && tpa::gpu::widensOnce(rows, columnPartsOf(variant)))
+    return true;
   return stored.getOrder() > 2 && !isJoined(variant, stored);
 }
 
@@ -71,15 +71,18 @@ bool isTurned(VariantAttr variant) {
          !k.getHead().isFixed() && rope.getOffset() == 0 && rope.getDRot() == variant.getKeyFeatures();
 }
 
-tpa::gpu::RowMap rowMapOf(VariantAttr variant, int64_t queries, int64_t heads) {
+tpa::gpu::RowMap rowMapOf(VariantAttr variant, int64_t queries, int64_t heads, int64_t parts) {
   return tpa::gpu::RowMap::of(queries, heads, std::max(variant.getKeyFeatures(), variant.getValueFeatures()),
-                              tpac::gpuScores(variant));
+                              tpac::gpuScores(variant), parts);
+}
+tpa::gpu::RowMap rowMapOf(VariantAttr variant, ScheduleAttr schedule) {
+  return rowMapOf(variant, schedule.getQueries(), schedule.getHeads(), schedule.getQueryParts());
 }
 
 /// Shared memory that the kernel of `schedule` takes, from above.
 int64_t sharedBytes(VariantAttr variant, ScheduleAttr schedule) {
   int64_t rowBytes = tpac::gpuCacheLayout(variant).rowBytes;
-  auto rows = rowMapOf(variant, schedule.getQueries(), schedule.getHeads());
+  auto rows = rowMapOf(variant, schedule);
   int64_t tiles = rows.rows() / tpa::gpu::rowsOfWarp;
   int64_t ring = schedule.getGroups() * schedule.getStages() * schedule.getTokens() * rowBytes;
   int64_t bytes = 1024 + ring;
@@ -111,7 +114,10 @@ int64_t sharedBytes(VariantAttr variant, ScheduleAttr schedule) {
       FactorizationAttr factorization = getFactorization(variant, side);
       bool isOne = factorization.getHead().isFixed() || (side == Side::k && takesRows);
       int64_t ranks = isOne ? 1 : factorization.getRank();
-      if (side == Side::k)
+      // Rounding leaves a second part of what was computed, not of what was cached.
+      bool isCached = storedFactors(variant, side).getOrder() == 2 && !isRotatedOnRead(variant, side) &&
+                      storedFactors(variant, side).getToken().front().isContextual();
+      if (side == Side::k && !isCached)
         ranks *= schedule.getQueryParts();
       FactorizationAttr stored = storedFactors(variant, side);
       // Those of the next block beside them (Emitter::canFillAhead).
@@ -267,7 +273,7 @@ llvm::Error tpac::checkGpuSchedule(VariantAttr variant, Phase phase, ScheduleAtt
                      " bytes of shared memory, got " + llvm::Twine(bytes));
     return llvm::Error::success();
   }
-  auto rows = rowMapOf(variant, schedule.getQueries(), schedule.getHeads());
+  auto rows = rowMapOf(variant, schedule);
   if (schedule.getScore() == ScoreOrder::factored && !rows.hasOneQueryPerTile())
     return illegal("score: expected merged where several query tokens have " + llvm::Twine(rows.pitch) +
                    " rows each, no multiple of " + llvm::Twine(tpa::gpu::rowsOfWarp) + ", got factored");
@@ -313,11 +319,14 @@ llvm::Expected<ScheduleAttr> tpac::defaultGpuSchedule(VariantAttr variant, Phase
       continue;
     for (int64_t tile = llvm::PowerOf2Ceil(queries); tile >= 1; tile /= 2)
       for (int64_t tokens : {32, 16}) {
-        auto rows = rowMapOf(variant, tile, heads);
+        auto rows = rowMapOf(variant, tile, heads, parts);
         int64_t warps = rows.warps() * columnParts;
         ScoreOrder score = defaultScore(variant, rows);
-        // Two tiles of rows beside merged queries in two parts leave room for the scores of half as many tokens.
-        if (rows.tiles > 1 && parts > 1 && score == ScoreOrder::merged && tokens > 16)
+        // Several query tokens wait for their own instructions: two groups of many warps hide each other's waiting,
+        // where blocks of 16 tokens leave a warp registers enough. Pages, more features and other orders do not.
+        bool fillsWarps = tile > 1 && warps > 4 && warps <= (isMultiRank ? 6 : 8) && rows.tiles == 1 && parts > 1 &&
+                          score == ScoreOrder::merged && limits.hasBulk && features <= 64 && pageSize == 0;
+        if (fillsWarps && tokens > 16)
           continue;
         // More than 8 warps have fewer registers each: up to 12 fit, with several ranks the scores of half as many
         // tokens; copies by every thread, more features, or pages take the rest.
@@ -327,8 +336,8 @@ llvm::Expected<ScheduleAttr> tpac::defaultGpuSchedule(VariantAttr variant, Phase
           continue;
         // Rings of 72 to 190 KB together hide the memory's latency (docs/gpu.md). Large groups are few: they take more
         // stages, which also lets their warps be a block apart.
-        for (int64_t groups = std::max<int64_t>(mostWarps / warps, 1); groups >= 1; --groups)
-          for (int64_t stages = rows.tiles > 1 ? 8 : 3; stages >= 2; --stages) {
+        for (int64_t groups = fillsWarps ? 2 : std::max<int64_t>(mostWarps / warps, 1); groups >= 1; --groups)
+          for (int64_t stages = rows.tiles > 1 ? 8 : fillsWarps ? 5 : 3; stages >= 2; --stages) {
             if (groups * stages * tokens * rowBytes > (stages > 3 ? 100 : 190) * 1024)
               continue;
             auto schedule = ScheduleAttr::get(context, tokens, tile, heads, score, ValueOrder::factored, operands,

@@ -24,6 +24,8 @@ LogicalResult KernelFrame::readAttributes() {
       return item.emitOpError() << cacheName << ": expected an integer " << name << ", found none";
     *value = field.getInt();
   }
+  if (auto field = layout.getAs<IntegerAttr>("window"))
+    window = field.getInt();
   plan.pageSize = schedule.getPageSize();
   return success();
 }

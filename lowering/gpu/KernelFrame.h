@@ -47,6 +47,8 @@ protected:
   size_t memories = 0, tensors = 0;
   /// D, and scores per row and cached token.
   int64_t keyFeatures = 0, scores = 1;
+  /// Tokens that a query sees at most.
+  std::optional<int64_t> window;
   LLVM::LLVMFuncOp kernel;
   Value cache;
   std::optional<Emitter> emitter;

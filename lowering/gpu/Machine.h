@@ -29,15 +29,16 @@ struct RowMap {
   int64_t tiles = 1;
 
   /// Head factors are read as 8x8 matrices, so that each query token's heads begin at a multiple of 8 where there are
-  /// several of both. `features`: the larger of D and E; `ranks`: scores per row and cached token.
-  static RowMap of(int64_t queries, int64_t heads, int64_t features, int64_t ranks) {
+  /// several of both. `features`: the larger of D and E; `ranks`: scores per row and cached token; `parts` that queries
+  /// are rounded to.
+  static RowMap of(int64_t queries, int64_t heads, int64_t features, int64_t ranks, int64_t parts) {
     RowMap map = {queries, heads, queries > 1 && heads > 1 ? int64_t(llvm::alignTo(heads, 8)) : heads};
-    // With one tile per warp, more than four warps are limited by what they read of shared memory (docs/gpu-decode.md).
-    // Beyond these sizes two accumulators do not fit into a warp's registers, nor where a row's query token and head
-    // are not bits of its number.
+    // With one tile per warp, more than four warps are limited by what they read of shared memory; where queries have
+    // two parts, by their products (docs/gpu-decode.md). Beyond these sizes two accumulators do not fit into a warp's
+    // registers, nor where a row's query token and head are not bits of its number.
     constexpr int64_t largestFeatures = 64, mostTiles = 4;
     int64_t all = llvm::divideCeil(queries * map.pitch, rowsOfWarp);
-    if (queries % 2 == 0 && queries * map.pitch % (2 * rowsOfWarp) == 0 && all > mostTiles &&
+    if (parts == 1 && queries % 2 == 0 && queries * map.pitch % (2 * rowsOfWarp) == 0 && all > mostTiles &&
         features <= largestFeatures && ranks == 1 && llvm::isPowerOf2_64(map.pitch))
       map.tiles = 2;
     return map;

@@ -44,7 +44,8 @@ public:
     auto outType = cast<MemRefType>(item.getArgumentTypes()[partOut]);
     totalHeads = outType.getDimSize(2);
     features = outType.getDimSize(3);
-    plan.rows = RowMap::of(schedule.getQueries(), schedule.getHeads(), std::max(keyFeatures, features), scores);
+    plan.rows = RowMap::of(schedule.getQueries(), schedule.getHeads(), std::max(keyFeatures, features), scores,
+                           schedule.getQueryParts());
     plan.tokens = schedule.getTokens();
     plan.stages = schedule.getStages();
     plan.groups = schedule.getGroups();
@@ -100,6 +101,8 @@ public:
 
   struct Request {
     Value length, firstToken, endToken;
+    /// The first block that any of its queries sees, where the units of its items begin.
+    Value firstBlock;
     /// Units of cached tokens per item (at least one, so that empty requests get their result), items, their product.
     Value units, items, work;
   };
@@ -110,7 +113,18 @@ public:
     request.length = readInt("lengths", number);
     request.firstToken = readInt("token_start", number);
     request.endToken = readInt("token_start", isa.add(number, 1));
-    Value blocks = isa.max(isa.ceilDiv(isa.max(request.length, isa.i32(0)), plan.tokens), isa.i32(1));
+    Value blocks = isa.ceilDiv(isa.max(request.length, isa.i32(0)), plan.tokens);
+    request.firstBlock = isa.i32(0);
+    if (window) {
+      // The first query is token N of the last N where masks are causal, and sees `window` tokens up to itself. Parts
+      // of a fixed size begin with the request, however long it has become.
+      Value queries = isa.sub(request.endToken, request.firstToken);
+      Value first = isa.sub(isa.add(request.length, 1 - *window), queries);
+      Value visible = isa.div(isa.max(first, isa.i32(0)), plan.tokens);
+      request.firstBlock = isa.select(isFixed, isa.i32(0), visible);
+      blocks = isa.sub(blocks, request.firstBlock);
+    }
+    blocks = isa.max(blocks, isa.i32(1));
     auto units = scf::IfOp::create(
         b, isFixed,
         [&](OpBuilder &, Location) {
@@ -360,7 +374,7 @@ public:
               isa.add(request.firstToken, isa.mul(isa.div(itemNumber, plan.headTiles), schedule.getQueries()));
           Value head = isa.mul(headTile, schedule.getHeads());
           Value tokensOfUnit = isa.mul(blocksOfUnit, plan.tokens);
-          Value cached = isa.mul(unit, tokensOfUnit);
+          Value cached = isa.add(isa.mul(request.firstBlock, plan.tokens), isa.mul(unit, tokensOfUnit));
           Value cachedEnd = isa.min(isa.add(cached, isa.mul(units, tokensOfUnit)), request.length);
           Value slot = isa.select(isFixed, position, isa.add(own, isa.add(firstItem, itemNumber)));
 
