@@ -135,6 +135,31 @@ TEST_F(Ptx, BlocksAndPartsOfRegisters) {
   EXPECT_EQ(numbers[2], 23u);
 }
 
+TEST_F(Ptx, ConversionsTakeTheLowerBitsOfWiderRegisters) {
+  const std::vector<uint32_t> numbers = run(R"(
+	mov.b64 %rd4, 0x1fffffffe;
+	cvt.s64.s32 %rd5, %rd4;
+	mov.b64 {%r2, %r3}, %rd5;
+	setp.eq.s32 %p1, %r1, 0;
+	selp.b32 %r4, %r2, %r3, %p1;
+	st.global.b32 [%rd2], %r4;)");
+  EXPECT_EQ(numbers[0], 0xfffffffeu);
+  EXPECT_EQ(numbers[1], 0xffffffffu);
+}
+
+TEST_F(Ptx, MatricesAreTransposed) {
+  // Element j of row i is 8 i + j.
+  const std::vector<uint32_t> numbers = run(R"(
+	and.b32 %r2, %r1, 31;
+	mad.lo.s32 %r2, %r2, 0x20002, 0x10000;
+	movmatrix.sync.aligned.m8n8.trans.b16 %r3, %r2;
+	st.global.b32 [%rd2], %r3;)");
+  for (uint32_t lane = 0; lane < 32; ++lane) {
+    const uint32_t first = 8 * (2 * (lane % 4)) + lane / 4;
+    EXPECT_EQ(numbers[lane], (first + 8) << 16 | first) << lane;
+  }
+}
+
 /// bf16 of a small integer.
 uint16_t bf16(int value) { return static_cast<uint16_t>(std::bit_cast<uint32_t>(static_cast<float>(value)) >> 16); }
 

@@ -325,6 +325,7 @@ Table makeTable() {
       // Conversions.
       {"cvt.u64.u32", each([](U32 x) { return U64(x); })},
       {"cvt.s64.s32", each([](S32 x) { return S64(x); })},
+      {"cvt.s64.s32 of b64", each([](U64 x) { return S64(static_cast<S32>(x)); })},
       {"cvt.u32.u64", each([](U64 x) { return U32(x); })},
       {"cvt.u32.u16", each([](U16 x) { return U32(x); })},
       {"cvt.s32.s16", each([](S16 x) { return S32(x); })},

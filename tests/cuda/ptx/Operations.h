@@ -18,7 +18,8 @@ struct Operation {
   std::vector<int> to, from;
 };
 
-/// By the whole opcode ("add.rn.ftz.f32"); null: not known.
+/// By the whole opcode ("add.rn.ftz.f32"); " of b64" behind that of a conversion whose operand has so many bits, which
+/// are more than its type's. Null: not known.
 const Operation *findOperation(std::string_view opcode);
 
 /// Calls `f` with each active lane.

@@ -284,6 +284,11 @@ private:
       return;
     }
     const Operation *operation = findOperation(current->opcode);
+    // Of a register that is wider than the type it is converted from, the lower bits are.
+    if (auto wide = operands.empty() ? kernel.registers.end() : kernel.registers.find(operands.back());
+        operation && current->opcode.starts_with("cvt.") && wide != kernel.registers.end() &&
+        wide->second > operation->from.back())
+      operation = findOperation(current->opcode + " of b" + std::to_string(8 * wide->second));
     if (!operation)
       refuse("is not known here");
     if (operands.size() != operation->to.size() + operation->from.size())
