@@ -47,7 +47,8 @@ nlohmann::json fieldsOf(ScheduleAttr schedule) {
   const std::vector<ScheduleSpace::Knob> knobs = ScheduleSpace().knobs();
   const std::vector<std::string> values = ScheduleSpace::valuesOf(schedule);
   for (size_t knob = 0; knob < knobs.size(); ++knob)
-    fields[knobs[knob].name] = values[knob];
+    if (values[knob] != knobs[knob].implied)
+      fields[knobs[knob].name] = values[knob];
   return fields;
 }
 

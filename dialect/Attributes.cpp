@@ -291,8 +291,9 @@ LogicalResult VariantAttr::verify(EmitError emitError, StringAttr name, HeadsAtt
 }
 
 LogicalResult ScheduleAttr::verify(EmitError emitError, int64_t tokens, int64_t queries, int64_t heads, ScoreOrder,
-                                   ValueOrder, Type operands, int64_t queryParts, int64_t itemHeads, int64_t split,
-                                   int64_t valueBlock, int64_t pageSize, int64_t groups, int64_t stages, bool) {
+                                   ValueOrder, TileRows, Type operands, int64_t queryParts, int64_t itemHeads,
+                                   int64_t split, int64_t valueBlock, int64_t pageSize, int64_t groups, int64_t stages,
+                                   bool) {
   std::pair<StringRef, int64_t> sizes[] = {{"tokens", tokens}, {"queries", queries}, {"heads", heads}};
   for (auto [name, size] : sizes)
     if (!isExtent(size))

@@ -27,11 +27,21 @@ def TPA_ValueOrder : TPA_Enum<"ValueOrder", "in which order probabilities, value
   }];
 }
 
+def TPA_TileRows : TPA_Enum<"TileRows", "what the rows of matrix instructions' results are", [
+    I32EnumCase<"heads", 0>,
+    I32EnumCase<"tokens", 1>]> {
+  let description = [{
+    - `heads`: heads of query tokens; columns are cached tokens, then features of values.
+    - `tokens`: cached tokens, then features of values; columns are heads of query tokens. For instructions that have fewer columns than rows.
+  }];
+}
+
 def TPA_ScheduleAttr : TPA_Attr<"Schedule", "schedule"> {
   let summary = "how a phase is computed";
   let description = [{
     Sizes of tiles and orders of contraction. `operands` is the type in which matrix products take their operands; with `query_parts` 2 the merged query is kept as
-    the sum of two such values, so that peaked softmaxes keep their precision. A work item of attention computes `item_heads` heads, tile by tile, so that they
+    the sum of two such values, so that peaked softmaxes keep their precision. `rows` says which of its two indices a score has on the rows of matrix instructions,
+    where a target has a choice; the program is the same. A work item of attention computes `item_heads` heads, tile by tile, so that they
     share what its queries need but once; 0 stands for one tile. A cache is split into parts of `split` tokens, whatever the batch and the number of
     threads, so that results do not depend on them; a target whose device divides the work itself only splits or not.
 
@@ -50,6 +60,7 @@ def TPA_ScheduleAttr : TPA_Attr<"Schedule", "schedule"> {
     AttrParameter<"int64_t", "heads per tile">:$heads,
     DefaultValuedParameter<"::mlir::tpa::ScoreOrder", "::mlir::tpa::ScoreOrder::merged", "order of the score">:$score,
     DefaultValuedParameter<"::mlir::tpa::ValueOrder", "::mlir::tpa::ValueOrder::factored", "order of the value">:$value,
+    DefaultValuedParameter<"::mlir::tpa::TileRows", "::mlir::tpa::TileRows::heads", "rows of matrix instructions' results">:$rows,
     AttrParameter<"::mlir::Type", "operands of matrix products">:$operands,
     DefaultValuedParameter<"int64_t", "1", "summands of the merged query, 1 or 2">:$query_parts,
     DefaultValuedParameter<"int64_t", "0", "heads per work item of attention; 0: one tile's">:$item_heads,
@@ -60,12 +71,12 @@ def TPA_ScheduleAttr : TPA_Attr<"Schedule", "schedule"> {
     DefaultValuedParameter<"int64_t", "1", "blocks that a group holds in fast memory">:$stages,
     DefaultValuedParameter<"bool", "false", "blocks are copied by a copy engine">:$bulk);
   let builders = [
-    // One tile of heads per item, one group, one stage.
+    // One tile of heads per item, on rows, one group, one stage.
     AttrBuilder<(ins "int64_t":$tokens, "int64_t":$queries, "int64_t":$heads, "::mlir::tpa::ScoreOrder":$score,
                      "::mlir::tpa::ValueOrder":$value, "::mlir::Type":$operands, "int64_t":$query_parts,
                      "int64_t":$split, "int64_t":$value_block, CArg<"int64_t", "0">:$page_size), [{
-      return $_get($_ctxt, tokens, queries, heads, score, value, operands, query_parts, /*item_heads=*/0, split,
-                   value_block, page_size, /*groups=*/1, /*stages=*/1, /*bulk=*/false);
+      return $_get($_ctxt, tokens, queries, heads, score, value, TileRows::heads, operands, query_parts,
+                   /*item_heads=*/0, split, value_block, page_size, /*groups=*/1, /*stages=*/1, /*bulk=*/false);
     }]>
   ];
   let assemblyFormat = "`<` struct(params) `>`";

@@ -153,8 +153,8 @@ ScheduleAttr columnSchedule(VariantAttr variant, tpac::CacheStorage storage) {
       continue;
     auto schedule = ScheduleAttr::get(
         variant.getContext(), tokens, queries, heads, rebuildsKeys ? ScoreOrder::rebuilt : ScoreOrder::merged,
-        rebuildsValues ? ValueOrder::rebuilt : ValueOrder::factored, BFloat16Type::get(variant.getContext()),
-        rebuildsKeys ? 2 : parts,
+        rebuildsValues ? ValueOrder::rebuilt : ValueOrder::factored, TileRows::heads,
+        BFloat16Type::get(variant.getContext()), rebuildsKeys ? 2 : parts,
         /*item_heads=*/16, /*split=*/0, storage.valueBlock, storage.pageSize, /*groups=*/1,
         /*stages=*/1, /*bulk=*/false);
     if (llvm::Error error = tpac::checkCpuSchedule(variant, Phase::prefill, schedule))

@@ -104,7 +104,10 @@ std::vector<CodeTarget> allTargets() {
                      /*amx=*/true,
                      TPAC_CPU_LEVEL_AMX});
   targets.push_back({"aarch64", tripleFor(llvm::Triple::aarch64).str(), "generic", {}});
-  for (const char *chip : {"sm_80", "sm_86", "sm_89", "sm_90a", "sm_100a", "sm_103a", "sm_120a"})
+  // movmatrix is of PTX 7.8, the least that LLVM writes for later chips.
+  for (const char *chip : {"sm_80", "sm_86"})
+    targets.push_back({chip, "nvptx64-nvidia-cuda", chip, {"+ptx78"}});
+  for (const char *chip : {"sm_89", "sm_90a", "sm_100a", "sm_103a", "sm_120a"})
     targets.push_back({chip, "nvptx64-nvidia-cuda", chip, {}});
   std::erase_if(targets, [](const CodeTarget &target) { return !lookUp(llvm::Triple(target.triple)); });
   return targets;

@@ -401,7 +401,7 @@ std::optional<size_t> Emitter::laggingAccumulator(scf::ForOp loop) {
   // Where a warp has two tiles of rows the tensor cores and the exponentials are what takes time, and few warps are
   // there to overlap one with the other.
   constexpr int64_t fewestStages = 5;
-  if (plan.rows.tiles == 1 || !countsReaders() || plan.stages < fewestStages)
+  if (plan.rows.tiles == 1 || layout.hasTokensOnRows() || !countsReaders() || plan.stages < fewestStages)
     return std::nullopt;
   std::optional<size_t> found;
   for (auto [i, tile] : llvm::enumerate(loop.getBody()->getTerminator()->getOperands())) {
@@ -463,7 +463,7 @@ void Emitter::mergeGroups(ArrayRef<scf::ForOp> loops) {
   Value accTile = finish.getAccumulator(), maxTile = finish.getMax(), sumTile = finish.getSum();
   Values acc = fragment(accTile), max = fragment(maxTile), sum = fragment(sumTile);
   for (Value &value : sum)
-    for (int64_t laneMask : {1, 2})
+    for (int64_t laneMask : layout.lanesOfRow())
       value = isa.fadd(value, isa.exchange(value, laneMask));
   mergedQuads.clear();
   if (plan.groups == 1)
@@ -473,7 +473,7 @@ void Emitter::mergeGroups(ArrayRef<scf::ForOp> loops) {
   int64_t rows = plan.rows.rows();
   auto pairType = VectorType::get({2}, isa.b.getF32Type());
   Value states = isa.shared(sharedMemory, reserve(plan.groups * rows * 8));
-  Value writesState = isa.equals(lanePair, 0);
+  Value writesState = isa.equals(laneColumn, 0);
   if (plan.columnParts > 1)
     writesState = isa.both(writesState, isa.equals(columnWarp, 0));
   scf::IfOp::create(isa.b, writesState, [&](OpBuilder &, Location) {
@@ -506,7 +506,7 @@ void Emitter::mergeGroups(ArrayRef<scf::ForOp> loops) {
     itsSum = total;
   }
   for (auto [i, value] : llvm::enumerate(acc))
-    value = isa.fmul(value, scale[rowOf(i, acc.size())]);
+    value = isa.fmul(value, scale[layout.rowOf(i, acc.size())]);
 
   // Every group writes its part, in accumulator order; then each sums some of the columns over all groups.
   auto quadType = VectorType::get({4}, isa.b.getF32Type());
@@ -556,7 +556,7 @@ void Emitter::storeFragments(tile::StoreOp store) {
   auto type = cast<TileType>(store.getValue().getType());
   StringAttr column = columnAxis(type);
   Values values = fragment(store.getValue());
-  Value isFirst = isa.both(isa.equals(lanePair, 0), isa.equals(group, 0));
+  Value isFirst = isa.both(isa.equals(laneColumn, 0), isa.equals(group, 0));
   if (plan.columnParts > 1)
     isFirst = isa.both(isFirst, isa.equals(columnWarp, 0));
   size_t quadsOfTile = values.size() / 4 / plan.rows.tiles;
@@ -575,12 +575,13 @@ void Emitter::storeFragments(tile::StoreOp store) {
         isa.store(values[number], isa.global(memory.pointer, isa.extend(isa.mul(place, 4))), 4);
       } else {
         bool isPermuted = hasNarrowValues.value_or(false);
-        Value lanes = isa.add(isPermuted ? isa.mul(lanePair, 2) : lanePair, firstColumn(type));
+        Value lanes = isa.add(isPermuted ? isa.mul(lanePair, 2) : laneColumn, firstColumn(type));
         Value offset = isa.mul(isa.add(isa.mul(place, type.sizeOf(column)), lanes), 4);
         Value pointer = isa.global(memory.pointer, isa.extend(offset));
         auto pairType = VectorType::get({2}, isa.b.getF32Type());
         for (size_t itsQuad = 0; itsQuad < quadsOfTile; ++itsQuad) {
-          size_t all = number / 2 * quadsOfTile + itsQuad, i = 4 * all + 2 * (number % 2);
+          size_t all = number / 2 * quadsOfTile + itsQuad;
+          size_t i = 4 * all + (layout.hasTokensOnRows() ? number % 2 : 2 * (number % 2));
           auto [quad, exists] =
               mergedQuads.empty() ? std::pair(isa.i32(static_cast<int64_t>(itsQuad)), Value()) : mergedQuads[all];
           auto write = [&, i, quad = quad] {
@@ -590,6 +591,12 @@ void Emitter::storeFragments(tile::StoreOp store) {
               Value target = isa.global(pointer, isa.extend(first));
               isa.store(values[i], target, 4);
               isa.store(values[i + 1], isa.shared(target, 8), 4);
+              return;
+            }
+            if (layout.hasTokensOnRows()) {
+              Value target = isa.global(pointer, isa.extend(isa.mul(quad, 4 * layout.columnsOfQuad())));
+              isa.store(values[i], target, 4);
+              isa.store(values[i + 2], isa.shared(target, 4 * 8), 4);
               return;
             }
             Value pair = LLVM::PoisonOp::create(isa.b, pairType);

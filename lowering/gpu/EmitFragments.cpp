@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Tiles of a block of cached tokens as tensor core fragments. A warp has 16 rows (heads, of one or more query tokens),
-// or twice 16; per 8 columns of 16 a lane holds four values: rows lane / 4 and lane / 4 + 8, columns 2 (lane % 4) and
-// the next.
+// Tiles of a block of cached tokens as tensor core fragments. A warp has one or more tiles of rows (heads, of one or
+// more query tokens); FragmentLayout says of which rows and columns a lane has values.
 
 #include "lowering/gpu/Emitter.h"
 
@@ -162,7 +161,7 @@ std::function<Value(size_t)> Emitter::fragmentOperand(Value tile, size_t count) 
   StringAttr column = columnAxis(type);
   if (!column) {
     Values rows = fragment(tile);
-    return [this, rows, count](size_t i) { return rows[rowOf(i, count)]; };
+    return [this, rows, count](size_t i) { return rows[layout.rowOf(i, count)]; };
   }
   Values values = fragment(tile);
   return [values](size_t i) { return values[i]; };
@@ -174,6 +173,8 @@ SmallVector<Value> Emitter::packedHeadFactors(Value tile) {
   if (!shared || shared->isNarrow() || shared->columnAxis.getValue() != "h" ||
       (plan.rows.queries > 1 && plan.rows.heads == 1))
     return {};
+  if (layout.hasTokensOnRows())
+    return transposedHeadFactors(*shared, type.sizeOf("m"));
   // Matrices: heads 0-7 and 8-15 of the warp's rows, for 8 tokens and for the next 8.
   int64_t headChunks = llvm::divideCeil(plan.rows.heads, 8);
   Value chunk = isa.add(isa.mul(rowWarp, 2), isa.bitAnd(isa.shiftRight(lane, 3), 1));
@@ -195,6 +196,8 @@ SmallVector<Value> Emitter::headFactorFragment(Value tile) {
     auto [low, high] = isa.unpack(packed, cast<TileType>(tile.getType()).getElementType());
     values.append({low, high});
   }
+  if (layout.hasTokensOnRows())
+    return values;
   // Each 16 rows of the warp are of the same heads.
   Values all;
   for (int64_t i = 0; i < plan.rows.tiles; ++i)
@@ -209,19 +212,16 @@ SmallVector<Value> Emitter::computeFragment(Value tile) {
   auto elements = [&] {
     Values values;
     if (!column) {
-      for (int64_t i = 0; i < laneRows(); ++i)
+      for (int64_t i = 0; i < layout.laneRows(); ++i)
         values.push_back(element(tile, rowPoint(i)));
       return values;
     }
-    Value lanes = isa.add(lanePair, firstColumn(type));
-    for (int64_t rowTile = 0; rowTile < plan.rows.tiles; ++rowTile)
-      for (int64_t first = 0; first < columnsOf(type); first += 8)
-        for (int64_t half : {0, 1})
-          for (int64_t next : {0, 1}) {
-            Point point = rowPoint(2 * rowTile + half);
-            point[column] = isa.add(lanes, first + next);
-            values.push_back(element(tile, point));
-          }
+    Value lanes = isa.add(laneColumn, firstColumn(type));
+    for (size_t i = 0, count = valuesOf(type); i < count; ++i) {
+      Point point = rowPoint(static_cast<int64_t>(layout.rowOf(i, count)));
+      point[column] = isa.add(lanes, layout.columnOf(i, count));
+      values.push_back(element(tile, point));
+    }
     return values;
   };
   auto mapped = [&](Value input, llvm::function_ref<Value(Value)> map) {
@@ -230,7 +230,7 @@ SmallVector<Value> Emitter::computeFragment(Value tile) {
       values.push_back(map(value));
     return values;
   };
-  size_t count = column ? static_cast<size_t>(columnsOf(type) / 2 * plan.rows.tiles) : static_cast<size_t>(laneRows());
+  size_t count = column ? valuesOf(type) : static_cast<size_t>(layout.laneRows());
   bool hasRows = llvm::any_of(type.getAxes(), isRowAxis);
   Operation *op = tile.getDefiningOp();
   if (auto dot = dyn_cast_or_null<DotOp>(op); dot && isRankProduct(dot))
@@ -308,7 +308,7 @@ SmallVector<Value> Emitter::computeFragment(Value tile) {
           lse.push_back(isa.select(isEmpty, isa.f32(-std::numeric_limits<double>::infinity()), logarithm));
         }
         for (auto [i, value] : llvm::enumerate(acc))
-          out.push_back(isa.fmul(value, inverse[rowOf(i, acc.size())]));
+          out.push_back(isa.fmul(value, inverse[layout.rowOf(i, acc.size())]));
         fragmentScopes.back()[finish.getOut()] = out;
         fragmentScopes.back()[finish.getLse()] = lse;
         return fragment(tile);
@@ -324,19 +324,18 @@ SmallVector<Value> Emitter::mask(tile::MaskOp op, Values values) {
   for (auto [number, query] : llvm::enumerate(rowQuery)) {
     Value last = op.getCausal() ? isa.add(limit, query) : limit;
     // Relative to the lane's first column.
-    Value origin = isa.add(token, lanePair);
+    Value origin = isa.add(token, laneColumn);
     Value high = isa.sub(isa.min(last, end), origin);
     Value low = op.getWindow() ? isa.sub(isa.sub(last, isa.i32(*op.getWindow())), origin) : Value();
-    size_t quads = values.size() / rowQuery.size() / 2;
-    for (size_t quad = 0; quad < quads; ++quad)
-      for (size_t next : {0, 1}) {
-        Value &value = values[4 * (number / 2 * quads + quad) + 2 * (number % 2) + next];
-        Value column = isa.i32(static_cast<int64_t>(8 * quad + next));
-        Value isSeen = isa.less(column, high);
-        if (low)
-          isSeen = isa.both(isSeen, isa.compare(arith::CmpIPredicate::sge, column, low));
-        value = isa.select(isSeen, value, infinity);
-      }
+    for (auto [i, value] : llvm::enumerate(values)) {
+      if (layout.rowOf(i, values.size()) != number)
+        continue;
+      Value column = isa.i32(layout.columnOf(i, values.size()));
+      Value isSeen = isa.less(column, high);
+      if (low)
+        isSeen = isa.both(isSeen, isa.compare(arith::CmpIPredicate::sge, column, low));
+      value = isa.select(isSeen, value, infinity);
+    }
   }
   return values;
 }
@@ -352,7 +351,7 @@ struct Emitter::Logits {
 
   Logits(Emitter &emitter, Value tile) : emitter(emitter) {
     type = cast<TileType>(tile.getType());
-    count = static_cast<size_t>(emitter.columnsOf(type) / 2 * emitter.plan.rows.tiles);
+    count = emitter.valuesOf(type);
     collect(tile, 1.0);
   }
 
@@ -406,14 +405,14 @@ void Emitter::softmaxStep(tile::SoftmaxStepOp step) {
   Value infinity = isa.f32(-std::numeric_limits<double>::infinity());
   constexpr double mostOfBlock = 256.0;
   size_t rows = max.size();
-  // Each lane sums its own columns; the four of a row meet at the end.
+  // Each lane sums its own columns; those of a row meet at the end.
   auto powers = [&](ArrayRef<Value> reference, Values &sums) {
     Values negated, probabilities;
     for (Value value : reference)
       negated.push_back(isa.fsub(isa.f32(-0.0), value));
     sums.assign(rows, Value());
     for (size_t i = 0; i < logits.count; ++i) {
-      size_t row = rowOf(i, logits.count);
+      size_t row = layout.rowOf(i, logits.count);
       Value value = isa.exp2(logits.minus(i, negated[row]));
       probabilities.push_back(value);
       sums[row] = sums[row] ? isa.fadd(sums[row], value) : value;
@@ -433,11 +432,11 @@ void Emitter::softmaxStep(tile::SoftmaxStepOp step) {
       [&](OpBuilder &, Location) {
         Values largest(rows), corrections, reference, sums;
         for (size_t i = 0; i < logits.count; ++i) {
-          Value &own = largest[rowOf(i, logits.count)];
+          Value &own = largest[layout.rowOf(i, logits.count)];
           own = own ? isa.fmax(own, logits.at(i)) : logits.at(i);
         }
         for (auto [own, before] : llvm::zip(largest, max)) {
-          for (int64_t laneMask : {1, 2})
+          for (int64_t laneMask : layout.lanesOfRow())
             own = isa.fmax(own, isa.exchange(own, laneMask));
           own = isa.fmax(before, own);
           Value isEmpty = arith::CmpFOp::create(isa.b, arith::CmpFPredicate::OEQ, own, infinity);

@@ -246,7 +246,7 @@ void Emitter::findDeferred(ArrayRef<scf::ForOp> loops) {
 
 /// For each of the products, sums of weights, of each of the lane's rows: before the first block.
 SmallVector<Value> Emitter::firstDeferred(scf::ForOp loop) {
-  return Values(deferredSum(loop, *deferred)->products.size() * laneRows(), isa.f32(0.0));
+  return Values(deferredSum(loop, *deferred)->products.size() * layout.laneRows(), isa.f32(0.0));
 }
 
 /// The same behind a block, from what they are before it.
@@ -254,16 +254,16 @@ SmallVector<Value> Emitter::addDeferred(scf::ForOp loop) {
   auto sum = deferredSum(loop, *deferred);
   Values sums = fragment(loop.getRegionIterArg(*deferred)), corrections = fragment(sum->corrected.getRhs());
   for (auto [product, dot] : llvm::enumerate(sum->products)) {
-    auto own = MutableArrayRef(sums).slice(product * laneRows(), laneRows());
+    auto own = MutableArrayRef(sums).slice(product * layout.laneRows(), layout.laneRows());
     for (auto [value, correction] : llvm::zip(own, corrections))
       value = isa.fmul(value, correction);
     Value weights = throughConversions(dot.getLhs());
-    auto count = static_cast<size_t>(columnsOf(cast<TileType>(weights.getType())) / 2 * plan.rows.tiles);
+    size_t count = valuesOf(cast<TileType>(weights.getType()));
     auto mul = weights.getDefiningOp<tile::MulOp>();
     auto lhs = fragmentOperand(mul ? mul.getLhs() : weights, count);
     auto rhs = mul ? fragmentOperand(mul.getRhs(), count) : nullptr;
     for (size_t i = 0; i < count; ++i) {
-      Value &value = own[rowOf(i, count)];
+      Value &value = own[layout.rowOf(i, count)];
       value = rhs ? isa.fma(lhs(i), rhs(i), value) : isa.fadd(value, lhs(i));
     }
   }
@@ -274,23 +274,20 @@ SmallVector<Value> Emitter::addDeferred(scf::ForOp loop) {
 SmallVector<Value> Emitter::finishDeferred(scf::ForOp loop, Values sums) {
   auto sum = deferredSum(loop, *deferred);
   for (Value &value : sums)
-    for (int64_t laneMask : {1, 2})
+    for (int64_t laneMask : layout.lanesOfRow())
       value = isa.fadd(value, isa.exchange(value, laneMask));
   auto type = cast<TileType>(loop.getResult(*deferred).getType());
   StringAttr column = columnAxis(type);
-  Value lanes = isa.add(lanePair, firstColumn(type));
+  Value lanes = isa.add(laneColumn, firstColumn(type));
   Values all;
-  for (int64_t rowTile = 0; rowTile < plan.rows.tiles; ++rowTile)
-    for (int64_t first = 0; first < columnsOf(type); first += 8)
-      for (int64_t half : {0, 1})
-        for (int64_t next : {0, 1}) {
-          Point point;
-          point[column] = isa.add(lanes, first + next);
-          Value value = isa.f32(0.0);
-          for (auto [product, dot] : llvm::enumerate(sum->products))
-            value = isa.fma(sums[product * laneRows() + 2 * rowTile + half], element(repeatedRow(dot.getRhs()), point),
-                            value);
-          all.push_back(value);
-        }
+  for (size_t i = 0, count = valuesOf(type); i < count; ++i) {
+    Point point;
+    point[column] = isa.add(lanes, layout.columnOf(i, count));
+    Value value = isa.f32(0.0);
+    for (auto [product, dot] : llvm::enumerate(sum->products))
+      value = isa.fma(sums[product * layout.laneRows() + layout.rowOf(i, count)],
+                      element(repeatedRow(dot.getRhs()), point), value);
+    all.push_back(value);
+  }
   return all;
 }

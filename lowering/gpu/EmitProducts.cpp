@@ -27,8 +27,8 @@ SmallVector<Value> Emitter::packedFactorsOf(Value tile) {
 
 SmallVector<Value> Emitter::operandFragments(Value tile, int64_t step, int64_t rowTile) {
   if (auto registers = queryRegisters.find(tile); registers != queryRegisters.end()) {
-    size_t steps = registers->second.size() / 4 / plan.rows.tiles;
-    return Values(ArrayRef(registers->second).slice(4 * (rowTile * steps + step), 4));
+    size_t count = layout.operandRegisters(), steps = registers->second.size() / count / plan.rows.tiles;
+    return Values(ArrayRef(registers->second).slice(count * (rowTile * steps + step), count));
   }
   if (auto found = queryFragments.find(tile); found != queryFragments.end())
     return loadQuery(found->second, step, rowTile);
@@ -42,6 +42,11 @@ SmallVector<Value> Emitter::operandFragments(Value tile, int64_t step, int64_t r
       source = mul.getLhs();
   }
   Values values = fragment(source);
+  if (layout.hasTokensOnRows()) {
+    size_t first = rowTile * values.size() / plan.rows.tiles + 4 * step;
+    auto itsFactors = factors.empty() ? ArrayRef<Value>() : ArrayRef<Value>(factors).slice(first / 2, 2);
+    return transposedWeights(ArrayRef<Value>(values).slice(first, 4), itsFactors);
+  }
   Values packed;
   for (int64_t columns : {0, 1})
     for (int64_t half : {0, 1}) {
@@ -72,8 +77,7 @@ SmallVector<Value> Emitter::dotFragment(tile::DotOp dot) {
   std::reverse(lhs.begin(), lhs.end());
 
   SharedTile shared = joined ? joined->first : sharedTile(rhs);
-  Values sums = start && succeeded(status) ? fragment(start)
-                                           : Values(columnsOf(dot.getType()) / 2 * plan.rows.tiles, isa.f32(0.0));
+  Values sums = start && succeeded(status) ? fragment(start) : Values(valuesOf(dot.getType()), isa.f32(0.0));
   if (succeeded(status))
     addProducts(dot, shared, lhs, sums, joined ? &*joined : nullptr);
   return sums;
@@ -98,7 +102,11 @@ void Emitter::addProducts(tile::DotOp dot, SharedTile shared, ArrayRef<Value> lh
   if (shared.isNarrow() != isNarrow(rhs))
     fail(dot, "expected 8-bit elements of the cache, or others");
   Products products = {shared, lhs, sums, isByColumns, columns / 16, dot.getRhs().getType().sizeOf(contracted) / 16};
-  if (joined)
+  if (layout.hasTokensOnRows()) {
+    if (joined || shared.isNarrow() || plan.columnParts > 1)
+      return fail(dot, "with tokens on rows this target multiplies what a warp reads of the cache as it is");
+    multiplyTransposed(products);
+  } else if (joined)
     multiplyJoined(products, *joined);
   else if (shared.isNarrow())
     multiplyNarrow(products);

@@ -26,13 +26,15 @@ static bool isInvariant(Value tile, scf::ForOp loop, const llvm::DenseMap<Value,
 }
 
 SmallVector<Value> Emitter::loadQuery(int64_t offset, int64_t step, int64_t rowTile) {
-  auto type = VectorType::get({4}, isa.b.getI32Type());
+  const int64_t registers = layout.operandRegisters(), bytes = layout.operandBytes();
+  auto type = VectorType::get({registers}, isa.b.getI32Type());
   int64_t steps = querySteps.lookup(offset);
-  Value pointer =
-      isa.shared(isa.shared(sharedMemory, offset), isa.add(isa.mul(rowWarp, steps * 512), isa.mul(lane, 16)));
-  Value vector = isa.load(type, isa.shared(pointer, 512 * (rowTile * plan.rows.warps() * steps + step)), 16);
+  Value place = isa.add(isa.mul(rowWarp, steps * bytes), isa.mul(lane, 4 * registers));
+  Value pointer = isa.shared(isa.shared(sharedMemory, offset), place);
+  Value vector =
+      isa.load(type, isa.shared(pointer, bytes * (rowTile * plan.rows.warps() * steps + step)), 4 * registers);
   Values values;
-  for (int64_t i = 0; i < 4; ++i)
+  for (int64_t i = 0; i < registers; ++i)
     values.push_back(LLVM::ExtractElementOp::create(isa.b, vector, isa.i32(i)));
   return values;
 }
@@ -74,7 +76,12 @@ SmallVector<Value> Emitter::rankOperands(tile::DotOp dot) {
     for (int64_t first = 0; first < dot.getLhs().getType().sizeOf(rank); first += 16)
       for (int64_t columns : {0, 8})
         for (int64_t half : {0, 1}) {
-          Point point = rowPoint(2 * rowTile + half);
+          // A tile of 8 rows is there twice; nobody takes what becomes of the second.
+          if (half == layout.operandRows()) {
+            operands.push_back(operands.back());
+            break;
+          }
+          Point point = operandPoint(rowTile, half);
           Value pair[2];
           for (int64_t i : {0, 1}) {
             point[rank] = isa.add(lanePair, first + columns + i);
@@ -91,7 +98,7 @@ void Emitter::sumRanks(tile::DotOp dot, ArrayRef<Value> heads, StringAttr featur
   constexpr int parts = 3;
   StringAttr rank = axis("r");
   int64_t rankSteps = dot.getLhs().getType().sizeOf(rank) / 16;
-  Point known = rowPoint(0);
+  Point known = operandPoint(0, 0);
   known[feature] = columns[0].first;
   if (elementScopes.back().contains(keyOf(dot, indicesOf(dot.getType(), known))))
     return;
@@ -99,7 +106,7 @@ void Emitter::sumRanks(tile::DotOp dot, ArrayRef<Value> heads, StringAttr featur
     for (auto [number, pair] : llvm::enumerate(columns)) {
       // Column lane / 4 of this operand comes back as the lanes' pairs of `columns`.
       auto pairNumber = static_cast<int64_t>(number);
-      Point point = rowPoint(2 * rowTile);
+      Point point = operandPoint(rowTile, 0);
       point[feature] = isa.add(isa.mul(step, 16), isPermuted ? isa.add(isa.mul(laneGroup, 2), pairNumber)
                                                              : isa.add(laneGroup, 8 * pairNumber));
       Values sums(4, isa.f32(0.0));
@@ -122,8 +129,8 @@ void Emitter::sumRanks(tile::DotOp dot, ArrayRef<Value> heads, StringAttr featur
         for (const Values &part : llvm::reverse(tokens))
           sums = isa.multiply(a, part[0], part[1], sums, operandType);
       }
-      for (int64_t half : {0, 1}) {
-        Point result = rowPoint(2 * rowTile + half);
+      for (int64_t half = 0; half < layout.operandRows(); ++half) {
+        Point result = operandPoint(rowTile, half);
         for (int64_t i : {0, 1}) {
           result[feature] = i == 0 ? pair.first : pair.second;
           elementScopes.back()[keyOf(dot, indicesOf(dot.getType(), result))] = sums[2 * half + i];
@@ -178,10 +185,10 @@ void Emitter::prepareQueries(ArrayRef<scf::ForOp> loops) {
     int64_t steps = type.sizeOf(contracted) / 16;
     SmallVector<int64_t> offsets;
     for (Value operand : operands) {
-      offsets.push_back(reserve(plan.rows.rows() / rowsOfWarp * steps * 512));
+      offsets.push_back(reserve(plan.rows.rows() / plan.rows.rowsOfTile() * steps * layout.operandBytes()));
       queryFragments[operand] = offsets.back();
       querySteps[offsets.back()] = steps;
-      registers += 4 * steps * plan.rows.tiles;
+      registers += layout.operandRegisters() * steps * plan.rows.tiles;
     }
     llvm::DenseMap<Operation *, Values> rankHeads;
     for (Value operand : operands)
@@ -191,7 +198,8 @@ void Emitter::prepareQueries(ArrayRef<scf::ForOp> loops) {
     Value own = isa.add(isa.mul(group, plan.columnParts), columnWarp);
     scf::ForOp::create(isa.b, own, end, increment, ValueRange(), [&](OpBuilder &, Location, Value step, ValueRange) {
       Scope scope(*this);
-      Value place = isa.add(isa.mul(isa.add(isa.mul(rowWarp, steps), step), 512), isa.mul(lane, 16));
+      const int64_t laneBytes = 4 * layout.operandRegisters(), bytes = layout.operandBytes();
+      Value place = isa.add(isa.mul(isa.add(isa.mul(rowWarp, steps), step), bytes), isa.mul(lane, laneBytes));
       // The same values for all operands, so that what they have in common is computed once.
       const ColumnPairs columns = operandColumns(step, /*isPermuted=*/false);
       const ColumnPairs permutedColumns = operandColumns(step, /*isPermuted=*/true);
@@ -201,19 +209,20 @@ void Emitter::prepareQueries(ArrayRef<scf::ForOp> loops) {
         if (tile::DotOp dot = rankSum(operand))
           sumRanks(dot, rankHeads[dot], contracted, step, isPermuted, itsColumns);
         for (int64_t rowTile = 0; rowTile < plan.rows.tiles; ++rowTile) {
-          Value vector = LLVM::PoisonOp::create(isa.b, VectorType::get({4}, isa.b.getI32Type()));
+          auto type = VectorType::get({layout.operandRegisters()}, isa.b.getI32Type());
+          Value vector = LLVM::PoisonOp::create(isa.b, type);
           int64_t number = 0;
           for (auto [lowColumn, highColumn] : itsColumns)
-            for (int64_t half : {0, 1}) {
-              Point point = rowPoint(2 * rowTile + half);
+            for (int64_t half = 0; half < layout.operandRows(); ++half) {
+              Point point = operandPoint(rowTile, half);
               point[contracted] = lowColumn;
               Value low = element(operand, point);
               point[contracted] = highColumn;
               Value packed = isa.pack(low, element(operand, point), operandType);
               vector = LLVM::InsertElementOp::create(isa.b, vector, packed, isa.i32(number++));
             }
-          int64_t itsOffset = offset + rowTile * plan.rows.warps() * steps * 512;
-          isa.store(vector, isa.shared(isa.shared(sharedMemory, itsOffset), place), 16);
+          int64_t itsOffset = offset + rowTile * plan.rows.warps() * steps * bytes;
+          isa.store(vector, isa.shared(isa.shared(sharedMemory, itsOffset), place), laneBytes);
         }
       }
       scf::YieldOp::create(isa.b);

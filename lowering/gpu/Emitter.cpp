@@ -19,7 +19,7 @@ using namespace mlir::tpa;
 using namespace mlir::tpa::gpu;
 
 Emitter::Emitter(ImplicitLocOpBuilder &builder, Block *entry, const Plan &plan, Value sharedMemory)
-    : isa(builder, entry), plan(plan), sharedMemory(sharedMemory), operandType(plan.operandType),
+    : isa(builder, entry), plan(plan), layout(plan.rows), sharedMemory(sharedMemory), operandType(plan.operandType),
       reserved(pipelineOffset + pipelineBytes()) {
   elementScopes.emplace_back();
   fragmentScopes.emplace_back();
@@ -83,18 +83,37 @@ void Emitter::identify(Value threadNumber) {
   }
   laneGroup = isa.shiftRight(lane, 2);
   lanePair = isa.mul(isa.bitAnd(lane, 3), 2);
-  for (Values *values : {&row, &rowQuery, &rowHead, &rowInside})
+  bool isTransposed = layout.hasTokensOnRows();
+  laneColumn = isTransposed ? laneGroup : lanePair;
+  for (Values *values : {&row, &rowQuery, &rowHead, &rowInside, &operandQuery, &operandHead})
     values->clear();
-  for (int64_t i = 0; i < laneRows(); ++i) {
-    int64_t offset = i / 2 * plan.rows.warps() * rowsOfWarp + i % 2 * 8;
-    Value number = isa.add(isa.add(isa.mul(rowWarp, rowsOfWarp), laneGroup), offset);
+  // Of the warp's tile `tile`, row `first` + `offset`.
+  auto numberOf = [&](int64_t tile, Value first, int64_t offset) {
+    return isa.add(isa.add(isa.mul(rowWarp, plan.rows.rowsOfTile()), first),
+                   tile * plan.rows.warps() * plan.rows.rowsOfTile() + offset);
+  };
+  // Rows of padding compute what the last row does; nobody reads it.
+  auto existing = [&](Value number, int64_t count) {
+    return count == 1 ? isa.i32(0) : isa.min(number, isa.i32(count - 1));
+  };
+  for (int64_t i = 0; i < layout.laneRows(); ++i) {
+    Value number = numberOf(i / 2, isTransposed ? lanePair : laneGroup, i % 2 * layout.secondRow());
     Value query = isa.div(number, plan.rows.pitch), head = isa.rem(number, plan.rows.pitch);
     row.push_back(number);
     rowInside.push_back(
         isa.both(isa.less(query, isa.i32(plan.rows.queries)), isa.less(head, isa.i32(plan.rows.heads))));
-    // Rows of padding compute what the last row does; nobody reads it.
-    rowQuery.push_back(plan.rows.queries == 1 ? isa.i32(0) : isa.min(query, isa.i32(plan.rows.queries - 1)));
-    rowHead.push_back(plan.rows.heads == 1 ? isa.i32(0) : isa.min(head, isa.i32(plan.rows.heads - 1)));
+    rowQuery.push_back(existing(query, plan.rows.queries));
+    rowHead.push_back(existing(head, plan.rows.heads));
+  }
+  if (!isTransposed) {
+    operandQuery = rowQuery;
+    operandHead = rowHead;
+    return;
+  }
+  for (int64_t tile = 0; tile < plan.rows.tiles; ++tile) {
+    Value number = numberOf(tile, laneGroup, 0);
+    operandQuery.push_back(existing(isa.div(number, plan.rows.pitch), plan.rows.queries));
+    operandHead.push_back(existing(isa.rem(number, plan.rows.pitch), plan.rows.heads));
   }
 }
 
@@ -163,6 +182,13 @@ Point Emitter::rowPoint(int64_t number) {
   Point point;
   point[axis("n")] = rowQuery[number];
   point[axis("h")] = rowHead[number];
+  return point;
+}
+
+Point Emitter::operandPoint(int64_t rowTile, int64_t half) {
+  Point point;
+  point[axis("n")] = operandQuery[layout.operandRows() * rowTile + half];
+  point[axis("h")] = operandHead[layout.operandRows() * rowTile + half];
   return point;
 }
 

@@ -6,6 +6,7 @@
 #ifndef TPAC_LOWERING_GPU_EMITTER_H
 #define TPAC_LOWERING_GPU_EMITTER_H
 
+#include "lowering/gpu/FragmentLayout.h"
 #include "lowering/gpu/Isa.h"
 #include "lowering/gpu/Machine.h"
 
@@ -113,7 +114,7 @@ public:
   void begin();
   void identify(Value threadNumber);
   Value thread, lane, warp, group, warpInGroup;
-  /// Which 16 rows of the group's the warp has, and which columns of accumulators.
+  /// Which of the group's tiles of rows the warp has, and which columns of accumulators.
   Value rowWarp, columnWarp;
   /// The ring's next stage and its parity, carried from item to item by the caller.
   Value stage, phase;
@@ -163,6 +164,8 @@ private:
   // --- Elements, one at a time
 
   Point rowPoint(int64_t number);
+  /// The same of a row of which the lane has features of an operand: of the warp's tile `rowTile` number `half`.
+  Point operandPoint(int64_t rowTile, int64_t half);
   /// A tile and the indices of one of its elements.
   using ElementKey = std::pair<void *, std::vector<void *>>;
   /// Of `point`, the axes that a tile has.
@@ -198,8 +201,7 @@ private:
 
   // --- Fragments
 
-  /// Values of the warp's rows, of one 16 of them after the other: four per 8 columns; two, of rows lane / 4 and that
-  /// + 8, where the tile has no columns.
+  /// Values of the warp's rows, where `layout` says; one for each of the lane's rows where the tile has no columns.
   Values fragment(Value tile);
   Values computeFragment(Value tile);
   Values dotFragment(tile::DotOp dot);
@@ -210,17 +212,14 @@ private:
   void addProducts(tile::DotOp dot, SharedTile shared, ArrayRef<Value> lhs, MutableArrayRef<Value> sums,
                    const JoinedTile *joined = nullptr);
   Values headFactorFragment(Value tile);
-  /// The same as it is loaded: pairs of tokens of 16 rows, four values per 16 tokens.
+  /// The same as it is loaded: pairs of tokens of 16 rows, four values per 16 tokens; with tokens on rows pairs of the
+  /// lane's rows, of one tile of rows after the other.
   Values packedHeadFactors(Value tile);
   Values packedFactorsOf(Value tile);
   std::function<Value(size_t)> fragmentOperand(Value tile, size_t count);
   Values operandFragments(Value tile, int64_t step, int64_t rowTile);
   Values loadQuery(int64_t offset, int64_t step, int64_t rowTile);
-  /// The lane's rows, two per 16 of the warp, and which of them has value `i` of a fragment of `count`.
-  int64_t laneRows() const { return 2 * plan.rows.tiles; }
-  size_t rowOf(size_t i, size_t count) const {
-    return 2 * (i / (count / static_cast<size_t>(plan.rows.tiles))) + i / 2 % 2;
-  }
+  size_t valuesOf(TileType type) { return layout.values(columnsOf(type)); }
   StringAttr columnAxis(TileType type);
   /// Columns of a fragment: those of the warp where warps share them.
   int64_t columnsOf(TileType type);
@@ -287,6 +286,12 @@ private:
   struct RankQueries;
   void multiplyJoinedRanks(const JoinedTile &joined, ArrayRef<const RankQueries *> products,
                            MutableArrayRef<Value> sums);
+  // --- Tokens on rows: what is read of the cache is the first operand, queries and weights are the second.
+
+  void multiplyTransposed(const Products &products);
+  Values transposedWeights(ArrayRef<Value> values, ArrayRef<Value> factors);
+  Values transposedHeadFactors(const SharedTile &shared, int64_t tokens);
+
   SharedTile sharedTile(Value tile);
   /// An operand of products as it is cached.
   std::optional<SharedTile> stagedOperand(Value tile);
@@ -391,6 +396,7 @@ private:
   };
 
   Plan plan;
+  FragmentLayout layout;
   Value sharedMemory;
   /// bf16 or f16: what the tensor cores multiply.
   Type operandType;
@@ -404,7 +410,8 @@ private:
 
   /// Setup tiles in shared memory: byte offset.
   llvm::DenseMap<Value, int64_t> kept;
-  /// A operands of products that are the same for all blocks: byte offset of [16 rows of group][step][lane] x 16 bytes.
+  /// Operands of products that are made of queries: byte offset of [tile of rows of group][step][lane] x what `layout`
+  /// says of one lane.
   llvm::DenseMap<Value, int64_t> queryFragments;
   llvm::DenseMap<int64_t, int64_t> querySteps;
   llvm::DenseMap<Value, Values> queryRegisters;
@@ -430,7 +437,11 @@ private:
   llvm::DenseMap<Value, Value> isMoved;
 
   Value laneGroup, lanePair; // lane / 4, 2 * (lane % 4)
+  /// The first column of which the lane has values of a fragment.
+  Value laneColumn;
   Values row, rowQuery, rowHead, rowInside;
+  /// Query token and head of the rows of which the lane has operands.
+  Values operandQuery, operandHead;
   Value stageRows;
   /// Whether the group has met in the block at hand.
   bool hasMet = false;

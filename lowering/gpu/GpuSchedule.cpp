@@ -71,28 +71,43 @@ bool isTurned(VariantAttr variant) {
          !k.getHead().isFixed() && rope.getOffset() == 0 && rope.getDRot() == variant.getKeyFeatures();
 }
 
-tpa::gpu::RowMap rowMapOf(VariantAttr variant, int64_t queries, int64_t heads, int64_t parts) {
+tpa::gpu::RowMap rowMapOf(VariantAttr variant, int64_t queries, int64_t heads, int64_t parts, TileRows side) {
   return tpa::gpu::RowMap::of(queries, heads, std::max(variant.getKeyFeatures(), variant.getValueFeatures()),
-                              tpac::gpuScores(variant), parts);
+                              tpac::gpuScores(variant), parts, side);
 }
 tpa::gpu::RowMap rowMapOf(VariantAttr variant, ScheduleAttr schedule) {
-  return rowMapOf(variant, schedule.getQueries(), schedule.getHeads(), schedule.getQueryParts());
+  return rowMapOf(variant, schedule.getQueries(), schedule.getHeads(), schedule.getQueryParts(), schedule.getRows());
+}
+
+/// What keeps cached tokens from the rows of the tensor cores' results; empty where nothing does. What products read of
+/// the cache is their first operand then, as a warp's matrix loads give it.
+std::string whyNotTokensOnRows(VariantAttr variant) {
+  if (variant.getTypes().isQuantized())
+    return "token factors have 8 bits";
+  if (columnPartsOf(variant) > 1)
+    return "warps share accumulators of " + std::to_string(variant.getValueFeatures()) + " features";
+  if (variant.rotatesKeysOnRead())
+    return "keys are rotated on read";
+  for (auto [name, side] : {std::pair("k", Side::k), {"v", Side::v}})
+    if (int64_t order = storedFactors(variant, side).getOrder(); order > 2)
+      return std::string(name) + " has order " + std::to_string(order);
+  return variant.getK().getToken().front().isLearned() ? "k's token factors are learned" : "";
 }
 
 /// Shared memory that the kernel of `schedule` takes, from above.
 int64_t sharedBytes(VariantAttr variant, ScheduleAttr schedule) {
   int64_t rowBytes = tpac::gpuCacheLayout(variant).rowBytes;
   auto rows = rowMapOf(variant, schedule);
-  int64_t tiles = rows.rows() / tpa::gpu::rowsOfWarp;
   int64_t ring = schedule.getGroups() * schedule.getStages() * schedule.getTokens() * rowBytes;
   int64_t bytes = 1024 + ring;
   // The groups' merge takes the ring's place where it fits there.
-  int64_t exchange = schedule.getGroups() > 1 ? schedule.getGroups() * tiles * variant.getValueFeatures() * 64 : 0;
+  int64_t exchange = schedule.getGroups() > 1 ? schedule.getGroups() * rows.rows() * variant.getValueFeatures() * 4 : 0;
   bytes += exchange > ring ? exchange : 0;
   FactorizationAttr q = variant.getQ();
   bool isFactored = schedule.getScore() == ScoreOrder::factored;
-  // Queries as operands: 16 rows of heads, or 8 ranks of a query token, times 16 features.
-  int64_t operands = isFactored ? schedule.getQueries() * llvm::divideCeil(q.getRank(), 8) * 256 : tiles * int64_t(512);
+  // Queries as operands: rows of heads, or 8 ranks of a query token, times 16 features.
+  int64_t operands =
+      isFactored ? schedule.getQueries() * llvm::divideCeil(q.getRank(), 8) * 256 : rows.rows() * int64_t(32);
   bool takesRows = isFactored && isTurned(variant);
   bytes +=
       schedule.getQueryParts() * operands * variant.getKeyFeatures() / 16 * (takesRows ? variant.getK().getRank() : 1);
@@ -173,6 +188,35 @@ ScoreOrder defaultScore(VariantAttr variant, const tpa::gpu::RowMap &rows) {
   return rows.queries == 1 || hasFewer ? ScoreOrder::factored : ScoreOrder::merged;
 }
 
+/// Tensor core instructions of all warps for 16 cached tokens.
+int64_t blockProducts(VariantAttr variant, const tpa::gpu::RowMap &rows, ScoreOrder score, int64_t queryParts) {
+  // One has 8 of the tile's 16 rows or all 8 of it.
+  int64_t halves = rows.rowsOfTile() / tpa::gpu::columnsOfOperand;
+  int64_t ofScore = score == ScoreOrder::factored ? scoreProducts(variant, score)
+                                                  : halves * queryParts * variant.getKeyFeatures() / 16;
+  int64_t ofValues = halves * variant.getValueFeatures() / 16;
+  int64_t values = variant.getV().getHead().isFixed() ? 1 : variant.getV().getRank();
+  return rows.rows() / rows.rowsOfTile() * (tpac::gpuScores(variant) * ofScore + values * ofValues);
+}
+
+/// What a schedule that is not chosen by measuring has on rows: tokens where that takes a quarter fewer tensor core
+/// instructions and those of heads take longer than the bytes, which all tiles of `queries` query tokens share, by what
+/// an H100 does of both (docs/gpu-decode.md).
+TileRows defaultRows(VariantAttr variant, const tpa::gpu::RowMap &heads, ScoreOrder score, int64_t queryParts,
+                     int64_t queries) {
+  // 2846 GB/s, 643 TFLOP/s.
+  constexpr int64_t bytesOfProduct = 18;
+  if (!whyNotTokensOnRows(variant).empty())
+    return TileRows::heads;
+  const int64_t own = blockProducts(variant, heads, score, queryParts);
+  auto tokens = rowMapOf(variant, heads.queries, heads.heads, queryParts, TileRows::tokens);
+  const bool hasFewer = 4 * blockProducts(variant, tokens, ScoreOrder::merged, queryParts) <= 3 * own;
+  const int64_t bytes = 16 * tpac::gpuCacheLayout(variant).rowBytes;
+  const int64_t tiles = llvm::divideCeil(queries, heads.queries);
+  const bool waitsForProducts = tiles * own * bytesOfProduct > bytes;
+  return hasFewer && waitsForProducts ? TileRows::tokens : TileRows::heads;
+}
+
 } // namespace
 
 GpuLimits GpuLimits::of(llvm::StringRef chip) {
@@ -242,6 +286,8 @@ llvm::Expected<tpac::ScheduleSpace> tpac::gpuScheduleSpace(VariantAttr variant, 
   if (allowsFactoredScore(variant))
     space.score.push_back(ScoreOrder::factored);
   space.value = {ValueOrder::factored};
+  if (whyNotTokensOnRows(variant).empty())
+    space.rows.push_back(TileRows::tokens);
   space.operands = {operands};
   space.queryParts = {2};
   if (allowsOneQueryPart(variant))
@@ -265,6 +311,9 @@ llvm::Error tpac::checkGpuSchedule(VariantAttr variant, Phase phase, ScheduleAtt
     return space.takeError();
   if (llvm::Error error = checkSchedule(variant, schedule))
     return error;
+  const bool hasTokensOnRows = isAttention(phase) && schedule.getRows() == TileRows::tokens;
+  if (std::string reason = hasTokensOnRows ? whyNotTokensOnRows(variant) : ""; !reason.empty())
+    return illegal("rows: expected heads where " + reason + ", got tokens");
   if (llvm::Error error = space->contains(schedule))
     return error;
   if (!isAttention(phase)) {
@@ -273,10 +322,12 @@ llvm::Error tpac::checkGpuSchedule(VariantAttr variant, Phase phase, ScheduleAtt
                      " bytes of shared memory, got " + llvm::Twine(bytes));
     return llvm::Error::success();
   }
+  if (hasTokensOnRows && schedule.getScore() == ScoreOrder::factored)
+    return illegal("rows: expected heads where score is factored, got tokens");
   auto rows = rowMapOf(variant, schedule);
   if (schedule.getScore() == ScoreOrder::factored && !rows.hasOneQueryPerTile())
     return illegal("score: expected merged where several query tokens have " + llvm::Twine(rows.pitch) +
-                   " rows each, no multiple of " + llvm::Twine(tpa::gpu::rowsOfWarp) + ", got factored");
+                   " rows each, no multiple of " + llvm::Twine(rows.rowsOfTile()) + ", got factored");
   if (int64_t warps = rows.warps() * columnPartsOf(variant) * schedule.getGroups(); warps > largestWarps)
     return illegal("queries, heads, groups: expected at most " + llvm::Twine(largestWarps) + " warps, got " +
                    llvm::Twine(warps));
@@ -319,30 +370,36 @@ llvm::Expected<ScheduleAttr> tpac::defaultGpuSchedule(VariantAttr variant, Phase
       continue;
     for (int64_t tile = llvm::PowerOf2Ceil(queries); tile >= 1; tile /= 2)
       for (int64_t tokens : {32, 16}) {
-        auto rows = rowMapOf(variant, tile, heads, parts);
-        int64_t warps = rows.warps() * columnParts;
+        auto rows = rowMapOf(variant, tile, heads, parts, TileRows::heads);
         ScoreOrder score = defaultScore(variant, rows);
+        if (defaultRows(variant, rows, score, parts, queries) == TileRows::tokens) {
+          rows = rowMapOf(variant, tile, heads, parts, TileRows::tokens);
+          score = ScoreOrder::merged;
+        }
+        int64_t warps = rows.warps() * columnParts;
+        bool isPaired = rows.side == TileRows::heads && rows.tiles > 1;
         // Several query tokens wait for their own instructions: two groups of many warps hide each other's waiting,
         // where blocks of 16 tokens leave a warp registers enough. Pages, more features and other orders do not.
-        bool fillsWarps = tile > 1 && warps > 4 && warps <= (isMultiRank ? 6 : 8) && rows.tiles == 1 && parts > 1 &&
-                          score == ScoreOrder::merged && limits.hasBulk && features <= 64 && pageSize == 0;
+        bool fillsWarps = tile > 1 && warps > 4 && warps <= (isMultiRank ? 6 : 8) && rows.side == TileRows::heads &&
+                          !isPaired && parts > 1 && score == ScoreOrder::merged && limits.hasBulk && features <= 64 &&
+                          pageSize == 0;
         if (fillsWarps && tokens > 16)
           continue;
         // More than 8 warps have fewer registers each: up to 12 fit, with several ranks the scores of half as many
         // tokens; copies by every thread, more features, or pages take the rest.
-        bool isTight = warps > 12 || rows.tiles > 1 || !limits.hasBulk || features > 64 ||
+        bool isTight = warps > 12 || isPaired || !limits.hasBulk || features > 64 ||
                        (isMultiRank && (tokens > 16 || pageSize != 0));
         if ((tile > 1 || columnParts > 1) && warps > 8 && isTight)
           continue;
         // Rings of 72 to 190 KB together hide the memory's latency (docs/gpu.md). Large groups are few: they take more
         // stages, which also lets their warps be a block apart.
         for (int64_t groups = fillsWarps ? 2 : std::max<int64_t>(mostWarps / warps, 1); groups >= 1; --groups)
-          for (int64_t stages = rows.tiles > 1 ? 8 : fillsWarps ? 5 : 3; stages >= 2; --stages) {
+          for (int64_t stages = isPaired ? 8 : fillsWarps ? 5 : 3; stages >= 2; --stages) {
             if (groups * stages * tokens * rowBytes > (stages > 3 ? 100 : 190) * 1024)
               continue;
-            auto schedule = ScheduleAttr::get(context, tokens, tile, heads, score, ValueOrder::factored, operands,
-                                              parts, /*item_heads=*/0, space->split.back(), /*value_block=*/0, pageSize,
-                                              groups, stages, limits.hasBulk);
+            auto schedule = ScheduleAttr::get(context, tokens, tile, heads, score, ValueOrder::factored, rows.side,
+                                              operands, parts, /*item_heads=*/0, space->split.back(), /*value_block=*/0,
+                                              pageSize, groups, stages, limits.hasBulk);
             llvm::Error error = checkGpuSchedule(variant, phase, schedule, limits);
             if (!error)
               return schedule;

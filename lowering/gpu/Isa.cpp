@@ -263,6 +263,10 @@ SmallVector<Value> Isa::loadMatrices(Value pointer, bool transposed) {
                              pointer));
 }
 
+Value Isa::transposeMatrix(Value pair) {
+  return assembly(b.getI32Type(), "movmatrix.sync.aligned.m8n8.trans.b16 $0, $1;", "=r,r", pair, /*hasEffect=*/false);
+}
+
 SmallVector<Value> Isa::multiply(ArrayRef<Value> a, Value b0, Value b1, ArrayRef<Value> c, Type type) {
   ++products;
   auto result = LLVM::LLVMStructType::getLiteral(b.getContext(), SmallVector<Type>(4, b.getF32Type()));

@@ -105,6 +105,9 @@ public:
 
   /// Four 8x8 matrices of 16-bit elements; lane l gives the address of row l % 8 of matrix l / 8.
   SmallVector<Value> loadMatrices(Value pointer, bool transposed);
+  /// The transposed one of an 8x8 matrix of 16-bit elements, of which lane l has, and gets, elements 2 (l % 4) and the
+  /// next of row l / 4.
+  Value transposeMatrix(Value pair);
   /// D = A (16x16, row-major) * B (16x8) + C, operands of `type` (bf16, f16) packed in pairs.
   SmallVector<Value> multiply(ArrayRef<Value> a, Value b0, Value b1, ArrayRef<Value> c, Type type);
   /// f32 or i32 of lane (own ^ laneMask), (own - distance), `lane`.

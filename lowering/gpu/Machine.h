@@ -6,6 +6,7 @@
 #ifndef TPAC_LOWERING_GPU_MACHINE_H
 #define TPAC_LOWERING_GPU_MACHINE_H
 
+#include "dialect/TPADialect.h"
 #include "lowering/tile/TileDialect.h"
 
 #include "llvm/Support/MathExtras.h"
@@ -15,43 +16,55 @@
 namespace mlir::tpa::gpu {
 
 inline constexpr int64_t warpSize = 32;
-/// Rows of a tensor core operand: one warp computes so many heads (or heads of several query tokens).
-inline constexpr int64_t rowsOfWarp = 16;
+/// Rows of a tensor core's first operand and of its result, whose other operand has 8 columns; both sum over 16.
+inline constexpr int64_t rowsOfOperand = 16, columnsOfOperand = 8;
 /// Bytes that one lane copies, and that one row of an 8x8 matrix has.
 inline constexpr int64_t chunkBytes = 16;
 
-/// Rows of a tile: query tokens times heads. A query token's heads are padded to `pitch` rows. Warp w of W has, of each
-/// 16 rows, number w, and where a warp has two such tiles number w + W: those of the same heads, half of the query
-/// tokens further on, so that what is read of the cache serves both.
+/// Rows of a tile: query tokens times heads. A query token's heads are padded to `pitch` rows. They are what tensor
+/// cores have on rows, 16 at a time, or (`side` is tokens) on columns, 8 at a time: a tile of rows. Warp w of W has
+/// tile number w, and where a warp has several also number w + W and so on: of two times 16 those of the same heads,
+/// half of the query tokens further on, so that what is read of the cache serves both.
 struct RowMap {
   int64_t queries, heads, pitch;
-  /// Tiles of 16 rows per warp.
+  /// Tiles of rows per warp.
   int64_t tiles = 1;
+  TileRows side = TileRows::heads;
 
   /// Head factors are read as 8x8 matrices, so that each query token's heads begin at a multiple of 8 where there are
   /// several of both. `features`: the larger of D and E; `ranks`: scores per row and cached token; `parts` that queries
   /// are rounded to.
-  static RowMap of(int64_t queries, int64_t heads, int64_t features, int64_t ranks, int64_t parts) {
+  static RowMap of(int64_t queries, int64_t heads, int64_t features, int64_t ranks, int64_t parts, TileRows side) {
     RowMap map = {queries, heads, queries > 1 && heads > 1 ? int64_t(llvm::alignTo(heads, 8)) : heads};
+    map.side = side;
+    int64_t all = llvm::divideCeil(queries * map.pitch, map.rowsOfTile());
+    if (side == TileRows::tokens) {
+      // So many accumulators fit into a warp's registers, beside the scores of one rank or of several. All tiles of a
+      // warp share what it reads of shared memory; every warp has as many.
+      map.tiles = (features <= 64 ? 4 : features <= 128 ? 3 : 2) - (ranks > 1 ? 1 : 0);
+      while (all % map.tiles != 0)
+        --map.tiles;
+      return map;
+    }
     // With one tile per warp, more than four warps are limited by what they read of shared memory; where queries have
     // two parts, by their products (docs/gpu-decode.md). Beyond these sizes two accumulators do not fit into a warp's
     // registers, nor where a row's query token and head are not bits of its number.
     constexpr int64_t largestFeatures = 64, mostTiles = 4;
-    int64_t all = llvm::divideCeil(queries * map.pitch, rowsOfWarp);
-    if (parts == 1 && queries % 2 == 0 && queries * map.pitch % (2 * rowsOfWarp) == 0 && all > mostTiles &&
+    if (parts == 1 && queries % 2 == 0 && queries * map.pitch % (2 * rowsOfOperand) == 0 && all > mostTiles &&
         features <= largestFeatures && ranks == 1 && llvm::isPowerOf2_64(map.pitch))
       map.tiles = 2;
     return map;
   }
+  int64_t rowsOfTile() const { return side == TileRows::heads ? rowsOfOperand : columnsOfOperand; }
   /// Whether all rows of a tile are of one query token.
-  bool hasOneQueryPerTile() const { return queries == 1 || pitch % rowsOfWarp == 0; }
+  bool hasOneQueryPerTile() const { return queries == 1 || pitch % rowsOfTile() == 0; }
   /// Warps that share a block of cached tokens.
-  int64_t warps() const { return llvm::divideCeil(queries * pitch, rowsOfWarp * tiles); }
+  int64_t warps() const { return llvm::divideCeil(queries * pitch, rowsOfTile() * tiles); }
   /// Rows of all of them.
-  int64_t rows() const { return warps() * tiles * rowsOfWarp; }
+  int64_t rows() const { return warps() * tiles * rowsOfTile(); }
 };
 
-/// Warps that share 16 rows: where an accumulator of all `features` is too large for one warp, each has some columns
+/// Warps that share their rows: where an accumulator of all `features` is too large for one warp, each has some columns
 /// of it. The scores are computed by each of them.
 inline int64_t columnParts(int64_t features) {
   constexpr int64_t largestAccumulator = 256, wanted = 128;

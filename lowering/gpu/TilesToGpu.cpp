@@ -45,7 +45,9 @@ public:
     totalHeads = outType.getDimSize(2);
     features = outType.getDimSize(3);
     plan.rows = RowMap::of(schedule.getQueries(), schedule.getHeads(), std::max(keyFeatures, features), scores,
-                           schedule.getQueryParts());
+                           schedule.getQueryParts(), schedule.getRows());
+    if (schedule.getRows() == TileRows::tokens && schedule.getScore() == ScoreOrder::factored)
+      return item.emitOpError("expected heads on rows where the score is factored");
     plan.tokens = schedule.getTokens();
     plan.stages = schedule.getStages();
     plan.groups = schedule.getGroups();

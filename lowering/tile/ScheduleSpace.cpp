@@ -21,6 +21,7 @@ std::string textOf(int64_t value) { return std::to_string(value); }
 std::string textOf(bool value) { return value ? "true" : "false"; }
 std::string textOf(ScoreOrder order) { return stringifyScoreOrder(order).str(); }
 std::string textOf(ValueOrder order) { return stringifyValueOrder(order).str(); }
+std::string textOf(TileRows rows) { return stringifyTileRows(rows).str(); }
 std::string textOf(Type type) {
   std::string text;
   llvm::raw_string_ostream(text) << type;
@@ -34,6 +35,7 @@ template <typename Visit> void forEachKnob(const ScheduleSpace &space, Visit vis
   visit("heads", space.heads, [](ScheduleAttr schedule) { return schedule.getHeads(); });
   visit("score", space.score, [](ScheduleAttr schedule) { return schedule.getScore(); });
   visit("value", space.value, [](ScheduleAttr schedule) { return schedule.getValue(); });
+  visit("rows", space.rows, [](ScheduleAttr schedule) { return schedule.getRows(); });
   visit("operands", space.operands, [](ScheduleAttr schedule) { return schedule.getOperands(); });
   visit("query_parts", space.queryParts, [](ScheduleAttr schedule) { return schedule.getQueryParts(); });
   visit("item_heads", space.itemHeads, [](ScheduleAttr schedule) { return schedule.getItemHeads(); });
@@ -57,7 +59,7 @@ std::string alternatives(ArrayRef<std::string> values) {
 std::vector<ScheduleSpace::Knob> ScheduleSpace::knobs() const {
   std::vector<Knob> result;
   forEachKnob(*this, [&](const char *name, const auto &values, auto) {
-    Knob knob{name, {}};
+    Knob knob{name, {}, llvm::StringRef(name) == "rows" ? textOf(TileRows::heads) : ""};
     for (auto value : values)
       knob.values.push_back(textOf(value));
     result.push_back(std::move(knob));
@@ -94,13 +96,15 @@ llvm::Expected<ScheduleAttr> ScheduleSpace::schedule(const std::map<std::string,
   int64_t number = 0;
   for (const Knob &knob : all) {
     auto given = values.find(knob.name);
-    if (given == values.end() && knob.values.size() > 1)
+    if (given == values.end() && knob.values.size() > 1 && knob.implied.empty())
       return llvm::createStringError("schedule: " + knob.name + ": expected " + alternatives(knob.values) +
                                      ", got nothing");
-    auto found = given == values.end() ? knob.values.begin() : llvm::find(knob.values, given->second);
+    const std::string &implied = knob.implied.empty() ? knob.values.front() : knob.implied;
+    const std::string &value = given == values.end() ? implied : given->second;
+    auto found = llvm::find(knob.values, value);
     if (found == knob.values.end())
       return llvm::createStringError("schedule: " + knob.name + ": expected " + alternatives(knob.values) + ", got " +
-                                     given->second);
+                                     value);
     number = number * static_cast<int64_t>(knob.values.size()) + (found - knob.values.begin());
   }
   ScheduleAttr schedule = at(number);
@@ -128,6 +132,7 @@ ScheduleAttr ScheduleSpace::at(int64_t i) const {
   int64_t part = pick(split);
   int64_t itsHeads = pick(itemHeads), queryPart = pick(queryParts);
   Type type = pick(operands);
+  TileRows itsRows = pick(rows);
   ValueOrder valueOrder = pick(value);
   ScoreOrder scoreOrder = pick(score);
   int64_t h = pick(heads), n = pick(queries), m = pick(tokens);
@@ -135,6 +140,6 @@ ScheduleAttr ScheduleSpace::at(int64_t i) const {
   // is not in flight counts as success.
   ScopedDiagnosticHandler silence(type.getContext(), [](Diagnostic &) { return success(); });
   auto emitError = [&] { return mlir::emitError(UnknownLoc::get(type.getContext())); };
-  return ScheduleAttr::getChecked(emitError, type.getContext(), m, n, h, scoreOrder, valueOrder, type, queryPart,
-                                  itsHeads, part, block, page, itsGroups, itsStages, itsBulk);
+  return ScheduleAttr::getChecked(emitError, type.getContext(), m, n, h, scoreOrder, valueOrder, itsRows, type,
+                                  queryPart, itsHeads, part, block, page, itsGroups, itsStages, itsBulk);
 }

@@ -22,6 +22,7 @@ struct ScheduleSpace {
   std::vector<int64_t> tokens, queries, heads;
   std::vector<mlir::tpa::ScoreOrder> score;
   std::vector<mlir::tpa::ValueOrder> value;
+  std::vector<mlir::tpa::TileRows> rows = {mlir::tpa::TileRows::heads};
   std::vector<mlir::Type> operands;
   std::vector<int64_t> queryParts;
   std::vector<int64_t> itemHeads = {0};
@@ -33,6 +34,8 @@ struct ScheduleSpace {
   struct Knob {
     std::string name;
     std::vector<std::string> values;
+    /// The value that records leave out, as they do that were written before there was the knob; empty: they name all.
+    std::string implied;
   };
   /// All knobs, in the order of #tpa.schedule.
   std::vector<Knob> knobs() const;
@@ -44,9 +47,9 @@ struct ScheduleSpace {
   /// and what is accepted.
   llvm::Error contains(mlir::tpa::ScheduleAttr schedule) const;
 
-  /// The schedule with these values, spelled as knobs() spells them. A knob that is not named has the one value that it
-  /// can have. An error that names the knob where it has no such value, or several and none is named, and where
-  /// #tpa.schedule itself forbids the combination.
+  /// The schedule with these values, spelled as knobs() spells them. A knob that is not named has its implied value or
+  /// the one that it can have. An error that names the knob where it has no such value, or several and none is named,
+  /// and where #tpa.schedule itself forbids the combination.
   llvm::Expected<mlir::tpa::ScheduleAttr> schedule(const std::map<std::string, std::string> &values) const;
 
   /// Combinations of values, legal or not.

@@ -278,6 +278,7 @@ private:
       std::string prefill = addKernel(variant, take(defaultGpuSchedule(variant, Phase::prefill, limits, 4096)),
                                       name + "-prefill", Phase::prefill);
       addCase(prefill, "ragged", {17, 1, 50, 1000, 4096}, {17, 1, 9, 40, 24}, flat, /*isStrided=*/true);
+      writeTokensOnRows(name, variant, limits, small);
       // Where a window begins within a block, and within a run of the swizzle.
       if (variant.getWindow())
         addCase(one, "window", {*variant.getWindow() + 1, *variant.getWindow() + 45, 3000}, {1, 1, 1}, flat);
@@ -290,21 +291,66 @@ private:
     }
   }
 
+  /// `schedule` with another order of the score, other rows and as many groups as are legal, at most `groups`; null
+  /// where none are.
+  static mlir::tpa::ScheduleAttr changed(mlir::tpa::VariantAttr variant, mlir::tpa::ScheduleAttr schedule,
+                                         mlir::tpa::ScoreOrder score, mlir::tpa::TileRows rows, int64_t groups,
+                                         const GpuLimits &limits) {
+    for (; groups >= 1; --groups) {
+      auto other = mlir::tpa::ScheduleAttr::get(
+          variant.getContext(), schedule.getTokens(), schedule.getQueries(), schedule.getHeads(), score,
+          schedule.getValue(), rows, schedule.getOperands(), schedule.getQueryParts(), schedule.getItemHeads(),
+          schedule.getSplit(), schedule.getValueBlock(), schedule.getPageSize(), groups, schedule.getStages(),
+          schedule.getBulk());
+      llvm::Error error = checkGpuSchedule(variant, Phase::decode, other, limits);
+      bool isLegal = !error;
+      llvm::consumeError(std::move(error));
+      if (isLegal)
+        return other;
+    }
+    return {};
+  }
+
   /// `schedule` with another order of the score than it has; null where that is not legal.
-  mlir::tpa::ScheduleAttr otherScore(mlir::tpa::VariantAttr variant, mlir::tpa::ScheduleAttr schedule,
-                                     const GpuLimits &limits) {
+  static mlir::tpa::ScheduleAttr otherScore(mlir::tpa::VariantAttr variant, mlir::tpa::ScheduleAttr schedule,
+                                            const GpuLimits &limits) {
     using mlir::tpa::ScoreOrder;
     auto score = schedule.getScore() == ScoreOrder::merged ? ScoreOrder::factored : ScoreOrder::merged;
     // The factored score of several query tokens needs registers that two groups do not leave.
     int64_t groups = schedule.getQueries() > 1 ? 1 : schedule.getGroups();
-    auto other = mlir::tpa::ScheduleAttr::get(
-        &context, schedule.getTokens(), schedule.getQueries(), schedule.getHeads(), score, schedule.getValue(),
-        schedule.getOperands(), schedule.getQueryParts(), schedule.getItemHeads(), schedule.getSplit(),
-        schedule.getValueBlock(), schedule.getPageSize(), groups, schedule.getStages(), schedule.getBulk());
-    llvm::Error error = checkGpuSchedule(variant, Phase::decode, other, limits);
-    bool isLegal = !error;
-    llvm::consumeError(std::move(error));
-    return isLegal ? other : mlir::tpa::ScheduleAttr();
+    return changed(variant, schedule, score, schedule.getRows(), groups, limits);
+  }
+
+  /// Where cached tokens may be on rows: one and several query tokens, copies by threads, pages, prefill.
+  void writeTokensOnRows(const std::string &name, mlir::tpa::VariantAttr variant, const GpuLimits &limits,
+                         const GpuLimits &small) {
+    using mlir::tpa::ScoreOrder, mlir::tpa::TileRows;
+    constexpr double flat = 16, peaked = 256;
+    auto kernel = [&](const std::string &suffix, Phase phase, const GpuLimits &its, int64_t queries,
+                      int64_t pageSize = 0) -> std::optional<std::string> {
+      llvm::Expected<mlir::tpa::ScheduleAttr> base = defaultGpuSchedule(variant, phase, its, queries, pageSize);
+      if (!base) {
+        llvm::consumeError(base.takeError());
+        return std::nullopt;
+      }
+      auto schedule = changed(variant, *base, ScoreOrder::merged, TileRows::tokens, base->getGroups(), its);
+      return schedule ? std::optional(addKernel(variant, schedule, name + suffix, phase)) : std::nullopt;
+    };
+    const int64_t window = variant.getWindow().value_or(0);
+    if (auto one = kernel("-q1-tokens", Phase::decode, limits, 1)) {
+      addCase(*one, "ragged", {1, 7, 16, 63, 64, 65, 1000, 4096}, std::vector<int64_t>(8, 1), flat);
+      addCase(*one, "peaked", {700, window + 45}, {1, 1}, peaked);
+      addCase(*one, "queries", {3, 0, 64, 130, 517}, {4, 1, 1, 2, 3}, flat, /*isStrided=*/true);
+    }
+    if (auto eight = kernel("-q8-tokens", Phase::decode, limits, 8))
+      addCase(*eight, "queries", {9, 1, 64, 130, 517, 1000}, {8, 1, 5, 8, 7, 8}, flat, /*isStrided=*/true);
+    if (auto copies = limits.hasBulk ? kernel("-copies-tokens", Phase::decode, small, 2) : std::nullopt)
+      addCase(*copies, "ragged", {2, 65, 1000}, {2, 1, 2}, peaked);
+    if (auto paged = kernel("-q4-page48-tokens", Phase::decode, limits, 4, 48))
+      addCase(*paged, "queries", {600, 577, 1, 0, 130}, {4, 1, 1, 3, 5}, flat, /*isStrided=*/true,
+              /*sharedTokens=*/512);
+    if (auto prefill = kernel("-prefill-tokens", Phase::prefill, limits, 4096))
+      addCase(*prefill, "ragged", {17, 1, 50, 1000}, {17, 1, 9, 40}, flat, /*isStrided=*/true);
   }
 
   /// Pages that hold halves of blocks (16), blocks and halves of them (48), and blocks: one of them for each member,
@@ -353,6 +399,9 @@ private:
       auto base = take(defaultGpuSchedule(variant, phase, limits, group.value("queries", 1)));
       for (const nlohmann::json &change : group.at("schedules")) {
         auto number = [&](const char *name, int64_t value) { return change.value(name, value); };
+        auto rows = mlir::tpa::symbolizeTileRows(change.value("rows", stringifyTileRows(base.getRows()).str()));
+        if (!rows)
+          throw std::runtime_error(group.at("name").get<std::string>() + ": rows: expected heads or tokens");
         bool bulk = change.value("bulk", base.getBulk());
         auto score = mlir::tpa::symbolizeScoreOrder(
             change.value("score", mlir::tpa::stringifyScoreOrder(base.getScore()).str()));
@@ -360,9 +409,9 @@ private:
           throw std::runtime_error(group.at("name").get<std::string>() + ": score: expected merged or factored");
         auto schedule = mlir::tpa::ScheduleAttr::get(
             &context, number("tokens", base.getTokens()), number("queries", base.getQueries()), base.getHeads(), *score,
-            base.getValue(), base.getOperands(), number("query_parts", base.getQueryParts()), base.getItemHeads(),
-            base.getSplit(), /*value_block=*/0, number("page_size", 0), number("groups", base.getGroups()),
-            number("stages", base.getStages()), bulk);
+            base.getValue(), *rows, base.getOperands(), number("query_parts", base.getQueryParts()),
+            base.getItemHeads(), base.getSplit(), /*value_block=*/0, number("page_size", 0),
+            number("groups", base.getGroups()), number("stages", base.getStages()), bulk);
         if (llvm::Error error = checkGpuSchedule(variant, phase, schedule, limits)) {
           std::cout << "left out: " << llvm::toString(std::move(error)) << "\n";
           continue;
@@ -371,7 +420,8 @@ private:
                            std::to_string(schedule.getQueries()) + "-g" + std::to_string(schedule.getGroups()) + "-s" +
                            std::to_string(schedule.getStages()) + (bulk ? "" : "-copies") + "-p" +
                            std::to_string(schedule.getQueryParts()) + pageSuffix(schedule.getPageSize()) +
-                           (score == mlir::tpa::ScoreOrder::factored ? "-factored" : "");
+                           (score == mlir::tpa::ScoreOrder::factored ? "-factored" : "") +
+                           (rows == mlir::tpa::TileRows::tokens ? "-tokens" : "");
         kernels.push_back(addKernel(variant, schedule, name, phase));
       }
       addPoints(group, kernels);

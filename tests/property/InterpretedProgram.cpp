@@ -39,7 +39,8 @@ template <typename T> T take(llvm::Expected<T> expected) {
 
 ScheduleAttr withSplit(ScheduleAttr schedule, int64_t split) {
   return ScheduleAttr::get(schedule.getContext(), schedule.getTokens(), schedule.getQueries(), schedule.getHeads(),
-                           schedule.getScore(), schedule.getValue(), schedule.getOperands(), schedule.getQueryParts(),
+                           schedule.getScore(), schedule.getValue(), schedule.getRows(), schedule.getOperands(),
+                           schedule.getQueryParts(),
                            /*item_heads=*/0, split, schedule.getValueBlock(), schedule.getPageSize(),
                            schedule.getGroups(), schedule.getStages(), schedule.getBulk());
 }

@@ -216,9 +216,9 @@ TEST_F(Schedules, ChecksNameFieldFoundAndAccepted) {
   auto bf16 = mlir::BFloat16Type::get(&context);
   auto schedule = [&](int64_t tokens, int64_t queries, int64_t heads, mlir::Type operands, int64_t split,
                       int64_t groups = 1, int64_t stages = 1, bool bulk = false) {
-    return ScheduleAttr::get(&context, tokens, queries, heads, ScoreOrder::merged, ValueOrder::factored, operands,
-                             operands == bf16 ? 2 : 1, /*item_heads=*/0, split, /*value_block=*/0, /*page_size=*/0,
-                             groups, stages, bulk);
+    return ScheduleAttr::get(&context, tokens, queries, heads, ScoreOrder::merged, ValueOrder::factored,
+                             TileRows::heads, operands, operands == bf16 ? 2 : 1, /*item_heads=*/0, split,
+                             /*value_block=*/0, /*page_size=*/0, groups, stages, bulk);
   };
   auto problem = [&](const CodeTarget &target, ScheduleAttr schedule) {
     return llvm::toString(checkSchedule(variant, Phase::decode, schedule, target));
@@ -247,8 +247,9 @@ TEST_F(Schedules, ChecksNameFieldFoundAndAccepted) {
       "target multiplies token factors as they are");
   // Token factors of one query token for all rows of a tensor core's operand.
   auto factored = [&](int64_t queries, int64_t heads) {
-    return ScheduleAttr::get(&context, 32, queries, heads, ScoreOrder::factored, ValueOrder::factored, bf16, 2,
-                             /*item_heads=*/0, 8192, /*value_block=*/0, /*page_size=*/0, /*groups=*/1, /*stages=*/2,
+    return ScheduleAttr::get(&context, 32, queries, heads, ScoreOrder::factored, ValueOrder::factored, TileRows::heads,
+                             bf16, 2, /*item_heads=*/0, 8192, /*value_block=*/0, /*page_size=*/0, /*groups=*/1,
+                             /*stages=*/2,
                              /*bulk=*/false);
   };
   EXPECT_EQ(problem(gpu, factored(1, 11)), "");
@@ -265,11 +266,62 @@ TEST_F(Schedules, ChecksNameFieldFoundAndAccepted) {
   EXPECT_EQ(scoreOf("t6-decode-32", 8), ScoreOrder::merged);
   EXPECT_EQ(scoreOf("tpa-folded", 1), ScoreOrder::merged);
   EXPECT_EQ(scoreOf("t6-medium-kvonly", 1), ScoreOrder::merged);
+  // Cached tokens on rows.
+  auto onRows = [&](int64_t heads, ScoreOrder score) {
+    return ScheduleAttr::get(&context, 32, 1, heads, score, ValueOrder::factored, TileRows::tokens, bf16, 2,
+                             /*item_heads=*/0, 8192, /*value_block=*/0, /*page_size=*/0, /*groups=*/1, /*stages=*/2,
+                             /*bulk=*/false);
+  };
+  EXPECT_EQ(problem(gpu, onRows(11, ScoreOrder::merged)), "");
+  EXPECT_EQ(problem(gpu, onRows(11, ScoreOrder::factored)),
+            "schedule: rows: expected heads where score is factored, got tokens");
+  auto cpuOnRows = ScheduleAttr::get(&context, 16, 1, 11, ScoreOrder::merged, ValueOrder::factored, TileRows::tokens,
+                                     f32, 1, /*item_heads=*/0, 8192, /*value_block=*/0, /*page_size=*/0, /*groups=*/1,
+                                     /*stages=*/1, /*bulk=*/false);
+  EXPECT_EQ(problem(cpu, cpuOnRows), "schedule: rows: expected heads, got tokens");
+  for (auto [name, reason] : {std::pair("mla-16", "warps share accumulators of 512 features"),
+                              {"t6-medium-fp8", "token factors have 8 bits"},
+                              {"tpa3-16x4", "k has order 3"},
+                              {"tpa-shared-token-unrotated", "keys are rotated on read"},
+                              {"tpa-learned-b", "keys are rotated on read"}})
+    EXPECT_EQ(llvm::toString(checkSchedule(config(name), Phase::decode,
+                                           onRows(config(name).getHeads().getLocal(), ScoreOrder::merged), gpu)),
+              "schedule: rows: expected heads where " + std::string(reason) + ", got tokens");
   // t6-medium's blocks of keys per head and 16 queries.
   VariantAttr large = config("t6-medium");
   auto rebuilt = ScheduleAttr::get(&context, 256, 16, 47, ScoreOrder::rebuilt, ValueOrder::rebuilt, f32, 1, 0, 0);
   EXPECT_EQ(llvm::toString(checkSchedule(large, Phase::prefill, rebuilt, cpu)),
             "schedule: tokens, queries, heads: expected tiles of at most 1048576 bytes together, got 4042752");
+}
+
+/// A few rows of heads wait for the cache's bytes whatever is on rows. Products take longer only where calls have many
+/// query tokens, and are fewer with tokens on rows where tiles of more than one query token are too large.
+TEST_F(Schedules, TokensAreOnRowsWhereThatLeavesFewerProductsToWaitFor) {
+  auto rowsOf = [&](VariantAttr variant, Phase phase, int64_t queries) {
+    return take(defaultGpuSchedule(variant, phase, GpuLimits::of("sm_90a"), queries)).getRows();
+  };
+  for (const char *name : {"t6-mini", "gqa-32x128-g8", "mha-32x64", "mqa-32x128", "t6-medium-heads-24-47"}) {
+    EXPECT_EQ(rowsOf(config(name), Phase::decode, 1), TileRows::heads) << name;
+    EXPECT_EQ(rowsOf(config(name), Phase::prefill, 4096), TileRows::heads) << name;
+  }
+  VariantAttr large = take(readVariant(R"({"tpac_variant": 1, "name": "large", "heads": 8,
+      "q": {"rank": 16, "head": {"source": "contextual"}, "token": [{"source": "contextual", "size": 1024}]},
+      "k": {"rank": 1, "head": {"source": "contextual"}, "token": [{"source": "contextual", "size": 1024}]},
+      "v": {"rank": 1, "head": {"source": "contextual"}, "token": [{"source": "contextual", "size": 256}]}})",
+                                       "large", context));
+  EXPECT_EQ(rowsOf(large, Phase::decode, 1), TileRows::heads);
+  EXPECT_EQ(rowsOf(large, Phase::prefill, 4096), TileRows::tokens);
+}
+
+/// Records that were written before there was the knob do not name it.
+TEST_F(Schedules, RowsAreHeadsWhereValuesNameNone) {
+  ScheduleSpace space = take(scheduleSpace(config("t6-mini"), Phase::decode, take(findTarget("sm_90a"))));
+  std::map<std::string, std::string> values;
+  for (const ScheduleSpace::Knob &knob : space.knobs())
+    values[knob.name] = knob.values.back();
+  EXPECT_EQ(take(space.schedule(values)).getRows(), TileRows::tokens);
+  values.erase("rows");
+  EXPECT_EQ(take(space.schedule(values)).getRows(), TileRows::heads);
 }
 
 TEST_F(Schedules, LoweringRefusesWhatTheTargetDoes) {
