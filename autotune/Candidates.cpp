@@ -71,9 +71,9 @@ std::optional<search::Index> Candidates::find(const nlohmann::json &schedule) co
 }
 
 Candidates candidatesFor(mlir::tpa::VariantAttr variant, Phase phase, const CodeTarget &target, CacheStorage storage,
-                         const Pins &pins, int64_t queries) {
+                         const Pins &pins, const CallSizes &sizes) {
   const ScheduleSpace space = take(scheduleSpace(variant, phase, target, storage));
-  const ScheduleAttr byDefault = take(defaultSchedule(variant, phase, target, storage, queries));
+  const ScheduleAttr byDefault = take(defaultSchedule(variant, phase, target, storage, sizes.tokens));
   const std::vector<ScheduleSpace::Knob> knobs = space.knobs();
   checkPins(knobs, pins);
   Candidates result;
@@ -89,7 +89,7 @@ Candidates candidatesFor(mlir::tpa::VariantAttr variant, Phase phase, const Code
       continue;
     // On GPUs a tile computes all of its query tokens, those that a call has not, too.
     if (isGpu(target) && isAttention(phase) &&
-        schedule.getQueries() > static_cast<int64_t>(llvm::PowerOf2Ceil(static_cast<uint64_t>(queries))))
+        schedule.getQueries() > static_cast<int64_t>(llvm::PowerOf2Ceil(static_cast<uint64_t>(sizes.tokens))))
       continue;
     if (keepsQueries && schedule.getQueries() != byDefault.getQueries())
       continue;
@@ -108,7 +108,7 @@ Candidates candidatesFor(mlir::tpa::VariantAttr variant, Phase phase, const Code
       llvm::consumeError(std::move(error));
       continue;
     }
-    if (std::optional<double> work = estimateWork(variant, phase, schedule, target, queries))
+    if (std::optional<double> work = estimateWork(variant, phase, schedule, target, sizes))
       estimates.emplace_back(*work, result.texts.size());
     if (schedule == byDefault)
       result.byDefault = result.texts.size();

@@ -6,7 +6,7 @@
 #define TPAC_AUTOTUNE_CANDIDATES_H
 
 #include "autotune/search/Space.h"
-#include "lowering/TargetSchedule.h"
+#include "lowering/EstimateWork.h"
 
 #include <nlohmann/json.hpp>
 
@@ -40,18 +40,18 @@ struct Candidates {
   /// The point of the schedule that is used where there are no records; nothing where a pin forbids it.
   std::optional<search::Index> byDefault;
 
-  /// The points that are worth trying first, by bytes and operations; empty where nothing estimates them.
+  /// The points that are worth trying first, by estimateWork; empty where nothing estimates them.
   std::vector<search::Index> promising;
 
   /// The point with these fields, if it is legal here.
   std::optional<search::Index> find(const nlohmann::json &schedule) const;
 };
 
-/// The legal schedules of a phase for calls of `queries` query tokens per request; of a CPU's decode only those that
+/// The legal schedules of a phase for calls of these sizes; of a CPU's decode only those that
 /// take as many at a time as the default, unless a pin says otherwise. Throws std::runtime_error where the target does
 /// not compute the phase, or a pin names no knob or a value that it cannot have.
 Candidates candidatesFor(mlir::tpa::VariantAttr variant, Phase phase, const CodeTarget &target, CacheStorage storage,
-                         const Pins &pins, int64_t queries);
+                         const Pins &pins, const CallSizes &sizes);
 
 } // namespace tpac::autotune
 

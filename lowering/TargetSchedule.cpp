@@ -2,7 +2,7 @@
 
 #include "lowering/TargetSchedule.h"
 
-#include "lowering/cpu/CpuEstimate.h"
+#include "lowering/cpu/CpuSchedule.h"
 #include "lowering/gpu/GpuSchedule.h"
 #include "lowering/tile/BuildPrograms.h"
 
@@ -60,13 +60,6 @@ int64_t tpac::gpuQueriesFor(Phase phase, int64_t tokens) {
     return 1;
   const auto *next = std::ranges::lower_bound(gpuDecodeQueries, tokens);
   return next == std::end(gpuDecodeQueries) ? *std::prev(next) : *next;
-}
-
-std::optional<double> tpac::estimateWork(tpa::VariantAttr variant, Phase phase, tpa::ScheduleAttr schedule,
-                                         const CodeTarget &target, int64_t queries) {
-  if (isGpu(target) || !isAttention(phase))
-    return std::nullopt;
-  return estimateCpuWork(variant, phase, schedule, cpuTraitsOf(target), queries);
 }
 
 int64_t tpac::defaultValueBlock(tpa::VariantAttr variant, const CodeTarget &target, int64_t pageSize) {

@@ -10,8 +10,6 @@
 #include "lowering/phases/PhaseSignature.h"
 #include "lowering/tile/ScheduleSpace.h"
 
-#include <optional>
-
 namespace tpac {
 
 /// What the CPU target must know of `target`.
@@ -42,11 +40,6 @@ inline constexpr int64_t gpuDecodeQueries[] = {1, 2, 4, 8};
 inline constexpr int64_t gpuPrefillQueries = 4096;
 /// Which of them calls with `tokens` query tokens per request take.
 int64_t gpuQueriesFor(Phase phase, int64_t tokens);
-
-/// An order to try legal schedules in, by the bytes and operations of a call of `queries` query tokens per request: the
-/// less the better. Nothing where there is no such estimate: for GPUs, and for phases that are no attention.
-std::optional<double> estimateWork(mlir::tpa::VariantAttr variant, Phase phase, mlir::tpa::ScheduleAttr schedule,
-                                   const CodeTarget &target, int64_t queries);
 
 /// The cache layout (value_block of #tpa.schedule) that the fused kernels for `target` read fastest from a cache with
 /// pages of `pageSize` tokens (0: none).

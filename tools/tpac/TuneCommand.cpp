@@ -224,8 +224,8 @@ private:
   }
 
   autotune::Candidates candidatesOf(const bench::Row &row) const {
-    autotune::Candidates candidates =
-        autotune::candidatesFor(file.variant(), row.phase, target, storage, pinsFor(row), row.tokens);
+    autotune::Candidates candidates = autotune::candidatesFor(file.variant(), row.phase, target, storage, pinsFor(row),
+                                                              {row.requests, row.tokens, row.cached});
     if (!candidates.byDefault)
       throw std::runtime_error("--pin: the default schedule of " + row.name() +
                                " has other values, and nothing can be compared with it; expected pins that it obeys");

@@ -3,9 +3,11 @@
 #include "autotune/Bundling.h"
 #include "autotune/Sweep.h"
 #include "autotune/Tuner.h"
+#include "autotune/records/RecordFile.h"
 #include "dialect/json/VariantJson.h"
 #include "lowering/Compiler.h"
 #include "lowering/emit/Take.h"
+#include "tests/unit/tune/RecordedSweep.h"
 
 #include <gtest/gtest.h>
 
@@ -45,7 +47,8 @@ protected:
   }
 
   Candidates candidatesOf(CacheStorage storage, const Pins &pins = {{"tokens", "32"}, {"queries", "1"}}) {
-    return candidatesFor(variant, question.row.phase, take(findTarget("host")), storage, pins, question.row.tokens);
+    return candidatesFor(variant, question.row.phase, take(findTarget("host")), storage, pins,
+                         {question.row.requests, question.row.tokens, question.row.cached});
   }
   CacheStorage defaultStorage() { return {defaultValueBlock(variant, take(findTarget("host"))), 0}; }
 
@@ -231,7 +234,8 @@ TEST_F(Tuning, bundlesHoldWhatIsNearTheDefault) {
 TEST_F(Tuning, candidatesForGpusFitTheCalls) {
   const CodeTarget gpu = take(findTarget("sm_90a"));
   for (int64_t tokens : {1, 3, 8}) {
-    const Candidates all = candidatesFor(variant, Phase::decode, gpu, {}, {{"groups", "2"}, {"tokens", "32"}}, tokens);
+    const Candidates all =
+        candidatesFor(variant, Phase::decode, gpu, {}, {{"groups", "2"}, {"tokens", "32"}}, {1, tokens, 4096});
     std::set<std::string> queries;
     for (const nlohmann::json &fields : all.fields)
       queries.insert(fields.at("queries"));
@@ -242,6 +246,53 @@ TEST_F(Tuning, candidatesForGpusFitTheCalls) {
   EXPECT_EQ(take(defaultSchedule(variant, Phase::decode, gpu, {}, 3)).getQueries(), 4);
   EXPECT_EQ(gpuQueriesFor(Phase::decode, 9), 8);
   EXPECT_EQ(gpuQueriesFor(Phase::prefill, 2), 4096);
+}
+
+// Of each recorded question: how far the best of the default and of what the estimate has a search try first is from
+// the recorded winner. Schedules that no record has count for nothing, so the truth is nearer.
+TEST_F(Tuning, estimatesOfGpusFindRecordedWinners) {
+  const CodeTarget gpu = take(findTarget("sm_90a"));
+  int questions = 0, near = 0;
+  double sum = 0;
+  for (const char *name : {"h100.json", "h200.json"})
+    for (const records::Entry &entry :
+         records::readRecords(std::filesystem::path(TPAC_SOURCE_ROOT "/autotune/shipped") / name).entries) {
+      nlohmann::json text = entry.key.variant;
+      text["name"] = "recorded";
+      const Candidates all = candidatesFor(take(mlir::tpa::readVariant(text.dump(), "recorded", context)),
+                                           entry.key.phase == "decode" ? Phase::decode : Phase::prefill, gpu,
+                                           {entry.key.valueBlock, entry.key.pageSize}, {{"rows", "heads"}},
+                                           {entry.key.shape.requests, entry.key.shape.tokens, entry.key.shape.cached});
+      double found = entry.defaultUs;
+      for (search::Index point : all.promising)
+        for (const records::Candidate &candidate : entry.best)
+          if (candidate.schedule == all.fields[point])
+            found = std::min(found, candidate.medianUs);
+      const double ratio = found / entry.best.front().medianUs;
+      ++questions;
+      near += ratio <= 1.01;
+      sum += ratio;
+    }
+  std::printf("%d of %d questions within 1 %% of the recorded best, mean ratio %.4f\n", near, questions,
+              sum / questions);
+  ASSERT_GT(questions, 0);
+  EXPECT_GE(near, 0.7 * questions);
+  EXPECT_LE(sum / questions, 1.025);
+}
+
+// Replays of the sweep of a GPU begin with what the estimate says today.
+TEST_F(Tuning, recordedSweepOfGpuHasTodaysEstimates) {
+  const search::RecordedSweep sweep(TPAC_SOURCE_ROOT "/tests/unit/tune/sweeps/h100-t6-medium-decode.jsonl.gz");
+  std::ifstream stream(TPAC_SOURCE_ROOT "/configs/t6-medium.json");
+  variant = take(mlir::tpa::readVariant(std::string(std::istreambuf_iterator<char>(stream), {}), "t6-medium", context));
+  const Candidates all = candidatesFor(variant, Phase::decode, take(findTarget("sm_90a")), {},
+                                       {{"score", "merged"}, {"rows", "heads"}}, {1, 1, 65536});
+  nlohmann::json recorded = nlohmann::json::array(), today = recorded;
+  for (search::Index point : sweep.promising)
+    recorded.push_back(sweep.schedule(point));
+  for (search::Index point : all.promising)
+    today.push_back(all.fields[point]);
+  EXPECT_EQ(recorded, today);
 }
 
 TEST_F(Tuning, saysWhyNoWorkerStarts) {
