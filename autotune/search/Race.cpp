@@ -24,7 +24,11 @@ constexpr int leastRounds = 3;
 /// many standard errors of the fastest median.
 constexpr double close = 1.03;
 constexpr double closeErrors = 3;
-constexpr int extraRounds = 30;
+constexpr int extraRounds = 45;
+/// Every so many of them those that are no longer close are left out: what differs by more than a tie and by so many
+/// standard errors needs no more turns.
+constexpr int roundsOfHeat = 15;
+constexpr double tied = 1.005;
 /// Fewer where all of them are known so well: a fifth of what counts as a tie.
 constexpr double precise = 0.001;
 
@@ -51,14 +55,14 @@ bool isPrecise(const Times &times) {
 }
 
 /// Moves the points that are not close to the fastest from `times` to `settled`.
-void settle(Times &times, Times &settled) {
+void settle(Times &times, Times &settled, double window) {
   double least = std::numeric_limits<double>::infinity(), error = 0;
   for (const auto &[point, seconds] : times)
     if (const double median = bench::median(seconds); median < least) {
       least = median;
       error = errorOf(seconds, median);
     }
-  const double limit = std::max(close * least, least + closeErrors * error);
+  const double limit = std::max(window * least, least + closeErrors * error);
   for (auto it = times.begin(); it != times.end();)
     if (bench::median(it->second) > limit)
       settled.insert(times.extract(it++));
@@ -88,8 +92,8 @@ std::vector<Finalist> runFinal(const TimedRun &run, const std::vector<Index> &po
   for (Index point : points)
     times[point] = {};
   for (int round = 0; round < finalRounds + extraRounds && (round < leastRounds || goesOn()); ++round) {
-    if (round == finalRounds)
-      settle(times, settled);
+    if (round >= finalRounds && round % roundsOfHeat == 0)
+      settle(times, settled, round == finalRounds ? close : tied);
     if (round >= finalRounds && (times.size() < 2 || isPrecise(times)))
       break;
     for (auto it = times.begin(); it != times.end();) {

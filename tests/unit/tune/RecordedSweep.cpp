@@ -76,6 +76,38 @@ json RecordedSweep::schedule(Index point) const {
   return fields;
 }
 
+RecordedSweep RecordedSweep::withDefault(const std::string &knob) const {
+  const auto number = static_cast<size_t>(
+      std::ranges::find(knobs, knob, [](const auto &known) { return known.first; }) - knobs.begin());
+  RecordedSweep part = *this;
+  part.space.points.clear();
+  part.twins.clear();
+  part.samples.clear();
+  part.rounds.clear();
+  part.promising.clear();
+  part.best = std::numeric_limits<double>::infinity();
+  // Of each kept point, and of each code whose first point is left out: its new number.
+  std::map<Index, Index> numbers, firsts;
+  for (Index point = 0; point < space.points.size(); ++point) {
+    if (space.points[point].at(number) != space.points[byDefault].at(number))
+      continue;
+    const Index now = part.space.points.size(), twin = firsts.emplace(twins[point], now).first->second;
+    numbers[point] = now;
+    part.space.points.push_back(space.points[point]);
+    part.twins.push_back(twin);
+    part.samples.push_back(twin == now ? samples[twins[point]] : std::vector<double>());
+    if (auto final = rounds.find(twins[point]); twin == now && final != rounds.end()) {
+      part.rounds.insert({now, final->second});
+      part.best = std::min(part.best, bench::median(final->second));
+    }
+  }
+  part.byDefault = numbers.at(byDefault);
+  for (Index point : promising)
+    if (auto kept = numbers.find(point); kept != numbers.end())
+      part.promising.push_back(kept->second);
+  return part;
+}
+
 std::optional<double> RecordedSweep::median(Index point) const {
   auto final = rounds.find(twins[point]);
   const std::vector<double> &us = final == rounds.end() ? samples[twins[point]] : final->second;

@@ -23,6 +23,8 @@ struct RecordedSweep {
 
   /// The schedule of a point, as records keep it.
   nlohmann::json schedule(Index point) const;
+  /// The part of the sweep that has the default's value of a knob, as a search that pins it meets it.
+  RecordedSweep withDefault(const std::string &knob) const;
   /// Microseconds: of the samples of the sweep's final where the point was in it, else of those before. Nothing where
   /// the point has no time.
   std::optional<double> median(Index point) const;

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <random>
 
@@ -76,10 +77,14 @@ struct Replayed {
   double runs;
   /// By what part the chosen schedule is slower than the best.
   double regret;
+  /// The schedule that was chosen, of equal ones the one that was timed.
+  Index chosen;
 };
 
-Replayed replay(const RecordedSweep &sweep, const std::vector<Index> &portfolio, uint64_t seed, size_t evaluations) {
-  Recorded machine(sweep, seed);
+/// `noise`: which of the recorded samples the machine gives; `seed`: of the search.
+Replayed replay(const RecordedSweep &sweep, const std::vector<Index> &portfolio, uint64_t noise, uint64_t seed,
+                size_t evaluations) {
+  Recorded machine(sweep, noise);
   HuntOptions options;
   options.byDefault = sweep.byDefault;
   options.portfolio = portfolio;
@@ -102,7 +107,7 @@ Replayed replay(const RecordedSweep &sweep, const std::vector<Index> &portfolio,
   const Index chosen = points.at(chosenOf(entry, sweep.schedule(sweep.byDefault)).schedule);
   return {machine.toFivePercent.value_or(sweep.space.points.size()),
           static_cast<double>(machine.runs) / static_cast<double>(outcome.evaluations),
-          std::max(0.0, *sweep.median(chosen) / sweep.best - 1)};
+          std::max(0.0, *sweep.median(chosen) / sweep.best - 1), sweep.twins[chosen]};
 }
 
 struct Figures {
@@ -116,7 +121,7 @@ Figures figuresOf(const RecordedSweep &sweep, const std::vector<Index> &portfoli
   std::vector<size_t> toFivePercent;
   Figures figures{};
   for (uint64_t seed = 1; seed <= seeds; ++seed) {
-    const Replayed one = replay(sweep, portfolio, seed, evaluations);
+    const Replayed one = replay(sweep, portfolio, seed, seed, evaluations);
     toFivePercent.push_back(one.toFivePercent);
     figures.runs += one.runs / seeds;
     figures.regret += one.regret / seeds;
@@ -124,6 +129,23 @@ Figures figuresOf(const RecordedSweep &sweep, const std::vector<Index> &portfoli
   std::ranges::sort(toFivePercent);
   figures.toFivePercent = toFivePercent[seeds / 2];
   return figures;
+}
+
+/// Of all pairs of searches of 32 schedules the part that choose the same, or ones of which the recording says that
+/// they are within half a percent. `ownSeeds`: every search has another seed, where tpac tune has the same.
+double agreement(const RecordedSweep &sweep, bool ownSeeds) {
+  constexpr uint64_t searches = 40;
+  std::vector<Index> chosen;
+  for (uint64_t noise = 1; noise <= searches; ++noise)
+    chosen.push_back(replay(sweep, sweep.promising, noise, ownSeeds ? noise : 1, 32).chosen);
+  int pairs = 0, agreeing = 0;
+  for (size_t i = 0; i < chosen.size(); ++i)
+    for (size_t k = 0; k < i; ++k) {
+      ++pairs;
+      agreeing +=
+          chosen[i] == chosen[k] || std::abs(std::log(*sweep.median(chosen[i]) / *sweep.median(chosen[k]))) <= 0.005;
+    }
+  return static_cast<double>(agreeing) / pairs;
 }
 
 /// Schedules tried at random until one within 5 % of the best: the median.
@@ -179,13 +201,28 @@ TEST_P(Replay, findsTheBestSoon) {
               name.c_str(), sweep.space.points.size(), *sweep.median(sweep.byDefault) / sweep.best, cold.toFivePercent,
               blind.toFivePercent, warm.toFivePercent, chance, cold.runs, warm.runs, 100 * cold.regret,
               100 * blind.regret, 100 * warm.regret, 100 * sweep.uncertainty());
-  EXPECT_LE(cold.toFivePercent, 200u);
+  EXPECT_LE(cold.toFivePercent, name.starts_with("h100") ? 3u : 200u);
   EXPECT_LE(blind.toFivePercent, 200u);
   EXPECT_LE(warm.toFivePercent, 32u);
   for (const Figures &figures : {cold, warm}) {
     EXPECT_LE(figures.runs, 3);
     EXPECT_LE(figures.regret, 0.005);
   }
+}
+
+// Two fresh searches of 32 schedules, each with noise of its own.
+TEST_P(Replay, searchesAgree) {
+  // Of a CPU's decode tpac tune searches no query tokens.
+  const RecordedSweep all(folder / (std::string(GetParam()) + ".jsonl.gz")), sweep = all.withDefault("queries");
+  const double same = agreement(sweep, false), own = agreement(sweep, true);
+  std::printf(
+      "%s: of pairs of searches agree %.1f %%, with seeds of their own %.1f %%; of %zu schedules; regret %.2f %%\n",
+      GetParam(), 100 * same, 100 * own, sweep.space.points.size(), 100 * figuresOf(sweep, sweep.promising, 32).regret);
+  // 95 % is wanted. Of t6-mini's decode the recording knows medians to 0.4 %, and chance decides between schedules that
+  // differ by 1 %.
+  const double least = sweep.name == "t6-mini-decode" ? 0.75 : 0.95;
+  EXPECT_GE(same, least);
+  EXPECT_GE(own, least);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sweeps, Replay,
