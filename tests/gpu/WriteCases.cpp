@@ -408,10 +408,10 @@ private:
         if (!score)
           throw std::runtime_error(group.at("name").get<std::string>() + ": score: expected merged or factored");
         auto schedule = mlir::tpa::ScheduleAttr::get(
-            &context, number("tokens", base.getTokens()), number("queries", base.getQueries()), base.getHeads(), *score,
-            base.getValue(), *rows, base.getOperands(), number("query_parts", base.getQueryParts()),
-            base.getItemHeads(), base.getSplit(), /*value_block=*/0, number("page_size", 0),
-            number("groups", base.getGroups()), number("stages", base.getStages()), bulk);
+            &context, number("tokens", base.getTokens()), number("queries", base.getQueries()),
+            number("heads", base.getHeads()), *score, base.getValue(), *rows, base.getOperands(),
+            number("query_parts", base.getQueryParts()), base.getItemHeads(), base.getSplit(), /*value_block=*/0,
+            number("page_size", 0), number("groups", base.getGroups()), number("stages", base.getStages()), bulk);
         if (llvm::Error error = checkGpuSchedule(variant, phase, schedule, limits)) {
           std::cout << "left out: " << llvm::toString(std::move(error)) << "\n";
           continue;
@@ -421,6 +421,7 @@ private:
                            std::to_string(schedule.getStages()) + (bulk ? "" : "-copies") + "-p" +
                            std::to_string(schedule.getQueryParts()) + pageSuffix(schedule.getPageSize()) +
                            (score == mlir::tpa::ScoreOrder::factored ? "-factored" : "") +
+                           (schedule.getHeads() == base.getHeads() ? "" : "-h" + std::to_string(schedule.getHeads())) +
                            (rows == mlir::tpa::TileRows::tokens ? "-tokens" : "");
         kernels.push_back(addKernel(variant, schedule, name, phase));
       }
