@@ -191,8 +191,8 @@ int check(const std::filesystem::path &folder, const char *resultsFile, const st
     const auto item = entry.get<Case>();
     const nlohmann::json &kernel = plan.at("kernels").at(item.kernel);
     const oracle::Variant variant = oracle::parseVariant(kernel.at("variant"));
-    work.push_back(
-        {costOf(variant, item), [&kernel, variant, item] { return prepare(variant, kernel.at("cache"), item); }});
+    work.push_back({costOf(variant, item), bytesOf(kernel.at("cache"), item),
+                    [&kernel, variant, item] { return prepare(variant, kernel.at("cache"), item); }});
   }
   Preparation preparation(std::move(work));
   std::map<std::string, std::map<std::string, std::string>> table;

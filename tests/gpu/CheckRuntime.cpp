@@ -287,8 +287,8 @@ int checkAll(const std::filesystem::path &folder, const char *resultsFile, const
     chosen.push_back(entry);
     const nlohmann::json &pack = plan.at("packs").at(item.kernel);
     const oracle::Variant variant = oracle::parseVariant(pack.at("variant"));
-    work.push_back(
-        {costOf(variant, item), [&pack, variant, item] { return prepare(variant, pack.at("cache"), item); }});
+    work.push_back({costOf(variant, item), bytesOf(pack.at("cache"), item),
+                    [&pack, variant, item] { return prepare(variant, pack.at("cache"), item); }});
   }
   Preparation preparation(std::move(work));
   for (const nlohmann::json &entry : chosen) {

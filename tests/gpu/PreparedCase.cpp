@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <functional>
-#include <numeric>
 
 namespace tpac::gputest {
 
@@ -39,13 +37,15 @@ double costOf(const oracle::Variant &variant, const Case &item) {
   return tokens * static_cast<double>(variant.localHeads() * (variant.k.features() + variant.v.features()));
 }
 
+double bytesOf(const nlohmann::json &layout, const Case &item) {
+  // The cache, and its factors in f64, of four times (8-bit tokens: eight times) the size.
+  constexpr double copies = 6;
+  return copies * static_cast<double>(CacheMap(layout).bytes(static_cast<int64_t>(item.lengths.size()), item.capacity));
+}
+
 Preparation::Preparation(std::vector<Work> given)
     : work(std::move(given)), hasBegun(work.size()), results(work.size()) {
   const size_t processors = std::max(1U, std::thread::hardware_concurrency());
-  // The longest first: they may take a minute each.
-  order.resize(work.size());
-  std::iota(order.begin(), order.end(), size_t(0));
-  std::ranges::sort(order, std::ranges::greater(), [&](size_t i) { return work[i].cost; });
   for (size_t i = 0; i < processors; ++i)
     threads.emplace_back([this] { run(); });
 }
@@ -60,19 +60,19 @@ Preparation::~Preparation() {
     thread.join();
 }
 
-/// The longest case that nobody has begun and that there is room for.
+/// The longest case that nobody has begun, of those that there is room for.
 std::optional<size_t> Preparation::next() const {
-  // Some gigabytes: a device takes cases faster than they are prepared, but an emulated one does not.
-  constexpr double largestCost = 1.6e10;
-  for (size_t number : order)
-    if (!hasBegun[number] && costInMemory + work[number].cost <= largestCost)
-      return number;
-  return std::nullopt;
-}
-
-void Preparation::begin(size_t number) {
-  hasBegun[number] = true;
-  costInMemory += work[number].cost;
+  constexpr double room = 12e9;
+  std::optional<size_t> longest;
+  double bytes = 0;
+  for (size_t i = taken; i < work.size(); ++i) {
+    bytes += work[i].bytes;
+    if (bytes > room && i > taken)
+      break;
+    if (!hasBegun[i] && (!longest || work[i].cost > work[*longest].cost))
+      longest = i;
+  }
+  return longest;
 }
 
 void Preparation::run() {
@@ -82,7 +82,7 @@ void Preparation::run() {
     changed.wait(lock, [&] { return isOver || (number = next()); });
     if (isOver)
       return;
-    begin(*number);
+    hasBegun[*number] = true;
     lock.unlock();
     prepare(*number);
     lock.lock();
@@ -98,21 +98,16 @@ void Preparation::prepare(size_t number) {
 }
 
 PreparedCase Preparation::take() {
-  const size_t number = taken++;
   std::unique_lock lock(mutex);
+  const size_t number = taken++;
   // Whoever waits for it may as well prepare it.
   const bool isMine = !hasBegun.at(number);
-  if (isMine)
-    begin(number);
+  hasBegun[number] = true;
   lock.unlock();
+  changed.notify_all();
   if (isMine)
     prepare(number);
-  std::future<PreparedCase> result = results[number].get_future();
-  result.wait();
-  lock.lock();
-  costInMemory -= work[number].cost;
-  changed.notify_all();
-  return result.get();
+  return results[number].get_future().get();
 }
 
 } // namespace tpac::gputest

@@ -42,12 +42,15 @@ bool hasSameRows(const oracle::Tensor &x, const oracle::Tensor &y, int64_t begin
 /// How long a case takes to prepare, in no unit.
 double costOf(const oracle::Variant &variant, const Case &item);
 
-/// Cases under preparation, on as many threads as there are processors. What is ready and not yet taken is in memory,
-/// as far as there is room for it.
+/// Bytes of memory that a case takes while it is prepared: about as many.
+double bytesOf(const nlohmann::json &layout, const Case &item);
+
+/// Cases under preparation, on as many threads as there are processors: of those that will be taken next, as many as
+/// there is room for in memory, the longest first.
 class Preparation {
 public:
   struct Work {
-    double cost;
+    double cost, bytes;
     std::function<PreparedCase()> prepare;
   };
 
@@ -61,7 +64,6 @@ public:
 
 private:
   std::optional<size_t> next() const;
-  void begin(size_t number);
   void prepare(size_t number);
   void run();
 
@@ -70,10 +72,7 @@ private:
   std::vector<std::promise<PreparedCase>> results;
   std::mutex mutex;
   std::condition_variable changed;
-  std::vector<size_t> order;
   size_t taken = 0;
-  /// Of cases that were begun and not yet taken.
-  double costInMemory = 0;
   bool isOver = false;
   std::vector<std::thread> threads;
 };
