@@ -556,6 +556,7 @@ void Emitter::storeFragments(tile::StoreOp store) {
   auto type = cast<TileType>(store.getValue().getType());
   StringAttr column = columnAxis(type);
   Values values = fragment(store.getValue());
+  const Value record = memory.locate();
   Value isFirst = isa.both(isa.equals(laneColumn, 0), isa.equals(group, 0));
   if (plan.columnParts > 1)
     isFirst = isa.both(isFirst, isa.equals(columnWarp, 0));
@@ -572,12 +573,12 @@ void Emitter::storeFragments(tile::StoreOp store) {
       // A part's record: rows of heads within query tokens.
       Value place = isa.add(isa.mul(rowQuery[number], plan.rows.heads), rowHead[number]);
       if (!column) {
-        isa.store(values[number], isa.global(memory.pointer, isa.extend(isa.mul(place, 4))), 4);
+        isa.store(values[number], isa.global(record, isa.extend(isa.mul(place, 4))), 4);
       } else {
         bool isPermuted = hasNarrowValues.value_or(false);
         Value lanes = isa.add(isPermuted ? isa.mul(lanePair, 2) : laneColumn, firstColumn(type));
         Value offset = isa.mul(isa.add(isa.mul(place, type.sizeOf(column)), lanes), 4);
-        Value pointer = isa.global(memory.pointer, isa.extend(offset));
+        Value pointer = isa.global(record, isa.extend(offset));
         auto pairType = VectorType::get({2}, isa.b.getF32Type());
         for (size_t itsQuad = 0; itsQuad < quadsOfTile; ++itsQuad) {
           size_t all = number / 2 * quadsOfTile + itsQuad;

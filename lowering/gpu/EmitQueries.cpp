@@ -39,6 +39,25 @@ SmallVector<Value> Emitter::loadQuery(int64_t offset, int64_t step, int64_t rowT
   return values;
 }
 
+bool Emitter::keepsQueries(int64_t registers, ArrayRef<scf::ForOp> loops) {
+  // A scheduler has a quarter of a multiprocessor's registers and of the warps.
+  constexpr int64_t ofScheduler = 16384, schedulers = 4, largest = 255, granule = 8;
+  const int64_t lanes = llvm::divideCeil(plan.warps(), schedulers) * warpSize;
+  const int64_t ofLane = std::min(largest, int64_t(llvm::alignDown(ofScheduler / lanes, granule)));
+  const int64_t rows = plan.rows.rowsOfTile() * plan.rows.tiles;
+  const int64_t accumulators = rows * plan.features / plan.columnParts / warpSize;
+  const int64_t scores = rows * plan.tokens * plan.scores / warpSize;
+  // By what kernels took (ptxas 13.0): with a score its head factor, unpacked, and half a weight; all else; and beside
+  // operands that are computed, or joined from entries that take registers as well.
+  constexpr int64_t mostOfQueries = 40, ofAllElse = 36, ofComputing = 12, ofJoining = 32;
+  int64_t others = 5 * scores / 2 + ofAllElse;
+  if (llvm::any_of(loops, [](scf::ForOp loop) { return !loop.getBody()->getOps<tile::OuterOp>().empty(); }))
+    others += ofJoining;
+  else if (llvm::any_of(loops, [&](scf::ForOp loop) { return !computedTiles(loop.getBody()).empty(); }))
+    others += ofComputing;
+  return registers <= mostOfQueries && accumulators + registers + others <= ofLane;
+}
+
 bool Emitter::dependsOnKept(Value tile) {
   if (kept.contains(tile))
     return true;
@@ -230,13 +249,8 @@ void Emitter::prepareQueries(ArrayRef<scf::ForOp> loops) {
   }
   prepareRanks(loops);
   isa.syncThreads();
-  loadRanks();
-  // Entries of factors that are joined take registers, too: of those that each of more than 8 warps has, there are none
-  // left for queries.
-  constexpr int64_t mostWarps = 8;
-  bool isJoining =
-      llvm::any_of(loops, [](scf::ForOp loop) { return !loop.getBody()->getOps<tile::OuterOp>().empty(); });
-  if (registers <= largestQueryRegisters && !(isJoining && plan.warps() > mostWarps))
+  loadRanks(loops);
+  if (keepsQueries(registers, loops))
     for (Value operand : operands) {
       Values values;
       int64_t offset = queryFragments[operand];

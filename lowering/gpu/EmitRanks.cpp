@@ -170,11 +170,11 @@ void Emitter::prepareRanks(ArrayRef<scf::ForOp> loops) {
 }
 
 /// Takes into registers what prepareRanks has put into shared memory, where they have room for it.
-void Emitter::loadRanks() {
+void Emitter::loadRanks(ArrayRef<scf::ForOp> loops) {
   int64_t registers = 0;
   for (auto &[part, queries] : rankQueries)
     registers += 2 * queries.tiles * queries.steps * plan.rows.tiles;
-  if (registers > largestQueryRegisters)
+  if (!keepsQueries(registers, loops))
     return;
   for (auto &[part, queries] : rankQueries) {
     Values values;

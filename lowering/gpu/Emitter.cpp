@@ -54,17 +54,16 @@ int64_t Emitter::reserve(int64_t bytes, int64_t alignment) {
 }
 
 std::function<Value()> Emitter::stash(Value value) {
-  // Every warp has its own, so that none waits for another.
+  // Every warp has its own, so that none waits for another. Its lanes may still read what was there before.
   Value places = isa.shared(sharedMemory, reserve(4 * plan.threads / warpSize, 4));
-  auto placeOf = [this, places](Value number) { return isa.shared(places, isa.mul(isa.shiftRight(number, 5), 4)); };
+  auto place = [this, places] { return isa.shared(places, isa.mul(isa.shiftRight(isa.freshThread(), 5), 4)); };
+  isa.syncWarp();
   scf::IfOp::create(isa.b, isa.equals(lane, 0), [&](OpBuilder &, Location) {
-    isa.store(value, placeOf(thread), 4, /*isVolatile=*/true);
+    isa.store(value, place(), 4, /*isVolatile=*/true);
     scf::YieldOp::create(isa.b);
   });
   isa.syncWarp();
-  return [this, placeOf] {
-    return isa.load(isa.b.getI32Type(), placeOf(isa.freshThread()), 4, /*invariant=*/false, /*isVolatile=*/true);
-  };
+  return [this, place] { return isa.load(isa.b.getI32Type(), place(), 4, /*invariant=*/false, /*isVolatile=*/true); };
 }
 
 void Emitter::identify(Value threadNumber) {

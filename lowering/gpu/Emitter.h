@@ -40,6 +40,8 @@ struct Plan {
   Type operandType;
   /// Parts that queries are rounded to.
   int64_t queryParts = 2;
+  /// Of a loop over blocks: features of its accumulators, scores per row and token.
+  int64_t features = 0, scores = 1;
 
   /// Of a thread block.
   int64_t threads = 0;
@@ -61,6 +63,8 @@ struct Memory {
   enum class Kind { global, cached, partOut, partLse };
   Kind kind = Kind::global;
   Value pointer;
+  /// In place of `pointer`: computes it where it is needed, so that it takes no registers until then.
+  std::function<Value()> locate;
   /// Of each dimension, i64 in elements; none where there is one dimension, which is contiguous.
   SmallVector<Value> strides;
   CacheSegment segment;
@@ -152,8 +156,9 @@ public:
 private:
   using Values = SmallVector<Value>;
   using TileType = tile::TileType;
-  /// Registers that operands made of queries may take: beyond this accumulators would not fit beside them.
-  static constexpr int64_t largestQueryRegisters = 40;
+  /// Whether the loops over blocks have room for operands made of queries that take so many registers of each lane;
+  /// else they load them from shared memory.
+  bool keepsQueries(int64_t registers, ArrayRef<scf::ForOp> loops);
 
   // --- Shared memory: barriers, then the ring, then what emission asks for.
 
@@ -353,7 +358,7 @@ private:
   // tensor cores' results, which then are operands of the products with the queries' head factors.
 
   void prepareRanks(ArrayRef<scf::ForOp> loops);
-  void loadRanks();
+  void loadRanks(ArrayRef<scf::ForOp> loops);
   Values rankFragment(tile::DotOp dot);
   Values packedRanks(Value tile);
   Values headFragment(tile::DotOp dot);

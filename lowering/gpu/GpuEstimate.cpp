@@ -64,9 +64,7 @@ double productsOf(VariantAttr variant, ScheduleAttr schedule) {
 } // namespace
 
 double tpac::estimateGpuTime(VariantAttr variant, Phase phase, ScheduleAttr schedule, const CallSizes &sizes) {
-  const auto rows = gpu::RowMap::of(schedule.getQueries(), schedule.getHeads(),
-                                    std::max(variant.getKeyFeatures(), variant.getValueFeatures()), gpuScores(variant),
-                                    schedule.getQueryParts(), schedule.getRows());
+  const gpu::RowMap rows = gpuRowMap(variant, schedule);
   const double tokens = static_cast<double>(schedule.getTokens()), groups = static_cast<double>(schedule.getGroups());
   const double warpsOfGroup = static_cast<double>(rows.warps() * gpu::columnParts(variant.getValueFeatures()));
   const double warps = warpsOfGroup * groups, warpsOfScheduler = ceilDiv(warps, schedulers);

@@ -21,7 +21,8 @@ DictionaryAttr attributeOf(Builder &b, VariantAttr variant, const GpuCacheLayout
   auto entry = [&](StringRef name, int64_t value) { return b.getNamedAttr(name, b.getI64IntegerAttr(value)); };
   SmallVector<NamedAttribute> entries = {entry("planes", layout.planes), entry("row_bytes", layout.rowBytes),
                                          entry("key_features", variant.getKeyFeatures()),
-                                         entry("scores", tpac::gpuScores(variant))};
+                                         entry("scores", tpac::gpuScores(variant)),
+                                         entry("head_factors", tpac::gpuCachesHeads(variant))};
   if (std::optional<int64_t> window = variant.getWindow())
     entries.push_back(entry("window", *window));
   return b.getDictionaryAttr(entries);

@@ -27,10 +27,6 @@ bool isTensorCoreType(Type type) { return type.isBF16() || type.isF16(); }
 /// Warps that share 16 rows of an accumulator.
 int64_t columnPartsOf(VariantAttr variant) { return tpa::gpu::columnParts(variant.getValueFeatures()); }
 
-bool hasCachedHeads(VariantAttr variant) {
-  return variant.getK().getHead().isContextual() || variant.getV().getHead().isContextual();
-}
-
 /// Whether products read the small factors of order 3 and above as they are cached (Emitter::joinedTile).
 bool isJoined(VariantAttr variant, FactorizationAttr factorization) {
   bool isCached = llvm::all_of(factorization.getToken(), [](auto factor) { return factor.isContextual(); });
@@ -72,11 +68,9 @@ bool isTurned(VariantAttr variant) {
 }
 
 tpa::gpu::RowMap rowMapOf(VariantAttr variant, int64_t queries, int64_t heads, int64_t parts, TileRows side) {
-  return tpa::gpu::RowMap::of(queries, heads, std::max(variant.getKeyFeatures(), variant.getValueFeatures()),
-                              tpac::gpuScores(variant), parts, side);
-}
-tpa::gpu::RowMap rowMapOf(VariantAttr variant, ScheduleAttr schedule) {
-  return rowMapOf(variant, schedule.getQueries(), schedule.getHeads(), schedule.getQueryParts(), schedule.getRows());
+  return tpa::gpu::RowMap::of(queries, heads, tpac::gpuCachesHeads(variant),
+                              std::max(variant.getKeyFeatures(), variant.getValueFeatures()), tpac::gpuScores(variant),
+                              parts, side);
 }
 
 /// What keeps cached tokens from the rows of the tensor cores' results; empty where nothing does. What products read of
@@ -97,7 +91,7 @@ std::string whyNotTokensOnRows(VariantAttr variant) {
 /// Shared memory that the kernel of `schedule` takes, from above.
 int64_t sharedBytes(VariantAttr variant, ScheduleAttr schedule) {
   int64_t rowBytes = tpac::gpuCacheLayout(variant).rowBytes;
-  auto rows = rowMapOf(variant, schedule);
+  auto rows = tpac::gpuRowMap(variant, schedule);
   int64_t ring = schedule.getGroups() * schedule.getStages() * schedule.getTokens() * rowBytes;
   int64_t bytes = 1024 + ring;
   // The groups' merge takes the ring's place where it fits there.
@@ -229,8 +223,16 @@ GpuLimits GpuLimits::of(llvm::StringRef chip) {
   return limits;
 }
 
+bool tpac::gpuCachesHeads(VariantAttr variant) {
+  return variant.getK().getHead().isContextual() || variant.getV().getHead().isContextual();
+}
+
 int64_t tpac::gpuScores(VariantAttr variant) {
   return variant.getK().getHead().isFixed() ? 1 : variant.getK().getRank();
+}
+
+tpa::gpu::RowMap tpac::gpuRowMap(VariantAttr variant, ScheduleAttr schedule) {
+  return rowMapOf(variant, schedule.getQueries(), schedule.getHeads(), schedule.getQueryParts(), schedule.getRows());
 }
 
 /// Of append and merge, which compute element by element: one token at a time.
@@ -275,7 +277,7 @@ llvm::Expected<tpac::ScheduleSpace> tpac::gpuScheduleSpace(VariantAttr variant, 
   } else {
     space.heads = headTiles(variant);
     // Cached head factors are read as 8x8 matrices.
-    if (hasCachedHeads(variant))
+    if (gpuCachesHeads(variant))
       llvm::erase_if(space.heads,
                      [&](int64_t heads) { return heads % 8 != 0 && heads != variant.getHeads().getLocal(); });
     if (space.heads.empty())
@@ -324,7 +326,7 @@ llvm::Error tpac::checkGpuSchedule(VariantAttr variant, Phase phase, ScheduleAtt
   }
   if (hasTokensOnRows && schedule.getScore() == ScoreOrder::factored)
     return illegal("rows: expected heads where score is factored, got tokens");
-  auto rows = rowMapOf(variant, schedule);
+  auto rows = gpuRowMap(variant, schedule);
   if (schedule.getScore() == ScoreOrder::factored && !rows.hasOneQueryPerTile())
     return illegal("score: expected merged where several query tokens have " + llvm::Twine(rows.pitch) +
                    " rows each, no multiple of " + llvm::Twine(rows.rowsOfTile()) + ", got factored");
@@ -369,7 +371,7 @@ llvm::Expected<ScheduleAttr> tpac::defaultGpuSchedule(VariantAttr variant, Phase
     if (largest % heads != 0)
       continue;
     for (int64_t tile = llvm::PowerOf2Ceil(queries); tile >= 1; tile /= 2)
-      for (int64_t tokens : {32, 16}) {
+      for (int64_t tokens : {64, 32, 16}) {
         auto rows = rowMapOf(variant, tile, heads, parts, TileRows::heads);
         ScoreOrder score = defaultScore(variant, rows);
         if (defaultRows(variant, rows, score, parts, queries) == TileRows::tokens) {
@@ -378,23 +380,30 @@ llvm::Expected<ScheduleAttr> tpac::defaultGpuSchedule(VariantAttr variant, Phase
         }
         int64_t warps = rows.warps() * columnParts;
         bool isPaired = rows.side == TileRows::heads && rows.tiles > 1;
-        // Several query tokens wait for their own instructions: two groups of many warps hide each other's waiting,
-        // where blocks of 16 tokens leave a warp registers enough. Pages, more features and other orders do not.
-        bool fillsWarps = tile > 1 && warps > 4 && warps <= (isMultiRank ? 6 : 8) && rows.side == TileRows::heads &&
-                          !isPaired && parts > 1 && score == ScoreOrder::merged && limits.hasBulk && features <= 64 &&
-                          pageSize == 0;
+        // Several query tokens wait for their own instructions: of few warps two groups hide each other's waiting,
+        // where blocks of 16 tokens leave a warp registers enough (pages, more features and other orders do not); of
+        // many warps one group has more to do between one meeting and the next (docs/gpu-decode.md).
+        bool hasOwnRows = tile > 1 && rows.side == TileRows::heads && !isPaired && parts > 1 && limits.hasBulk;
+        bool fillsWarps =
+            hasOwnRows && warps > 4 && warps <= 6 && score == ScoreOrder::merged && features <= 64 && pageSize == 0;
         if (fillsWarps && tokens > 16)
           continue;
-        // More than 8 warps have fewer registers each: up to 12 fit, with several ranks the scores of half as many
-        // tokens; copies by every thread, more features, or pages take the rest.
-        bool isTight = warps > 12 || isPaired || !limits.hasBulk || features > 64 ||
-                       (isMultiRank && (tokens > 16 || pageSize != 0));
+        bool takesLongBlocks = hasOwnRows && phase == Phase::decode && warps > 6 && !variant.getWindow() &&
+                               (isMultiRank ? warps <= 8 && features <= 64 : features <= 128);
+        if (tokens > 32 && !takesLongBlocks)
+          continue;
+        // More than 8 warps have fewer registers each: up to 12 fit; copies by every thread or more features take the
+        // rest.
+        bool isTight = warps > 12 || isPaired || !limits.hasBulk || features > 64;
         if ((tile > 1 || columnParts > 1) && warps > 8 && isTight)
           continue;
+        // Operands that are computed have two buffers with three stages or more.
+        bool isComputing = isComputed(variant, Side::k, rows) || isComputed(variant, Side::v, rows);
+        int64_t mostStages = isPaired ? 8 : fillsWarps ? 5 : tokens > 32 && !isComputing ? 2 : 3;
         // Rings of 72 to 190 KB together hide the memory's latency (docs/gpu.md). Large groups are few: they take more
         // stages, which also lets their warps be a block apart.
         for (int64_t groups = fillsWarps ? 2 : std::max<int64_t>(mostWarps / warps, 1); groups >= 1; --groups)
-          for (int64_t stages = isPaired ? 8 : fillsWarps ? 5 : 3; stages >= 2; --stages) {
+          for (int64_t stages = mostStages; stages >= 2; --stages) {
             if (groups * stages * tokens * rowBytes > (stages > 3 ? 100 : 190) * 1024)
               continue;
             auto schedule = ScheduleAttr::get(context, tokens, tile, heads, score, ValueOrder::factored, rows.side,

@@ -11,6 +11,10 @@
 
 #include "llvm/Support/Error.h"
 
+namespace mlir::tpa::gpu {
+struct RowMap;
+}
+
 namespace tpac {
 
 /// What a schedule must fit into.
@@ -26,6 +30,12 @@ struct GpuLimits {
 
 /// Scores that a warp holds per row and cached token: one for each rank of K that has a head factor.
 int64_t gpuScores(mlir::tpa::VariantAttr variant);
+
+/// Whether a cached token has head factors.
+bool gpuCachesHeads(mlir::tpa::VariantAttr variant);
+
+/// The rows of the kernels of `schedule`.
+mlir::tpa::gpu::RowMap gpuRowMap(mlir::tpa::VariantAttr variant, mlir::tpa::ScheduleAttr schedule);
 
 /// The knobs of a phase's schedule on a GPU and their values, for caches with pages of `pageSize` tokens (0: none); an
 /// error where it computes no such phase or variant.

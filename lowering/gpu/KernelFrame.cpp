@@ -17,8 +17,9 @@ LogicalResult KernelFrame::readAttributes() {
     if (isa<MemRefType>(type))
       memories = i + 1;
   tensors = memories;
-  for (auto [name, value] : {std::pair("row_bytes", &plan.rowBytes), std::pair("planes", &plan.planes),
-                             std::pair("key_features", &keyFeatures), std::pair("scores", &scores)}) {
+  for (auto [name, value] :
+       {std::pair("row_bytes", &plan.rowBytes), std::pair("planes", &plan.planes),
+        std::pair("key_features", &keyFeatures), std::pair("scores", &scores), std::pair("head_factors", &hasHeads)}) {
     auto field = layout.getAs<IntegerAttr>(name);
     if (!field)
       return item.emitOpError() << cacheName << ": expected an integer " << name << ", found none";

@@ -45,8 +45,8 @@ protected:
   Plan plan;
   /// Arguments in memory; those of them that are tensors of the phase.
   size_t memories = 0, tensors = 0;
-  /// D, and scores per row and cached token.
-  int64_t keyFeatures = 0, scores = 1;
+  /// D, scores per row and cached token, and whether head factors are cached (0 or 1).
+  int64_t keyFeatures = 0, scores = 1, hasHeads = 0;
   /// Tokens that a query sees at most.
   std::optional<int64_t> window;
   LLVM::LLVMFuncOp kernel;

@@ -21,21 +21,23 @@ inline constexpr int64_t rowsOfOperand = 16, columnsOfOperand = 8;
 /// Bytes that one lane copies, and that one row of an 8x8 matrix has.
 inline constexpr int64_t chunkBytes = 16;
 
-/// Rows of a tile: query tokens times heads. A query token's heads are padded to `pitch` rows. They are what tensor
-/// cores have on rows, 16 at a time, or (`side` is tokens) on columns, 8 at a time: a tile of rows. Warp w of W has
-/// tile number w, and where a warp has several also number w + W and so on: of two times 16 those of the same heads,
-/// half of the query tokens further on, so that what is read of the cache serves both.
+/// Rows of a tile: query tokens times heads. A query token's heads are `pitch` rows, of which some may be padding. They
+/// are what tensor cores have on rows, 16 at a time, or (`side` is tokens) on columns, 8 at a time: a tile of rows.
+/// Warp w of W has tile number w, and where a warp has several also number w + W and so on: of two times 16 those of
+/// the same heads, half of the query tokens further on, so that what is read of the cache serves both.
 struct RowMap {
   int64_t queries, heads, pitch;
   /// Tiles of rows per warp.
   int64_t tiles = 1;
   TileRows side = TileRows::heads;
 
-  /// Head factors are read as 8x8 matrices, so that each query token's heads begin at a multiple of 8 where there are
-  /// several of both. `features`: the larger of D and E; `ranks`: scores per row and cached token; `parts` that queries
-  /// are rounded to.
-  static RowMap of(int64_t queries, int64_t heads, int64_t features, int64_t ranks, int64_t parts, TileRows side) {
-    RowMap map = {queries, heads, queries > 1 && heads > 1 ? int64_t(llvm::alignTo(heads, 8)) : heads};
+  /// Where there are head factors, they are read as 8x8 matrices, so that each query token's heads begin at a multiple
+  /// of 8 where there are several of both. `features`: the larger of D and E; `ranks`: scores per row and cached token;
+  /// `parts` that queries are rounded to.
+  static RowMap of(int64_t queries, int64_t heads, bool hasHeadFactors, int64_t features, int64_t ranks, int64_t parts,
+                   TileRows side) {
+    const bool isPadded = hasHeadFactors && queries > 1 && heads > 1;
+    RowMap map = {queries, heads, isPadded ? int64_t(llvm::alignTo(heads, 8)) : heads};
     map.side = side;
     int64_t all = llvm::divideCeil(queries * map.pitch, map.rowsOfTile());
     if (side == TileRows::tokens) {

@@ -44,8 +44,8 @@ public:
     auto outType = cast<MemRefType>(item.getArgumentTypes()[partOut]);
     totalHeads = outType.getDimSize(2);
     features = outType.getDimSize(3);
-    plan.rows = RowMap::of(schedule.getQueries(), schedule.getHeads(), std::max(keyFeatures, features), scores,
-                           schedule.getQueryParts(), schedule.getRows());
+    plan.rows = RowMap::of(schedule.getQueries(), schedule.getHeads(), hasHeads != 0, std::max(keyFeatures, features),
+                           scores, schedule.getQueryParts(), schedule.getRows());
     if (schedule.getRows() == TileRows::tokens && schedule.getScore() == ScoreOrder::factored)
       return item.emitOpError("expected heads on rows where the score is factored");
     plan.tokens = schedule.getTokens();
@@ -56,6 +56,8 @@ public:
     plan.totalHeads = totalHeads;
     plan.operandType = schedule.getOperands();
     plan.queryParts = schedule.getQueryParts();
+    plan.features = features;
+    plan.scores = scores;
     plan.columnParts = columnParts(features);
     plan.run = std::gcd(plan.pageSize, plan.tokens);
     return success();
@@ -95,7 +97,8 @@ public:
       return;
     }
     Value plane = plan.planes > 1 ? isa.add(isa.mul(request, plan.planes), headTile) : request;
-    Value rows = product(plane, capacity);
+    // Not a register of the loops over blocks.
+    Value rows = product(plane, isa.fresh(capacity));
     emitter->cacheRows = isa.global(cache, arith::MulIOp::create(b, rows, isa.extend(isa.i32(plan.rowBytes))));
   }
 
@@ -307,16 +310,12 @@ public:
   int64_t recordBytes() const {
     return llvm::alignTo(schedule.getQueries() * schedule.getHeads() * (features + 1) * 4, 16);
   }
-  Memory recordOf(Memory::Kind kind, Value slot) {
+  Value recordOf(Memory::Kind kind, Value slot) {
     Isa &isa = emitter->isa;
     Value bytes = arith::MulIOp::create(b, isa.extend(slot), isa.extend(isa.i32(recordBytes())));
-    Memory memory;
-    memory.kind = kind;
-    memory.pointer = isa.global(workspace, bytes);
-    if (kind == Memory::Kind::partLse)
-      memory.pointer =
-          isa.global(memory.pointer, isa.extend(isa.i32(schedule.getQueries() * schedule.getHeads() * features * 4)));
-    return memory;
+    Value record = isa.global(workspace, bytes);
+    const int64_t outBytes = schedule.getQueries() * schedule.getHeads() * features * 4;
+    return kind == Memory::Kind::partLse ? isa.global(record, isa.extend(isa.i32(outBytes))) : record;
   }
 
   // --- Kernels
@@ -382,16 +381,23 @@ public:
 
           bindTensors(/*isFresh=*/true);
           bindItem(request, number, token, head, {cached, cachedEnd, slot});
-          emitter->bind(item.getArgument(partOut), recordOf(Memory::Kind::partOut, slot));
-          emitter->bind(item.getArgument(partOut + 1), recordOf(Memory::Kind::partLse, slot));
+          auto loadSlot = emitter->stash(slot);
+          for (auto [i, kind] : {std::pair(partOut, Memory::Kind::partOut), {partOut + 1, Memory::Kind::partLse}}) {
+            Memory record;
+            record.kind = kind;
+            record.locate = [this, kind, loadSlot] { return recordOf(kind, loadSlot()); };
+            emitter->bind(item.getArgument(i), record);
+          }
           bindCache(number, headTile, cachedEnd);
           emitter->stage = state[4];
           emitter->phase = state[5];
+          auto loadNext = emitter->stash(isa.add(position, units));
           result = emitter->emitItem(item);
-          Value next = isa.add(position, units);
+          Value next = loadNext();
           auto later = scf::IfOp::create(
               b, isa.less(next, loadEnd()),
               [&](OpBuilder &, Location) {
+                readSplits(isa.fresh(splitsGiven));
                 Place place = findRequest(next, /*byItem=*/false, emitter->lane);
                 scf::YieldOp::create(b, ValueRange{place.number, place.position, place.item});
               },
@@ -490,14 +496,14 @@ private:
     constexpr double log2e = std::numbers::log2e;
     Value infinity = isa.f32(-std::numeric_limits<double>::infinity());
     Type f32 = b.getF32Type();
-    Memory out = recordOf(Memory::Kind::partOut, slot), lse = recordOf(Memory::Kind::partLse, slot);
+    Value out = recordOf(Memory::Kind::partOut, slot), lse = recordOf(Memory::Kind::partLse, slot);
     Value stride = isa.extend(isa.i32(recordBytes()));
     auto recordAt = [&](Value pointer, Value part, Value offset) {
       Value bytes = arith::MulIOp::create(b, isa.extend(part), stride);
       return isa.global(isa.global(pointer, bytes), isa.extend(offset));
     };
     auto lseOf = [&](Value part) {
-      return isa.fmul(isa.load(f32, recordAt(lse.pointer, part, isa.mul(rowNumber, 4)), 4), isa.f32(log2e));
+      return isa.fmul(isa.load(f32, recordAt(lse, part, isa.mul(rowNumber, 4)), 4), isa.f32(log2e));
     };
     Value zero = isa.f32(0.0);
     // Parts in rounds, so that their loads are in flight together; beyond the last part its values count for nothing.
@@ -529,8 +535,7 @@ private:
                                auto [part, exists] = partOf(isa.add(isa.add(first, warpOfRow), isa.mul(warpsOfRow, i)));
                                lses.push_back(isa.select(exists, lseOf(part), infinity));
                                for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-                                 Value pointer =
-                                     recordAt(out.pointer, part, isa.add(rowOffset, isa.mul(featureOf(chunk), 4)));
+                                 Value pointer = recordAt(out, part, isa.add(rowOffset, isa.mul(featureOf(chunk), 4)));
                                  values.push_back(isa.load(f32, pointer, 4));
                                }
                              }

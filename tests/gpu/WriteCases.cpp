@@ -294,14 +294,13 @@ private:
   /// `schedule` with another order of the score, other rows and as many groups as are legal, at most `groups`; null
   /// where none are.
   static mlir::tpa::ScheduleAttr changed(mlir::tpa::VariantAttr variant, mlir::tpa::ScheduleAttr schedule,
-                                         mlir::tpa::ScoreOrder score, mlir::tpa::TileRows rows, int64_t groups,
-                                         const GpuLimits &limits) {
+                                         mlir::tpa::ScoreOrder score, mlir::tpa::TileRows rows, int64_t tokens,
+                                         int64_t groups, const GpuLimits &limits) {
     for (; groups >= 1; --groups) {
       auto other = mlir::tpa::ScheduleAttr::get(
-          variant.getContext(), schedule.getTokens(), schedule.getQueries(), schedule.getHeads(), score,
-          schedule.getValue(), rows, schedule.getOperands(), schedule.getQueryParts(), schedule.getItemHeads(),
-          schedule.getSplit(), schedule.getValueBlock(), schedule.getPageSize(), groups, schedule.getStages(),
-          schedule.getBulk());
+          variant.getContext(), tokens, schedule.getQueries(), schedule.getHeads(), score, schedule.getValue(), rows,
+          schedule.getOperands(), schedule.getQueryParts(), schedule.getItemHeads(), schedule.getSplit(),
+          schedule.getValueBlock(), schedule.getPageSize(), groups, schedule.getStages(), schedule.getBulk());
       llvm::Error error = checkGpuSchedule(variant, Phase::decode, other, limits);
       bool isLegal = !error;
       llvm::consumeError(std::move(error));
@@ -316,9 +315,11 @@ private:
                                             const GpuLimits &limits) {
     using mlir::tpa::ScoreOrder;
     auto score = schedule.getScore() == ScoreOrder::merged ? ScoreOrder::factored : ScoreOrder::merged;
-    // The factored score of several query tokens needs registers that two groups do not leave.
-    int64_t groups = schedule.getQueries() > 1 ? 1 : schedule.getGroups();
-    return changed(variant, schedule, score, schedule.getRows(), groups, limits);
+    // What the default is not chosen for may need registers that two groups, or long blocks, of several query tokens do
+    // not leave.
+    const bool isOne = schedule.getQueries() == 1;
+    return changed(variant, schedule, score, schedule.getRows(), isOne ? schedule.getTokens() : 16,
+                   isOne ? schedule.getGroups() : 1, limits);
   }
 
   /// Where cached tokens may be on rows: one and several query tokens, copies by threads, pages, prefill.
@@ -333,7 +334,8 @@ private:
         llvm::consumeError(base.takeError());
         return std::nullopt;
       }
-      auto schedule = changed(variant, *base, ScoreOrder::merged, TileRows::tokens, base->getGroups(), its);
+      auto schedule = changed(variant, *base, ScoreOrder::merged, TileRows::tokens,
+                              std::min<int64_t>(base->getTokens(), 32), base->getGroups(), its);
       return schedule ? std::optional(addKernel(variant, schedule, name + suffix, phase)) : std::nullopt;
     };
     const int64_t window = variant.getWindow().value_or(0);
