@@ -30,6 +30,8 @@ public:
     how.together = options.compiledTogether;
     how.finalists = records::mostCandidates;
     how.seed = options.seed;
+    // A median's error of a thousandth takes some thousand calls, which many calls are short enough for.
+    how.furtherSeconds = 3;
     how.isOver = [&] { return options.isStopped() || elapsed() > options.mostSeconds; };
     how.isStopped = options.isStopped;
     how.onProgress = [&](size_t evaluations, size_t most, std::optional<double> best, std::optional<double> byDefault) {

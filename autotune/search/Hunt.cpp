@@ -5,6 +5,7 @@
 #include "autotune/search/Search.h"
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <set>
 
@@ -32,7 +33,15 @@ public:
           break;
       }
     }
-    outcome.finalists = runFinal(bench.run, finalPoints(), [&] { return !options.isStopped(); });
+    using Clock = std::chrono::steady_clock;
+    std::optional<Clock::time_point> since;
+    outcome.finalists = runFinal(
+        bench.run, finalPoints(), [&] { return !options.isStopped(); },
+        [&] {
+          if (!since)
+            since = Clock::now();
+          return std::chrono::duration<double>(Clock::now() - *since).count() < options.furtherSeconds;
+        });
     return std::move(outcome);
   }
 

@@ -36,6 +36,8 @@ struct HuntOptions {
   /// Points in the final, the default not counted.
   size_t finalists = 8;
   uint64_t seed = 1;
+  /// How long the final may go on among close ones when it has taken its turns (runFinal), in seconds.
+  double furtherSeconds = 0;
   /// Whether the search ends, and goes on to its final; whether the final ends, too.
   std::function<bool()> isOver = [] { return false; }, isStopped = [] { return false; };
   /// Evaluations so far, of at most so many, the least time and the default's.

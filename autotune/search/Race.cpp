@@ -87,11 +87,13 @@ std::optional<double> probe(const TimedRun &run, Index point, std::optional<doub
 }
 
 std::vector<Finalist> runFinal(const TimedRun &run, const std::vector<Index> &points,
-                               const std::function<bool()> &goesOn) {
+                               const std::function<bool()> &goesOn, const std::function<bool()> &hasTime) {
   Times times, settled;
   for (Index point : points)
     times[point] = {};
-  for (int round = 0; round < finalRounds + extraRounds && (round < leastRounds || goesOn()); ++round) {
+  for (int round = 0; round < leastRounds || goesOn(); ++round) {
+    if (round >= finalRounds + extraRounds && !hasTime())
+      break;
     if (round >= finalRounds && round % roundsOfHeat == 0)
       settle(times, settled, round == finalRounds ? close : tied);
     if (round >= finalRounds && (times.size() < 2 || isPrecise(times)))

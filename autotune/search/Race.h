@@ -33,10 +33,12 @@ inline constexpr int finalRounds = 15;
 /// Times the points in turn, round after round, so that a machine that changes its speed changes it for all of them.
 /// The points within 3 % (where times scatter: three standard errors) of the fastest, if there are several, then take
 /// up to 45 more turns, every 15 of which those that are slower by more than a tie and three standard errors leave,
-/// until the standard error of each median is a thousandth of it. Fastest first; points that lose their time on the way
-/// are left out. `goesOn` is asked before each round; after three rounds a final may be ended by it.
-std::vector<Finalist> runFinal(const TimedRun &run, const std::vector<Index> &points,
-                               const std::function<bool()> &goesOn);
+/// until the standard error of each median is a thousandth of it, and beyond these 45 as long as `hasTime` says so:
+/// turns of short calls cost little. Fastest first; points that lose their time on the way are left out. `goesOn` is
+/// asked before each round; after three rounds a final may be ended by it.
+std::vector<Finalist> runFinal(
+    const TimedRun &run, const std::vector<Index> &points, const std::function<bool()> &goesOn,
+    const std::function<bool()> &hasTime = [] { return false; });
 
 } // namespace tpac::search
 

@@ -77,6 +77,21 @@ TEST(Race, goesOnAmongTheClosest) {
   EXPECT_EQ(finalists[2].runs, finalRounds);
 }
 
+// Where turns are cheap, until it is known which one is faster.
+TEST(Race, goesFurtherWhileThereIsTime) {
+  Machine machine(1);
+  machine.times = {{0, 1.0}, {1, 1.004}, {2, 1.3}};
+  int asked = 0;
+  std::vector<Finalist> finalists = runFinal(std::ref(machine), {0, 1, 2}, always, [&] { return ++asked <= 40; });
+  ASSERT_EQ(finalists.size(), 3u);
+  EXPECT_EQ(finalists[0].runs, finalRounds + 45 + 40);
+  EXPECT_EQ(finalists[2].runs, finalRounds);
+  // It ends by itself, with the faster one first.
+  finalists = runFinal(std::ref(machine), {0, 1, 2}, always, always);
+  EXPECT_EQ(finalists[0].point, 0u);
+  EXPECT_GT(finalists[0].runs, finalRounds + 45);
+}
+
 // Where times do not scatter, more turns tell nothing.
 TEST(Race, endsWhereTheClosestAreKnown) {
   const std::vector<double> times = {1.0, 1.004, 1.3};
