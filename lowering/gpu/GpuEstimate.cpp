@@ -48,19 +48,6 @@ constexpr double allRegisters = 65536, mostRegisters = 255, otherRegisters = 90;
 
 double ceilDiv(double a, double b) { return std::ceil(a / b); }
 
-/// Tensor core instructions of a warp for a tile of rows and 16 cached tokens: heads on rows have two for each where
-/// tokens on rows have one, whose tile has 8 rows.
-double productsOf(VariantAttr variant, ScheduleAttr schedule) {
-  const int64_t steps = variant.getKeyFeatures() / 16;
-  const int64_t rankTiles = llvm::divideCeil(variant.getQ().getRank(), 8);
-  const int64_t halves = schedule.getRows() == TileRows::heads ? 2 : 1;
-  const int64_t perScore = schedule.getScore() == ScoreOrder::merged ? halves * steps : rankTiles * (steps + 1);
-  const int64_t valueRanks = variant.getV().getHead().isFixed() ? 1 : variant.getV().getRank();
-  const int64_t columns = variant.getValueFeatures() / gpu::columnParts(variant.getValueFeatures());
-  return static_cast<double>(tpac::gpuScores(variant) * schedule.getQueryParts() * perScore +
-                             valueRanks * halves * columns / 16);
-}
-
 } // namespace
 
 double tpac::estimateGpuTime(VariantAttr variant, Phase phase, ScheduleAttr schedule, const CallSizes &sizes) {
@@ -95,7 +82,9 @@ double tpac::estimateGpuTime(VariantAttr variant, Phase phase, ScheduleAttr sche
 
   // Products and logits: a warp alone waits for itself, several on a scheduler for each other.
   const double tilesOfWarp = static_cast<double>(rows.tiles) * tokens / 16;
-  const double products = productsOf(variant, schedule), scores = static_cast<double>(gpuScores(variant));
+  const double products =
+      static_cast<double>(gpuTileProducts(variant, schedule.getScore(), schedule.getRows(), schedule.getQueryParts()));
+  const double scores = static_cast<double>(gpuScores(variant));
   // Of the 16 rows that a logit's cycles are for.
   const double share = static_cast<double>(rows.rowsOfTile()) / gpu::rowsOfOperand, logits = scores * share;
   const double latency = blockLatency + tilesOfWarp * (products * productLatency + logits * logitLatency);

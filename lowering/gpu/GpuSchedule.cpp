@@ -161,12 +161,6 @@ int64_t appendBytes(VariantAttr variant) {
   return bytes;
 }
 
-/// Tensor core instructions of a score for 16 rows, 16 cached tokens and one rank of K, with queries in two parts.
-int64_t scoreProducts(VariantAttr variant, ScoreOrder order) {
-  int64_t steps = variant.getKeyFeatures() / 16, rankTiles = llvm::divideCeil(variant.getQ().getRank(), 8);
-  return order == ScoreOrder::merged ? 4 * steps : 2 * rankTiles * (steps + 1);
-}
-
 /// What a schedule of `rows` that is not chosen by measuring takes. Decode of one query token waits for bytes, and what
 /// is not hidden behind them is what comes before the first block: the factored score merges no queries. Of several
 /// tokens the products take the time; with several ranks of K each block has as many chains of products, roundings and
@@ -176,21 +170,16 @@ int64_t scoreProducts(VariantAttr variant, ScoreOrder order) {
 ScoreOrder defaultScore(VariantAttr variant, const tpa::gpu::RowMap &rows) {
   if (!tpac::allowsFactoredScore(variant) || !rows.hasOneQueryPerTile())
     return ScoreOrder::merged;
+  auto products = [&](ScoreOrder order) { return tpac::gpuTileProducts(variant, order, TileRows::heads, 1); };
   bool hasFewer =
       (tpac::gpuScores(variant) == 1 || isJoined(variant, variant.getK()) || isRotatedOnRead(variant, Side::k)) &&
-      scoreProducts(variant, ScoreOrder::factored) < scoreProducts(variant, ScoreOrder::merged);
+      products(ScoreOrder::factored) < products(ScoreOrder::merged);
   return rows.queries == 1 || hasFewer ? ScoreOrder::factored : ScoreOrder::merged;
 }
 
 /// Tensor core instructions of all warps for 16 cached tokens.
 int64_t blockProducts(VariantAttr variant, const tpa::gpu::RowMap &rows, ScoreOrder score, int64_t queryParts) {
-  // One has 8 of the tile's 16 rows or all 8 of it.
-  int64_t halves = rows.rowsOfTile() / tpa::gpu::columnsOfOperand;
-  int64_t ofScore = score == ScoreOrder::factored ? scoreProducts(variant, score)
-                                                  : halves * queryParts * variant.getKeyFeatures() / 16;
-  int64_t ofValues = halves * variant.getValueFeatures() / 16;
-  int64_t values = variant.getV().getHead().isFixed() ? 1 : variant.getV().getRank();
-  return rows.rows() / rows.rowsOfTile() * (tpac::gpuScores(variant) * ofScore + values * ofValues);
+  return rows.rows() / rows.rowsOfTile() * tpac::gpuTileProducts(variant, score, rows.side, queryParts);
 }
 
 /// What a schedule that is not chosen by measuring has on rows: tokens where that takes a quarter fewer tensor core
@@ -233,6 +222,16 @@ int64_t tpac::gpuScores(VariantAttr variant) {
 
 tpa::gpu::RowMap tpac::gpuRowMap(VariantAttr variant, ScheduleAttr schedule) {
   return rowMapOf(variant, schedule.getQueries(), schedule.getHeads(), schedule.getQueryParts(), schedule.getRows());
+}
+
+int64_t tpac::gpuTileProducts(VariantAttr variant, ScoreOrder score, TileRows side, int64_t queryParts) {
+  const int64_t halves = side == TileRows::heads ? 2 : 1;
+  const int64_t steps = variant.getKeyFeatures() / 16;
+  const int64_t rankTiles = llvm::divideCeil(variant.getQ().getRank(), tpa::gpu::columnsOfOperand);
+  const int64_t perScore = score == ScoreOrder::merged ? halves * steps : rankTiles * (steps + 1);
+  const int64_t valueRanks = variant.getV().getHead().isFixed() ? 1 : variant.getV().getRank();
+  const int64_t columns = variant.getValueFeatures() / columnPartsOf(variant);
+  return gpuScores(variant) * queryParts * perScore + valueRanks * halves * columns / 16;
 }
 
 /// Of append and merge, which compute element by element: one token at a time.
@@ -370,35 +369,31 @@ llvm::Expected<ScheduleAttr> tpac::defaultGpuSchedule(VariantAttr variant, Phase
   for (int64_t heads : llvm::reverse(space->heads)) {
     if (largest % heads != 0)
       continue;
-    for (int64_t tile = llvm::PowerOf2Ceil(queries); tile >= 1; tile /= 2)
-      for (int64_t tokens : {64, 32, 16}) {
-        auto rows = rowMapOf(variant, tile, heads, parts, TileRows::heads);
-        ScoreOrder score = defaultScore(variant, rows);
-        if (defaultRows(variant, rows, score, parts, queries) == TileRows::tokens) {
-          rows = rowMapOf(variant, tile, heads, parts, TileRows::tokens);
-          score = ScoreOrder::merged;
-        }
-        int64_t warps = rows.warps() * columnParts;
-        bool isPaired = rows.side == TileRows::heads && rows.tiles > 1;
-        // Several query tokens wait for their own instructions: of few warps two groups hide each other's waiting,
-        // where blocks of 16 tokens leave a warp registers enough (pages, more features and other orders do not); of
-        // many warps one group has more to do between one meeting and the next (docs/gpu-decode.md).
-        bool hasOwnRows = tile > 1 && rows.side == TileRows::heads && !isPaired && parts > 1 && limits.hasBulk;
-        bool fillsWarps =
-            hasOwnRows && warps > 4 && warps <= 6 && score == ScoreOrder::merged && features <= 64 && pageSize == 0;
-        if (fillsWarps && tokens > 16)
-          continue;
-        bool takesLongBlocks = hasOwnRows && phase == Phase::decode && warps > 6 && !variant.getWindow() &&
-                               (isMultiRank ? warps <= 8 && features <= 64 : features <= 128);
-        if (tokens > 32 && !takesLongBlocks)
-          continue;
-        // More than 8 warps have fewer registers each: up to 12 fit; copies by every thread or more features take the
-        // rest.
-        bool isTight = warps > 12 || isPaired || !limits.hasBulk || features > 64;
-        if ((tile > 1 || columnParts > 1) && warps > 8 && isTight)
-          continue;
-        // Operands that are computed have two buffers with three stages or more.
-        bool isComputing = isComputed(variant, Side::k, rows) || isComputed(variant, Side::v, rows);
+    for (int64_t tile = llvm::PowerOf2Ceil(queries); tile >= 1; tile /= 2) {
+      auto rows = rowMapOf(variant, tile, heads, parts, TileRows::heads);
+      ScoreOrder score = defaultScore(variant, rows);
+      if (defaultRows(variant, rows, score, parts, queries) == TileRows::tokens) {
+        rows = rowMapOf(variant, tile, heads, parts, TileRows::tokens);
+        score = ScoreOrder::merged;
+      }
+      int64_t warps = rows.warps() * columnParts;
+      bool isPaired = rows.side == TileRows::heads && rows.tiles > 1;
+      // More than 8 warps have fewer registers each: up to 12 fit; copies by every thread or more features take the
+      // rest.
+      bool isTight = warps > 12 || isPaired || !limits.hasBulk || features > 64;
+      if ((tile > 1 || columnParts > 1) && warps > 8 && isTight)
+        continue;
+      // Several query tokens wait for their own instructions: of few warps two groups hide each other's waiting, where
+      // blocks of 16 tokens leave a warp registers enough (pages, more features and other orders do not); of many
+      // warps one group has more to do between one meeting and the next (docs/gpu-decode.md).
+      bool hasOwnRows = tile > 1 && rows.side == TileRows::heads && !isPaired && parts > 1 && limits.hasBulk;
+      bool fillsWarps =
+          hasOwnRows && warps > 4 && warps <= 6 && score == ScoreOrder::merged && features <= 64 && pageSize == 0;
+      bool takesLongBlocks = hasOwnRows && phase == Phase::decode && warps > 6 && !variant.getWindow() &&
+                             (isMultiRank ? warps <= 8 && features <= 64 : features <= 128);
+      // Operands that are computed have two buffers with three stages or more.
+      bool isComputing = isComputed(variant, Side::k, rows) || isComputed(variant, Side::v, rows);
+      for (int64_t tokens = takesLongBlocks ? 64 : fillsWarps ? 16 : 32; tokens >= 16; tokens /= 2) {
         int64_t mostStages = isPaired ? 8 : fillsWarps ? 5 : tokens > 32 && !isComputing ? 2 : 3;
         // Rings of 72 to 190 KB together hide the memory's latency (docs/gpu.md). Large groups are few: they take more
         // stages, which also lets their warps be a block apart.
@@ -415,6 +410,7 @@ llvm::Expected<ScheduleAttr> tpac::defaultGpuSchedule(VariantAttr variant, Phase
             reason = llvm::toString(std::move(error));
           }
       }
+    }
   }
   return failure("the last one tried: " + reason);
 }

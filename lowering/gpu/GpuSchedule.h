@@ -37,6 +37,11 @@ bool gpuCachesHeads(mlir::tpa::VariantAttr variant);
 /// The rows of the kernels of `schedule`.
 mlir::tpa::gpu::RowMap gpuRowMap(mlir::tpa::VariantAttr variant, mlir::tpa::ScheduleAttr schedule);
 
+/// Tensor core instructions of a warp for one of its tiles of rows and 16 cached tokens. With heads on rows a tile has
+/// 16 and takes two where one of tokens on rows, which has 8, takes one.
+int64_t gpuTileProducts(mlir::tpa::VariantAttr variant, mlir::tpa::ScoreOrder score, mlir::tpa::TileRows side,
+                        int64_t queryParts);
+
 /// The knobs of a phase's schedule on a GPU and their values, for caches with pages of `pageSize` tokens (0: none); an
 /// error where it computes no such phase or variant.
 llvm::Expected<ScheduleSpace> gpuScheduleSpace(mlir::tpa::VariantAttr variant, Phase phase, const GpuLimits &limits,
